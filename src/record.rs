@@ -324,9 +324,10 @@ impl Headers {
     /// The value of the last header with this key, as Kafka's `Headers.lastHeader` does; null
     /// counts as none.
     pub fn last(&self, key: &str) -> Option<&[u8]> {
-        let found = self.spans.iter().rev().find(|(span, _)| {
-            &self.raw[span.start as usize..span.end as usize] == key.as_bytes()
-        });
+        let found =
+            self.spans.iter().rev().find(|(span, _)| {
+                &self.raw[span.start as usize..span.end as usize] == key.as_bytes()
+            });
         let (_, value) = found?;
         value.as_ref().map(|span| &self.raw[span.start as usize..span.end as usize])
     }

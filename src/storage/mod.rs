@@ -23,6 +23,11 @@ pub trait Storage: Debug + Send + Sync + 'static {
     /// Whether calls can wait for a device. If not, actors run them inline.
     fn may_block(&self) -> bool;
 
+    /// Whether it is only this process's memory: nothing to make durable, nothing to distrust.
+    fn is_volatile(&self) -> bool {
+        false
+    }
+
     /// Opens an existing file, or creates it when `create` says so (its folder must exist).
     /// Opening an absent file without `create` is `NotFound`.
     fn open(&self, path: &Path, create: bool) -> io::Result<Arc<dyn StorageFile>>;
@@ -62,6 +67,11 @@ pub trait StorageFile: Debug + Send + Sync {
 
     /// Writes `parts` one after the other at `position`, which is the file's end.
     fn append(&self, position: u64, parts: &[&[u8]]) -> io::Result<()>;
+
+    /// Whether an append of `len` bytes fits into the budget, for storage that has one.
+    fn room_for(&self, _len: usize) -> bool {
+        true
+    }
 
     /// Cuts the file to `len` bytes.
     fn truncate(&self, len: u64) -> io::Result<()>;
@@ -134,4 +144,13 @@ pub fn replace(storage: &dyn Storage, path: &Path, content: &[u8]) -> io::Result
     file.sync()?;
     storage.rename(&temporary, path)?;
     storage.sync_dir(path.parent().unwrap_or(Path::new("")))
+}
+
+/// tmp
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum MemoryPolicy {
+    DropOldest,
+    Reject,
+    Block,
 }

@@ -1,0 +1,239 @@
+//! Encoding records into one batch. Every record that is produced passes through here, so a push
+//! is one pass over the lengths and one over the bytes, with no allocation of its own.
+
+use std::borrow::Cow;
+
+use bytes::{BufMut, BytesMut};
+
+use super::header::seal;
+use super::{
+    BatchHeader, HEADER_LEN, LOG_OVERHEAD, MAGIC, NO_PRODUCER_EPOCH, NO_PRODUCER_ID, NO_SEQUENCE,
+};
+use crate::codec::{put_varint, put_varlong, varint_len, varlong_len};
+use crate::record::Payload;
+
+/// The longest varint of 32 bits, and of 64.
+const MAX_VARINT: usize = 5;
+const MAX_VARLONG: usize = 10;
+/// The longest a record can be before its key: length, attributes, timestamp, offset, key length.
+const MAX_PREFIX: usize = MAX_VARINT + 1 + MAX_VARLONG + MAX_VARINT + MAX_VARINT;
+
+/// Builds one uncompressed batch, from records in the order of their offsets.
+///
+/// The batch's base offset is 0 and its leader epoch -1 until a log gives it a place
+/// ([`patch`](super::patch)). A batch is limited to 2^31 - 1 bytes by its format, and by its
+/// producer to far less.
+#[derive(Debug)]
+pub struct BatchBuilder {
+    /// Room for the header, then the records so far.
+    buf: BytesMut,
+    count: i32,
+    /// Timestamp of the first record.
+    base_timestamp: i64,
+    max_timestamp: i64,
+    producer_id: i64,
+    producer_epoch: i16,
+    base_sequence: i32,
+}
+
+impl BatchBuilder {
+    /// An empty batch in `buf`, whose content is dropped and whose capacity is used.
+    pub fn new(mut buf: BytesMut) -> Self {
+        buf.clear();
+        buf.put_bytes(0, HEADER_LEN);
+        BatchBuilder {
+            buf,
+            count: 0,
+            base_timestamp: 0,
+            max_timestamp: 0,
+            producer_id: NO_PRODUCER_ID,
+            producer_epoch: NO_PRODUCER_EPOCH,
+            base_sequence: NO_SEQUENCE,
+        }
+    }
+
+    /// The most bytes that such a record can take in any batch, at any place in it.
+    pub fn record_size_upper_bound(
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: &[(Cow<'_, str>, Option<Payload<'_>>)],
+    ) -> usize {
+        MAX_VARINT + 1 + MAX_VARLONG + MAX_VARINT + content_len(key, value, headers)
+    }
+
+    /// Adds a record and returns its offset, relative to the batch's first (its index).
+    ///
+    /// Panics if the batch would grow past 2^31 - 1 bytes.
+    pub fn push(
+        &mut self,
+        timestamp: i64,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: &[(Cow<'_, str>, Option<Payload<'_>>)],
+    ) -> i32 {
+        let offset_delta = self.count;
+        let timestamp_delta = self.note_timestamp(timestamp);
+        let body = 1
+            + varlong_len(timestamp_delta)
+            + varint_len(offset_delta)
+            + content_len(key, value, headers);
+        let most = self.buf.len() + MAX_VARINT + body;
+        assert!(most <= i32::MAX as usize, "a batch is limited to 2^31 - 1 bytes");
+        self.buf.reserve(MAX_VARINT + body);
+
+        let mut prefix = [0; MAX_PREFIX];
+        let mut to = &mut prefix[..];
+        put_varint(&mut to, body as i32);
+        to.put_i8(0); // attributes: none are defined
+        put_varlong(&mut to, timestamp_delta);
+        put_varint(&mut to, offset_delta);
+        put_varint(&mut to, encoded_len(key));
+        let unused = to.len();
+        self.buf.put_slice(&prefix[..MAX_PREFIX - unused]);
+        self.buf.put_slice(key.unwrap_or_default());
+        put_nullable(&mut self.buf, value);
+        put_headers(&mut self.buf, headers);
+        self.count += 1;
+        offset_delta
+    }
+
+    /// Marks the batch as an idempotent producer's.
+    pub fn set_producer(&mut self, producer_id: i64, producer_epoch: i16, base_sequence: i32) {
+        self.producer_id = producer_id;
+        self.producer_epoch = producer_epoch;
+        self.base_sequence = base_sequence;
+    }
+
+    /// Bytes so far, header included.
+    pub fn len(&self) -> usize {
+        self.buf.len()
+    }
+
+    /// How many records there are.
+    pub fn count(&self) -> i32 {
+        self.count
+    }
+
+    /// Whether there are no records.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// The batch's bytes, with header and CRC in place.
+    ///
+    /// Panics if there are no records: such a batch has no offsets.
+    pub fn finish(mut self) -> BytesMut {
+        assert!(!self.is_empty(), "a batch has at least one record");
+        let header = BatchHeader {
+            base_offset: 0,
+            // `push` keeps the length within an i32.
+            batch_length: (self.buf.len() - LOG_OVERHEAD) as i32,
+            partition_leader_epoch: -1,
+            magic: MAGIC,
+            crc: 0,
+            attributes: 0,
+            last_offset_delta: self.count - 1,
+            base_timestamp: self.base_timestamp,
+            max_timestamp: self.max_timestamp,
+            producer_id: self.producer_id,
+            producer_epoch: self.producer_epoch,
+            base_sequence: self.base_sequence,
+            record_count: self.count,
+        };
+        self.buf[..HEADER_LEN].copy_from_slice(&header.to_bytes());
+        seal(&mut self.buf);
+        self.buf
+    }
+
+    /// What to write for a record's timestamp. Wraps as Java does, and reading wraps it back.
+    #[inline]
+    fn note_timestamp(&mut self, timestamp: i64) -> i64 {
+        if self.count == 0 {
+            self.base_timestamp = timestamp;
+            self.max_timestamp = timestamp;
+        }
+        self.max_timestamp = self.max_timestamp.max(timestamp);
+        timestamp.wrapping_sub(self.base_timestamp)
+    }
+}
+
+/// Length of a record from the key's length on.
+#[inline]
+fn content_len(
+    key: Option<&[u8]>,
+    value: Option<&[u8]>,
+    headers: &[(Cow<'_, str>, Option<Payload<'_>>)],
+) -> usize {
+    let mut len = nullable_len(key) + nullable_len(value) + varint_len(headers.len() as i32);
+    for (key, value) in headers {
+        len += nullable_len(Some(key.as_bytes())) + nullable_len(value.as_deref());
+    }
+    len
+}
+
+#[inline]
+fn nullable_len(bytes: Option<&[u8]>) -> usize {
+    varint_len(encoded_len(bytes)) + bytes.map_or(0, <[u8]>::len)
+}
+
+/// The length as written, -1 for null. One beyond an i32 is cut here and refused by `push`.
+#[inline]
+fn encoded_len(bytes: Option<&[u8]>) -> i32 {
+    bytes.map_or(-1, |bytes| bytes.len() as i32)
+}
+
+#[inline]
+fn put_nullable(buf: &mut BytesMut, bytes: Option<&[u8]>) {
+    put_varint(buf, encoded_len(bytes));
+    buf.put_slice(bytes.unwrap_or_default());
+}
+
+#[inline]
+fn put_headers(buf: &mut BytesMut, headers: &[(Cow<'_, str>, Option<Payload<'_>>)]) {
+    put_varint(buf, headers.len() as i32);
+    for (key, value) in headers {
+        put_nullable(buf, Some(key.as_bytes()));
+        put_nullable(buf, value.as_deref());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::{Batch, check_crc};
+
+    #[test]
+    fn a_batch_is_kafkas_byte_for_byte() {
+        // Record bytes worked out by hand from the format's description.
+        let mut builder = BatchBuilder::new(BytesMut::from(&b"rubbish"[..]));
+        assert_eq!(builder.push(1_000, Some(b"k"), Some(b"val"), &[]), 0);
+        let headers = [("h".into(), None), ("".into(), Some("x".into()))];
+        assert_eq!(builder.push(999, None, Some(b""), &headers), 1);
+        let expected = [
+            20, 0, 0, 0, 2, b'k', 6, b'v', b'a', b'l', 0, // length 10, …, no headers
+            24, 0, 1, 2, 1, 0, 4, 2, b'h', 1, 0, 2, b'x', // timestamp -1, null key, 2 headers
+        ];
+        assert_eq!(builder.len(), HEADER_LEN + expected.len());
+        let bytes = builder.finish();
+        assert_eq!(bytes[HEADER_LEN..], expected);
+        assert_eq!(check_crc(&bytes), Ok(()));
+        let header = BatchHeader::parse(&bytes).unwrap();
+        assert_eq!((header.base_timestamp, header.max_timestamp), (1_000, 1_000));
+        assert_eq!((header.base_offset, header.partition_leader_epoch), (0, -1));
+        assert_eq!((header.last_offset_delta, header.record_count), (1, 2));
+        assert!(!header.has_producer_id());
+    }
+
+    #[test]
+    fn a_producer_is_named() {
+        let mut builder = BatchBuilder::new(BytesMut::new());
+        assert!(builder.is_empty());
+        builder.set_producer(4_000, 2, i32::MAX);
+        builder.push(0, None, None, &[]);
+        builder.push(0, None, None, &[]);
+        assert_eq!((builder.count(), builder.is_empty()), (2, false));
+        let header = *Batch::parse(builder.finish().freeze()).unwrap().header();
+        assert_eq!((header.producer_id, header.producer_epoch), (4_000, 2));
+        assert_eq!((header.base_sequence, header.last_sequence()), (i32::MAX, 0));
+    }
+}

@@ -1,0 +1,256 @@
+//! The public [`Error`]: what every call can answer, under Kafka's names, gathered from below.
+//!
+//! One failure may answer many waiters, so errors are `Clone` and share their sources.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::batch::BatchError;
+use crate::log::{AppendError, ProducerError, ReadError};
+use crate::topic::{InvalidTopic, TopicPartition};
+
+/// The result of most calls.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong. [`Error::is_retriable`] says whether trying again can help.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The text is no topic name.
+    #[error(transparent)]
+    InvalidTopic(#[from] InvalidTopic),
+    /// There is no such topic, and it was not to be created.
+    #[error("unknown topic {topic:?}")]
+    UnknownTopic {
+        /// The name.
+        topic: String,
+    },
+    /// The topic has no such partition.
+    #[error("topic {topic:?} has no partition {partition}: it has 0 to {}", partitions - 1)]
+    UnknownPartition {
+        /// The topic.
+        topic: String,
+        /// The number asked for.
+        partition: i32,
+        /// How many partitions there are.
+        partitions: i32,
+    },
+    /// The topic exists already, or one whose name differs only in `.` against `_`.
+    #[error("topic {topic:?} exists already{}", collision(.existing))]
+    TopicAlreadyExists {
+        /// The name asked for.
+        topic: String,
+        /// The topic in its way, if the names differ.
+        existing: Option<String>,
+    },
+    /// A topic can't have so many partitions.
+    #[error("{partitions} partitions: a topic has 1 to {limit}")]
+    InvalidPartitions {
+        /// The number asked for.
+        partitions: i32,
+        /// The largest number.
+        limit: i32,
+    },
+    /// A setting has a name or a value that is not allowed.
+    #[error("invalid setting {name}: {reason}")]
+    InvalidConfig {
+        /// The setting's name, Kafka's where Kafka has it.
+        name: String,
+        /// What is allowed.
+        reason: String,
+    },
+    /// The record, as a batch of its own, is over the limit. Nothing was queued.
+    #[error("record of {size} bytes is over {setting}={limit}")]
+    MessageTooLarge {
+        /// The size of a batch with just this record.
+        size: usize,
+        /// The limit.
+        limit: usize,
+        /// The setting that sets the limit.
+        setting: &'static str,
+    },
+    /// The record's timestamp is negative.
+    #[error("invalid timestamp {timestamp}: it is before 1970-01-01T00:00:00Z")]
+    InvalidTimestamp {
+        /// The timestamp, in milliseconds.
+        timestamp: i64,
+    },
+    /// The record, with what is buffered, does not fit into the producer's buffer now.
+    #[error("the producer's buffer is full: {buffered} of {limit} bytes (buffer.memory)")]
+    BufferFull {
+        /// Bytes waiting for an acknowledgement.
+        buffered: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// The position lies outside of the partition's log.
+    #[error("offset {offset} of {at} is out of range: {log_start_offset} to {log_end_offset}")]
+    OffsetOutOfRange {
+        /// The partition.
+        at: TopicPartition,
+        /// The position.
+        offset: i64,
+        /// The first offset there is.
+        log_start_offset: i64,
+        /// The offset that the next record gets.
+        log_end_offset: i64,
+    },
+    /// These offsets can't be read; the log goes on at `to`, and so does the consumer.
+    #[error("offsets {from} to {} of {at} are corrupt; reading goes on at {to}", to - 1)]
+    Corrupt {
+        /// The partition.
+        at: TopicPartition,
+        /// The first offset that can't be read.
+        from: i64,
+        /// The first one after them that can.
+        to: i64,
+    },
+    /// The records before this position are gone, and others may have taken their offsets from
+    /// `to` on. The consumer goes on at `to`.
+    #[error("{at} was truncated to offset {to}; reading goes on there")]
+    Truncated {
+        /// The partition.
+        at: TopicPartition,
+        /// Where the log that the consumer had read ended.
+        to: i64,
+    },
+    /// The bytes are no record batch.
+    #[error("invalid record batch for {at}: {source}")]
+    InvalidRecord {
+        /// The partition.
+        at: TopicPartition,
+        /// What is wrong with them.
+        source: BatchError,
+    },
+    /// The producer's id, epoch or sequence forbids the append.
+    #[error("{at}: {source}")]
+    Producer {
+        /// The partition.
+        at: TopicPartition,
+        /// What is wrong.
+        source: ProducerError,
+    },
+    /// The memory budget is used up, and the broker's policy is to say so.
+    #[error("the memory budget of {limit} bytes is used up; {at} takes no records")]
+    MemoryFull {
+        /// The partition.
+        at: TopicPartition,
+        /// The budget.
+        limit: usize,
+    },
+    /// The disk is full. Once there is space again, so does producing.
+    #[error("no space left on the device for {what}")]
+    StorageFull {
+        /// What could not grow.
+        what: String,
+    },
+    /// An earlier failure of the storage made the partition read-only; consuming goes on.
+    /// Opening the broker again recovers it.
+    #[error("{at} is read-only since a failure: {source}")]
+    ReadOnly {
+        /// The partition.
+        at: TopicPartition,
+        /// The failure.
+        source: Arc<io::Error>,
+    },
+    /// The storage failed.
+    #[error("{context}: {source}")]
+    Io {
+        /// What was being done, to what.
+        context: String,
+        /// The failure.
+        source: Arc<io::Error>,
+    },
+    /// Another broker has the data directory.
+    #[error("{path} is in use by {holder}")]
+    Locked {
+        /// The directory.
+        path: String,
+        /// Who has it.
+        holder: String,
+    },
+    /// The data directory was written in a format that this version does not know.
+    #[error("{path} has format version {found}; this version of ottla reads up to {supported}")]
+    UnsupportedFormat {
+        /// The directory.
+        path: String,
+        /// The version it has.
+        found: String,
+        /// The latest version known here.
+        supported: u32,
+    },
+    /// It did not happen in time.
+    #[error("{what} did not happen within {after:?}")]
+    Timeout {
+        /// What was waited for.
+        what: String,
+        /// For how long.
+        after: Duration,
+    },
+    /// The call does not fit the handle's state.
+    #[error("{0}")]
+    InvalidState(String),
+    /// The broker, or this part of it, is gone.
+    #[error("closed: {reason}")]
+    Closed {
+        /// Why.
+        reason: Arc<str>,
+    },
+}
+
+impl Error {
+    /// Whether the same call can succeed later without anyone changing anything in the code.
+    pub fn is_retriable(&self) -> bool {
+        use Error::*;
+        matches!(self, BufferFull { .. } | MemoryFull { .. } | StorageFull { .. } | Timeout { .. })
+    }
+
+    pub(crate) fn closed(reason: impl Into<Arc<str>>) -> Self {
+        Error::Closed { reason: reason.into() }
+    }
+
+    pub(crate) fn io(context: impl Into<String>, source: io::Error) -> Self {
+        Error::Io { context: context.into(), source: Arc::new(source) }
+    }
+
+    pub(crate) fn append(at: &TopicPartition, error: AppendError) -> Self {
+        let at = at.clone();
+        match error {
+            AppendError::TooLarge { size, limit } => {
+                Error::MessageTooLarge { size, limit, setting: "max.message.bytes" }
+            }
+            AppendError::LargerThanSegment { size, limit } => {
+                let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+                Error::MessageTooLarge { size, limit, setting: "segment.bytes" }
+            }
+            AppendError::Invalid(source) => Error::InvalidRecord { at, source },
+            AppendError::Producer(source) => Error::Producer { at, source },
+            AppendError::MemoryFull { limit } => Error::MemoryFull { at, limit },
+            AppendError::StorageFull { what } => Error::StorageFull { what },
+            AppendError::ReadOnly(source) => Error::ReadOnly { at, source },
+            AppendError::OffsetsExhausted => {
+                Error::InvalidState(format!("{at} has no offsets left"))
+            }
+        }
+    }
+
+    pub(crate) fn read(at: &TopicPartition, error: ReadError) -> Self {
+        let at = at.clone();
+        match error {
+            ReadError::OffsetOutOfRange { offset, log_start_offset, log_end_offset } => {
+                Error::OffsetOutOfRange { at, offset, log_start_offset, log_end_offset }
+            }
+            ReadError::Corrupt { from, to } => Error::Corrupt { at, from, to },
+            ReadError::Truncated { to } => Error::Truncated { at, to },
+            ReadError::Io(source) => Error::Io { context: format!("reading {at}"), source },
+        }
+    }
+}
+
+fn collision(existing: &Option<String>) -> String {
+    match existing {
+        Some(name) => format!(": {name:?} differs only in '.' against '_'"),
+        None => String::new(),
+    }
+}

@@ -1,0 +1,278 @@
+//! The small text files beside a partition's segments, in Apache Kafka's own formats.
+//!
+//! * `partition.metadata` holds the topic id (Kafka: `PartitionMetadataFile`).
+//! * `recovery-point-offset-checkpoint` holds an offset (Kafka: `OffsetCheckpointFile`). Kafka
+//!   keeps one for a whole data directory; here each partition folder has its own, with one line.
+//!
+//! The second shares its outer shape, *version, count, one line an item*, with
+//! `leader-epoch-checkpoint` (see [`super::epochs`]).
+//!
+//! A damaged file is a typed error for the caller to act on, never a panic and never an empty
+//! answer. Files are replaced whole: after a crash the old or the new content is there.
+
+use std::fmt::{self, Write};
+use std::io;
+use std::path::Path;
+use std::str::FromStr;
+
+use crate::storage::{self, Storage};
+use crate::topic::{TopicId, TopicName, TopicPartition};
+
+/// The name of the file that holds a [`PartitionMetadata`].
+pub const PARTITION_METADATA_FILE: &str = "partition.metadata";
+
+/// The name of the file that holds a [`RecoveryPoint`].
+pub const RECOVERY_POINT_FILE: &str = "recovery-point-offset-checkpoint";
+
+/// The longest checkpoint file that is read, in bytes.
+pub const MAX_CHECKPOINT_BYTES: usize = 1 << 20;
+
+/// All these formats are at version 0, in Kafka 4 as in Kafka 0.11.
+const VERSION: i32 = 0;
+
+/// What a partition's folder says about its topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PartitionMetadata {
+    /// Tells the topic from an earlier or later one of the same name.
+    pub topic_id: TopicId,
+}
+
+impl PartitionMetadata {
+    /// The file's content.
+    pub fn encode(&self) -> Vec<u8> {
+        // Kafka writes no newline at the end.
+        format!("version: {VERSION}\ntopic_id: {}", self.topic_id).into_bytes()
+    }
+
+    /// Reads what [`encode`](Self::encode) or Kafka wrote.
+    pub fn decode(content: &[u8]) -> Result<Self, CheckpointError> {
+        let file = PARTITION_METADATA_FILE;
+        let mut lines = Lines::new(file, content)?;
+        let version = lines.field("version")?.parse().map_err(|_| malformed(file, 1))?;
+        if version != VERSION {
+            return Err(CheckpointError::UnknownVersion { file, version });
+        }
+        let topic_id = TopicId::parse(lines.field("topic_id")?).ok_or(malformed(file, 2))?;
+        lines.end()?;
+        // Kafka's Uuid.ZERO_UUID stands for "no id": a topic never has it.
+        if topic_id == TopicId([0; 16]) {
+            return Err(malformed(file, 2));
+        }
+        Ok(PartitionMetadata { topic_id })
+    }
+
+    /// Reads the file in `dir`; `None` if there is none.
+    pub fn load(storage: &dyn Storage, dir: &Path) -> Result<Option<Self>, CheckpointError> {
+        load(storage, dir, PARTITION_METADATA_FILE, Self::decode)
+    }
+
+    /// Replaces the file in `dir`, durably.
+    pub fn store(&self, storage: &dyn Storage, dir: &Path) -> io::Result<()> {
+        storage::replace(storage, &dir.join(PARTITION_METADATA_FILE), &self.encode())
+    }
+}
+
+/// The offset below which everything in a partition's log is durable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecoveryPoint {
+    /// Whose log; the caller compares it with the folder the file was found in.
+    pub partition: TopicPartition,
+    /// The first offset that may not be durable.
+    pub offset: i64,
+}
+
+impl RecoveryPoint {
+    /// The file's content.
+    pub fn encode(&self) -> Vec<u8> {
+        let TopicPartition { topic, partition } = &self.partition;
+        encode_lines([format_args!("{topic} {partition} {}", self.offset)])
+    }
+
+    /// Reads what [`encode`](Self::encode) wrote, or Kafka for a directory of one partition.
+    pub fn decode(content: &[u8]) -> Result<Self, CheckpointError> {
+        let mut items =
+            decode_lines(RECOVERY_POINT_FILE, content, |[topic, partition, offset]| {
+                let partition = partition.parse().ok().filter(|partition| *partition >= 0)?;
+                let topic = TopicName::parse(topic).ok()?;
+                let offset = offset.parse().ok().filter(|offset| *offset >= 0)?;
+                Some(RecoveryPoint { partition: TopicPartition { topic, partition }, offset })
+            })?;
+        match (items.pop(), items.is_empty()) {
+            (Some(only), true) => Ok(only),
+            _ => Err(malformed(RECOVERY_POINT_FILE, 2)),
+        }
+    }
+
+    /// Reads the file in `dir`; `None` if there is none.
+    pub fn load(storage: &dyn Storage, dir: &Path) -> Result<Option<Self>, CheckpointError> {
+        load(storage, dir, RECOVERY_POINT_FILE, Self::decode)
+    }
+
+    /// Replaces the file in `dir`, durably.
+    pub fn store(&self, storage: &dyn Storage, dir: &Path) -> io::Result<()> {
+        storage::replace(storage, &dir.join(RECOVERY_POINT_FILE), &self.encode())
+    }
+}
+
+/// Why a checkpoint file could not be read.
+///
+/// All but `Io` mean that the file is damaged, and stays so until it is written again.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    /// A line is not what its format wants there, or is missing.
+    #[error("{file} is malformed at line {line}")]
+    Malformed {
+        /// The file's name, without its folder.
+        file: &'static str,
+        /// The line, counted from 1.
+        line: usize,
+    },
+    /// The file is from another time.
+    #[error("{file} has unknown version {version}, expected 0")]
+    UnknownVersion {
+        /// The file's name, without its folder.
+        file: &'static str,
+        /// The version it states.
+        version: i32,
+    },
+    /// The file is longer than anything that is written here.
+    #[error("{file} is longer than {MAX_CHECKPOINT_BYTES} bytes")]
+    TooLong {
+        /// The file's name, without its folder.
+        file: &'static str,
+    },
+    /// Reading failed; the content may be well.
+    #[error("reading {file} failed: {source}")]
+    Io {
+        /// The file's name, without its folder.
+        file: &'static str,
+        /// What the storage said.
+        source: io::Error,
+    },
+}
+
+/// Reads and decodes `dir/file`; `None` if there is no such file.
+pub(super) fn load<T>(
+    storage: &dyn Storage,
+    dir: &Path,
+    file: &'static str,
+    decode: impl FnOnce(&[u8]) -> Result<T, CheckpointError>,
+) -> Result<Option<T>, CheckpointError> {
+    match storage::read_whole(storage, &dir.join(file), MAX_CHECKPOINT_BYTES) {
+        Ok(content) => decode(&content).map(Some),
+        Err(error) => match error.kind() {
+            io::ErrorKind::NotFound => Ok(None),
+            // The one thing `read_whole` says in this way.
+            io::ErrorKind::InvalidData => Err(CheckpointError::TooLong { file }),
+            _ => Err(CheckpointError::Io { file, source: error }),
+        },
+    }
+}
+
+/// Writes a version line, a count line, and a line for each item.
+pub(super) fn encode_lines<I>(items: I) -> Vec<u8>
+where
+    I: IntoIterator<Item: fmt::Display, IntoIter: ExactSizeIterator>,
+{
+    let items = items.into_iter();
+    let mut text = format!("{VERSION}\n{}\n", items.len());
+    for item in items {
+        writeln!(text, "{item}").expect("a String takes whatever is written to it");
+    }
+    text.into_bytes()
+}
+
+/// Reads what [`encode_lines`] wrote; `parse` makes an item of a line's `N` words.
+///
+/// An empty file holds no items: Kafka creates its files empty and fills them later.
+pub(super) fn decode_lines<T, const N: usize>(
+    file: &'static str,
+    content: &[u8],
+    mut parse: impl FnMut([&str; N]) -> Option<T>,
+) -> Result<Vec<T>, CheckpointError> {
+    let mut items = Vec::new();
+    if content.is_empty() {
+        return Ok(items);
+    }
+    let mut lines = Lines::new(file, content)?;
+    let version = lines.number()?;
+    if version != VERSION {
+        return Err(CheckpointError::UnknownVersion { file, version });
+    }
+    let count: u32 = lines.number()?;
+    // The count is checked, never trusted: memory follows the lines that are there.
+    for _ in 0..count {
+        let line = lines.next()?;
+        let item = words(line).and_then(&mut parse).ok_or(malformed(file, lines.number_of_last))?;
+        items.push(item);
+    }
+    // Without its end, a number may be only the first digits of one.
+    if !content.ends_with(b"\n") {
+        return Err(lines.malformed());
+    }
+    lines.end()?;
+    Ok(items)
+}
+
+/// The words of a line, if there are `N`.
+fn words<const N: usize>(line: &str) -> Option<[&str; N]> {
+    let mut found = line.split_ascii_whitespace();
+    let mut words = [""; N];
+    for word in &mut words {
+        *word = found.next()?;
+    }
+    found.next().is_none().then_some(words)
+}
+
+fn malformed(file: &'static str, line: usize) -> CheckpointError {
+    CheckpointError::Malformed { file, line }
+}
+
+/// A file's lines, and where in it an error is.
+struct Lines<'a> {
+    file: &'static str,
+    rest: std::str::Lines<'a>,
+    /// Counted from 1; 0 before the first.
+    number_of_last: usize,
+}
+
+impl<'a> Lines<'a> {
+    fn new(file: &'static str, content: &'a [u8]) -> Result<Self, CheckpointError> {
+        let text = str::from_utf8(content).map_err(|error| {
+            let good = &content[..error.valid_up_to()];
+            malformed(file, 1 + good.iter().filter(|byte| **byte == b'\n').count())
+        })?;
+        Ok(Lines { file, rest: text.lines(), number_of_last: 0 })
+    }
+
+    fn next(&mut self) -> Result<&'a str, CheckpointError> {
+        self.number_of_last += 1;
+        self.rest.next().ok_or(self.malformed())
+    }
+
+    /// A line that is a number.
+    fn number<T: FromStr>(&mut self) -> Result<T, CheckpointError> {
+        self.next()?.trim().parse().map_err(|_| self.malformed())
+    }
+
+    /// The value of a line `name: value`.
+    fn field(&mut self, name: &str) -> Result<&'a str, CheckpointError> {
+        let value = self.next()?.strip_prefix(name).and_then(|rest| rest.strip_prefix(':'));
+        Ok(value.ok_or(self.malformed())?.trim())
+    }
+
+    /// Nothing may follow.
+    fn end(&mut self) -> Result<(), CheckpointError> {
+        match self.next() {
+            Ok(_) => Err(self.malformed()),
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn malformed(&self) -> CheckpointError {
+        malformed(self.file, self.number_of_last)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,91 @@
+//! What can go wrong with one partition's log.
+
+use std::io;
+use std::sync::Arc;
+
+use crate::batch::BatchError;
+
+use super::producers::ProducerError;
+
+/// Why a batch was not appended. Nothing of it is in the log.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum AppendError {
+    /// Larger than `max.message.bytes` allows.
+    #[error("batch of {size} bytes is over max.message.bytes={limit}")]
+    TooLarge {
+        /// The batch's size.
+        size: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// Larger than a whole segment.
+    #[error("batch of {size} bytes is over segment.bytes={limit}")]
+    LargerThanSegment {
+        /// The batch's size.
+        size: usize,
+        /// The limit.
+        limit: u64,
+    },
+    /// The bytes are no record batch.
+    #[error("not a record batch: {0}")]
+    Invalid(#[from] BatchError),
+    /// The producer's state forbids it.
+    #[error(transparent)]
+    Producer(#[from] ProducerError),
+    /// The memory budget is used up; under `Block` the append waits and is tried again.
+    #[error("the memory budget of {limit} bytes is used up")]
+    MemoryFull {
+        /// The budget.
+        limit: usize,
+    },
+    /// The disk is full. The log is as it was before the append, and may be tried again.
+    #[error("no space left for {what}")]
+    StorageFull {
+        /// The file that could not grow.
+        what: String,
+    },
+    /// An earlier failure made this log read-only.
+    #[error("the log is read-only since a failure: {0}")]
+    ReadOnly(Arc<io::Error>),
+    /// No more offsets: 2^63-1 is the last.
+    #[error("the log has no offsets left")]
+    OffsetsExhausted,
+}
+
+/// Why a read gave nothing. A read error is never "no data".
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ReadError {
+    /// The position lies outside of the log.
+    #[error("offset {offset} is outside of {log_start_offset}..={log_end_offset}")]
+    OffsetOutOfRange {
+        /// The position asked for.
+        offset: i64,
+        /// The first offset there is.
+        log_start_offset: i64,
+        /// The offset that the next record gets.
+        log_end_offset: i64,
+    },
+    /// The batches of these offsets can't be read; the log goes on at `to`.
+    #[error("offsets {from}..{to} are corrupt")]
+    Corrupt {
+        /// The first offset that can't be read.
+        from: i64,
+        /// The first offset after them that can.
+        to: i64,
+    },
+    /// The records that led to this position are gone; others took their offsets from `to` on.
+    #[error("the log was truncated to offset {to} since that position was read")]
+    Truncated {
+        /// Where the position's epoch ended.
+        to: i64,
+    },
+    /// The storage failed.
+    #[error("reading the log: {0}")]
+    Io(Arc<io::Error>),
+}
+
+impl From<io::Error> for ReadError {
+    fn from(error: io::Error) -> Self {
+        ReadError::Io(Arc::new(error))
+    }
+}

@@ -1,0 +1,57 @@
+//! What in-memory logs do when their broker's memory budget is used up.
+
+use std::sync::{Arc, Mutex, Weak};
+
+use crate::storage::MemoryPolicy;
+
+use super::shared::{LogReader, Shared};
+
+/// The logs that share one memory budget, and the policy when it is used up.
+///
+/// Frees memory by dropping oldest segments; never touches a log's active one.
+#[derive(Debug)]
+pub struct MemoryPressure {
+    policy: MemoryPolicy,
+    /// The budget in bytes, for messages.
+    limit: usize,
+    logs: Mutex<Vec<Weak<Shared>>>,
+}
+
+impl MemoryPressure {
+    /// No logs yet.
+    pub fn new(policy: MemoryPolicy, limit: usize) -> Arc<Self> {
+        Arc::new(MemoryPressure { policy, limit, logs: Mutex::new(Vec::new()) })
+    }
+
+    /// The policy.
+    pub fn policy(&self) -> MemoryPolicy {
+        self.policy
+    }
+
+    /// The budget.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
+    pub(super) fn add(&self, log: &Arc<Shared>) {
+        let mut logs = self.logs.lock().expect("no one panics with the list of logs");
+        logs.retain(|log| log.strong_count() > 0);
+        logs.push(Arc::downgrade(log));
+    }
+
+    /// Drops one oldest segment: of the largest log under `DropOldest`; under `Block` of the
+    /// largest one whose readers have all passed it. False if there is none, or under `Reject`.
+    pub(super) fn relieve(&self) -> bool {
+        let passed_by_all = match self.policy {
+            MemoryPolicy::DropOldest => false,
+            MemoryPolicy::Block => true,
+            MemoryPolicy::Reject => return false,
+        };
+        let mut logs: Vec<LogReader> = {
+            let logs = self.logs.lock().expect("no one panics with the list of logs");
+            logs.iter().filter_map(Weak::upgrade).map(LogReader).collect()
+        };
+        logs.sort_by_key(|log| std::cmp::Reverse(log.size()));
+        logs.iter().any(|log| log.drop_oldest(passed_by_all))
+    }
+}

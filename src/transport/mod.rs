@@ -1,0 +1,168 @@
+//! The second seam: the calls that a client makes, wherever the broker is.
+//!
+//! Producers and consumers hold an `Arc<dyn Transport>` and know no more. Nothing here knows a
+//! socket or an actor; `local` leads to the actors of this process.
+
+use std::fmt::{self, Debug};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use async_trait::async_trait;
+use bytes::BytesMut;
+use tokio::sync::watch;
+
+use crate::batch::Batch;
+use crate::clock::Clock;
+use crate::error::{Error, Result};
+use crate::record::Timestamp;
+use crate::topic::{TopicId, TopicName, TopicPartition};
+
+/// What a client must know of a topic to produce to it and consume from it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TopicMetadata {
+    pub(crate) name: TopicName,
+    pub(crate) id: TopicId,
+    /// How many partitions it has; they count from 0.
+    pub(crate) partitions: i32,
+    /// `max.message.bytes`: the largest batch it takes.
+    pub(crate) max_message_bytes: usize,
+}
+
+/// The calls a client makes.
+#[async_trait]
+pub(crate) trait Transport: Debug + Send + Sync + 'static {
+    /// The clock by which this client stamps and waits.
+    fn clock(&self) -> &Clock;
+
+    /// The topic as far as it is known here, without waiting. `None` sends the caller to
+    /// [`Transport::metadata`].
+    fn known_topic(&self, topic: &str) -> Option<Arc<TopicMetadata>>;
+
+    /// The topic; if it is unknown and automatic creation is on, it is created.
+    async fn metadata(&self, topic: &TopicName) -> Result<Arc<TopicMetadata>>;
+
+    /// Rises whenever topics or partitions come or go.
+    fn metadata_version(&self) -> watch::Receiver<u64>;
+
+    /// Hands over a batch for appending. Never waits; the completion runs exactly once, on
+    /// whatever thread finishes the work (possibly before this returns, possibly this one).
+    fn submit(&self, submission: Submission);
+
+    /// A fetch session: many partitions, one place to wait.
+    fn fetcher(&self) -> Box<dyn Fetcher>;
+
+    /// The offset that `spec` describes.
+    async fn list_offset(&self, at: &TopicPartition, spec: OffsetSpec) -> Result<ListedOffset>;
+}
+
+/// One batch on its way to a partition.
+pub(crate) struct Submission {
+    pub(crate) at: TopicPartition,
+    /// The topic's id when the producer chose it: a re-created topic must not get the batch.
+    pub(crate) topic_id: TopicId,
+    /// An encoded record batch.
+    pub(crate) batch: BytesMut,
+    pub(crate) completion: Completion,
+}
+
+impl Debug for Submission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Submission")
+            .field("at", &self.at)
+            .field("bytes", &self.batch.len())
+            .finish()
+    }
+}
+
+/// Where a submitted batch now stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BatchMetadata {
+    pub(crate) base_offset: i64,
+    /// The broker's time, if the topic's timestamps are LogAppendTime.
+    pub(crate) log_append_time: Option<Timestamp>,
+}
+
+type CompletionFn = Box<dyn FnOnce(BytesMut, Result<BatchMetadata>) + Send>;
+
+/// What to do when a submission's fate is known: gets the batch back (the buffer can be used
+/// again, its content is unspecified after a success) and the result. Dropped without a result,
+/// it runs with `Closed` and an empty buffer: a panicking or ended task leaves no one waiting.
+pub(crate) struct Completion(Option<CompletionFn>);
+
+impl Completion {
+    pub(crate) fn new(run: impl FnOnce(BytesMut, Result<BatchMetadata>) + Send + 'static) -> Self {
+        Completion(Some(Box::new(run)))
+    }
+
+    pub(crate) fn run(mut self, batch: BytesMut, result: Result<BatchMetadata>) {
+        if let Some(run) = self.0.take() {
+            run(batch, result);
+        }
+    }
+}
+
+impl Drop for Completion {
+    fn drop(&mut self) {
+        if let Some(run) = self.0.take() {
+            run(BytesMut::new(), Err(Error::closed("the broker's runtime has ended")));
+        }
+    }
+}
+
+impl Debug for Completion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Completion")
+    }
+}
+
+/// A place in a partition's log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FetchPosition {
+    /// The next offset to read.
+    pub(crate) offset: i64,
+    /// The leader epoch of the record before it; -1 if unknown.
+    pub(crate) leader_epoch: i32,
+}
+
+/// A fetch session. Partitions that have records are served in turn; those that have none wait
+/// in one queue. Poll-based, so that `recv` can be dropped at any time and loses nothing: what
+/// has been read but not returned stays in the session.
+pub(crate) trait Fetcher: Send {
+    /// Starts fetching `at` from `position`, or moves there. What was read for the old position
+    /// is forgotten. `topic_id` ties the session to this life of the topic.
+    fn fetch_from(&mut self, at: &TopicPartition, topic_id: TopicId, position: FetchPosition);
+
+    /// Stops fetching `at`.
+    fn stop(&mut self, at: &TopicPartition);
+
+    /// The next batches of any partition. Each answer moves that partition's position behind it;
+    /// after an error the partition stands still until the next `fetch_from`.
+    fn poll_fetch(&mut self, cx: &mut Context<'_>, max_bytes: usize) -> Poll<Fetched>;
+}
+
+/// What a fetch session read of one partition.
+#[derive(Debug)]
+pub(crate) struct Fetched {
+    pub(crate) at: TopicPartition,
+    /// Whole batches; the first may begin before the position asked for. Never empty.
+    pub(crate) result: Result<Vec<Batch>>,
+}
+
+/// Which offset is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OffsetSpec {
+    /// The log start offset.
+    Earliest,
+    /// The high watermark (the last stable offset, once there are transactions).
+    Latest,
+    /// The first record with at least this timestamp.
+    Timestamp(Timestamp),
+}
+
+/// The offset that was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ListedOffset {
+    /// `None` if no record has such a timestamp.
+    pub(crate) offset: Option<i64>,
+    pub(crate) leader_epoch: i32,
+}
