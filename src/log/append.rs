@@ -54,82 +54,101 @@ struct Prepared {
 }
 
 /// Batches that go into the active segment with one write.
-#[derive(Default)]
 struct Run {
     prepared: Vec<Prepared>,
     bytes: u64,
+    /// The offset of the next record.
+    end: i64,
 }
 
-/// What came of preparing one batch.
-enum Preparation {
-    Ready(BatchHeader),
+/// What becomes of a batch.
+enum Admission {
+    Take(BatchHeader),
+    /// To be judged again when the run so far has been written.
+    NotYet,
     /// Appended before: an idempotent producer sent it again.
     Duplicate(Appended),
+    Refuse(AppendError),
 }
 
 impl Log {
     /// Appends each batch of the group, or says why not. As few writes as rolls allow. Nothing is
     /// visible before [`Log::publish`].
     ///
-    /// Under the `Block` policy a batch may come back with [`AppendError::MemoryFull`]: it and all
-    /// after it were not appended.
+    /// Under the `Block` policy a batch may come back with [`AppendError::MemoryFull`]: then
+    /// neither it nor any after it was appended.
     pub fn append(&mut self, group: &mut [Append], now: Timestamp) {
         let mut next = 0;
         while next < group.len() {
             next = self.append_run(group, next, now);
+            let last = group[next - 1].result.as_ref();
+            if let Some(Err(full @ AppendError::MemoryFull { .. })) = last
+                && self.blocks_when_full()
+            {
+                let full = full.clone();
+                group[next..].iter_mut().for_each(|one| one.result = Some(Err(full.clone())));
+                return;
+            }
         }
     }
 
-    /// Gathers batches from `next` on and writes them; returns where to go on.
+    /// Gathers batches from `next` on and writes them; returns where to go on, at least one
+    /// further. A refused batch ends the run, so that it is the last that was looked at.
     fn append_run(&mut self, group: &mut [Append], mut next: usize, now: Timestamp) -> usize {
-        let mut run = Run::default();
-        let mut end = self.shared.log_end();
-        while next < group.len() {
-            let one = &mut group[next];
-            let prepared = match self.prepare(&one.batch) {
-                Ok(Preparation::Ready(header)) => header,
-                Ok(Preparation::Duplicate(appended)) if run.prepared.is_empty() => {
-                    one.result = Some(Ok(appended));
-                    next += 1;
-                    continue;
-                }
-                // What the run's own batches may have changed is judged after they are written.
-                _ if !run.prepared.is_empty() => break,
-                Ok(Preparation::Duplicate(_)) => break,
-                Err(error) => {
+        let mut run = Run { prepared: Vec::new(), bytes: 0, end: self.shared.log_end() };
+        while let Some(one) = group.get_mut(next) {
+            match self.admit(&run, &one.batch) {
+                Admission::Take(_) => run.push(next, self.stamp(&mut one.batch, run.end, now)),
+                Admission::NotYet => break,
+                Admission::Duplicate(appended) => one.result = Some(Ok(appended)),
+                Admission::Refuse(error) => {
                     one.result = Some(Err(error));
                     next += 1;
-                    continue;
+                    break;
                 }
-            };
-            if !run.prepared.is_empty()
-                && (self.must_roll(&prepared, run.bytes) || run.has_producer(prepared.producer_id))
-            {
-                break;
             }
-            if run.prepared.is_empty()
-                && let Err(error) = self.make_ready(&prepared)
-            {
-                one.result = Some(Err(error));
-                next += 1;
-                continue;
-            }
-            let Some(past) = end.checked_add(i64::from(prepared.last_offset_delta) + 1) else {
-                one.result = Some(Err(AppendError::OffsetsExhausted));
-                next += 1;
-                continue;
-            };
-            let header = self.stamp(&mut one.batch, end, now);
-            run.push(next, header);
-            end = past;
             next += 1;
         }
         self.write_run(group, run);
         next
     }
 
+    /// Judges a batch. Only the first of a run may change the log: roll it, make room.
+    fn admit(&mut self, run: &Run, bytes: &[u8]) -> Admission {
+        let checked = self.check(bytes);
+        if !run.prepared.is_empty() {
+            return match checked {
+                Admission::Take(header) if self.joins(run, &header) => Admission::Take(header),
+                _ => Admission::NotYet,
+            };
+        }
+        match checked {
+            Admission::Take(header) => match self.make_ready(&header) {
+                Ok(()) => Admission::Take(header),
+                Err(error) => Admission::Refuse(error),
+            },
+            other => other,
+        }
+    }
+
+    /// Whether a sound batch can be written together with the run so far.
+    fn joins(&self, run: &Run, header: &BatchHeader) -> bool {
+        let Some(active) = &self.active else { return false };
+        // A second batch of one producer is checked after the first is in its state.
+        let same_producer = |p: &Prepared| p.header.producer_id == header.producer_id;
+        let known = header.has_producer_id() && run.prepared.iter().any(same_producer);
+        !known
+            && !self.must_roll(header, run.bytes)
+            && active.segment.file.room_for(run.bytes as usize + header.size())
+            && run.end.checked_add(i64::from(header.last_offset_delta) + 1).is_some()
+    }
+
+    fn check(&self, bytes: &[u8]) -> Admission {
+        self.try_check(bytes).unwrap_or_else(Admission::Refuse)
+    }
+
     /// The checks that need nothing but the batch and the producers' state.
-    fn prepare(&self, bytes: &[u8]) -> Result<Preparation, AppendError> {
+    fn try_check(&self, bytes: &[u8]) -> Result<Admission, AppendError> {
         if let Some(failure) = &self.failure {
             return Err(AppendError::ReadOnly(failure.clone()));
         }
@@ -142,11 +161,11 @@ impl Log {
             return Err(AppendError::LargerThanSegment { size, limit: self.config.segment_bytes });
         }
         if !header.has_producer_id() {
-            return Ok(Preparation::Ready(header));
+            return Ok(Admission::Take(header));
         }
         match self.producers.check(&ProducerBatch::of(&header))? {
-            Verdict::Append => Ok(Preparation::Ready(header)),
-            Verdict::Duplicate { base_offset, .. } => Ok(Preparation::Duplicate(Appended {
+            Verdict::Append => Ok(Admission::Take(header)),
+            Verdict::Duplicate { base_offset, .. } => Ok(Admission::Duplicate(Appended {
                 base_offset,
                 last_offset: base_offset + i64::from(header.last_offset_delta),
                 log_append_time: None,
@@ -156,6 +175,8 @@ impl Log {
 
     /// Sees to a segment with room for the batch, and to the epoch's beginning.
     fn make_ready(&mut self, header: &BatchHeader) -> Result<(), AppendError> {
+        let last = self.shared.log_end().checked_add(i64::from(header.last_offset_delta) + 1);
+        last.ok_or(AppendError::OffsetsExhausted)?;
         if self.active.is_none() || self.must_roll(header, 0) {
             self.roll().map_err(|error| self.classify(error, "a new segment"))?;
         }
@@ -286,11 +307,7 @@ impl Run {
     fn push(&mut self, index: usize, header: BatchHeader) {
         let position = self.bytes;
         self.bytes += header.size() as u64;
+        self.end = header.next_offset();
         self.prepared.push(Prepared { index, header, position });
-    }
-
-    /// A second batch of one producer is checked after the first is in its state.
-    fn has_producer(&self, producer_id: i64) -> bool {
-        producer_id >= 0 && self.prepared.iter().any(|p| p.header.producer_id == producer_id)
     }
 }

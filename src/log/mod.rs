@@ -29,7 +29,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use bytes::BytesMut;
+
 use crate::record::Timestamp;
+use crate::storage::{MemoryPolicy, Storage};
 use crate::topic::{TopicId, TopicPartition};
 
 pub use append::{Append, Appended};
@@ -40,7 +43,7 @@ pub use producers::ProducerError;
 pub use recovery::{CutTail, LostRange, Opening, Recovered};
 pub use shared::{FoundOffset, LogReader, ReadCursor};
 
-use checkpoint::PartitionMetadata;
+use checkpoint::{PARTITION_METADATA_FILE, PartitionMetadata, RECOVERY_POINT_FILE, RecoveryPoint};
 use producers::ProducerState;
 use segment::{Indexes, Segment, file_name};
 use shared::Shared;
@@ -92,6 +95,16 @@ impl Log {
     /// The settings.
     pub fn config(&self) -> &LogConfig {
         &self.config
+    }
+
+    /// Whether calls may wait for a disk.
+    pub fn may_block(&self) -> bool {
+        self.shared.storage.may_block()
+    }
+
+    /// Whether an append that finds no memory waits, rather than failing.
+    pub fn blocks_when_full(&self) -> bool {
+        self.pressure.as_ref().is_some_and(|it| it.policy() == MemoryPolicy::Block)
     }
 
     /// Why the log is read-only, if it is.
@@ -213,6 +226,25 @@ impl Log {
         })
     }
 
+    /// Appends one batch, makes it durable and visible: for logs without an actor.
+    pub fn append_now(&mut self, batch: BytesMut) -> Result<Appended, AppendError> {
+        let mut group = [Append::new(batch)];
+        self.append(&mut group, Timestamp::NONE);
+        let [Append { result, .. }] = group;
+        let appended = result.expect("every batch of a group gets a result")?;
+        self.sync()?;
+        self.publish();
+        Ok(appended)
+    }
+
+    /// Begins a new segment, unless the active one is empty.
+    pub fn roll_now(&mut self) -> Result<(), AppendError> {
+        match &self.active {
+            Some(active) if active.segment.size() == 0 => Ok(()),
+            _ => self.roll().map_err(|error| self.fail(error)),
+        }
+    }
+
     /// Ends the active segment and begins a new one at the log's end.
     fn roll(&mut self) -> io::Result<()> {
         let log_end = self.shared.log_end();
@@ -246,21 +278,39 @@ impl Log {
         let path = self.shared.dir.join(file_name(base_offset, "log"));
         let file = storage.open(&path, true)?;
         file.truncate(0)?;
-        storage.sync_dir(&self.shared.dir)?;
+        if self.config.sync_before_visible {
+            storage.sync_dir(&self.shared.dir)?;
+        }
         let segment = Arc::new(Segment::new(base_offset, file, 0, Indexes::empty(base_offset)));
         self.shared.segments_mut().push(segment.clone());
         self.active = Some(Active { segment, bytes_since_index: 0, first_timestamp: None });
         Ok(())
     }
 
+    /// The folder and the small files that belong into it from the start. Nothing in it is
+    /// promised yet, so one sync of the folder is enough, after the first segment is there too.
     fn create_dir(&self) -> io::Result<()> {
         let (storage, dir) = (&*self.shared.storage, &self.shared.dir);
         storage.create_dir(dir)?;
-        storage.sync_dir(dir.parent().unwrap_or(Path::new("")))?;
-        if self.shared.verify {
-            PartitionMetadata { topic_id: self.topic_id }.store(storage, dir)?;
+        if !self.shared.verify {
+            return Ok(());
         }
-        Ok(())
+        let metadata = PartitionMetadata { topic_id: self.topic_id }.encode();
+        let point = RecoveryPoint { partition: self.partition.clone(), offset: 0 }.encode();
+        let small = [(PARTITION_METADATA_FILE, metadata), (RECOVERY_POINT_FILE, point)];
+        let is_new = self.shared.log_end() == 0;
+        for (name, content) in small.iter().filter(|_| is_new) {
+            let file = storage.open(&dir.join(name), true)?;
+            file.truncate(0)?;
+            file.append(0, &[content])?;
+            if self.config.sync_before_visible {
+                file.sync()?;
+            }
+        }
+        match self.config.sync_before_visible {
+            true => storage.sync_dir(dir.parent().unwrap_or(Path::new(""))),
+            false => Ok(()),
+        }
     }
 
     /// Begins this incarnation's epoch at the log's end, durably, before its first batch.
@@ -423,6 +473,12 @@ impl Log {
     }
 }
 
+/// The id of the topic that a partition's folder belongs to, if it says so legibly.
+pub fn partition_topic_id(storage: &dyn Storage, dir: &Path) -> io::Result<Option<TopicId>> {
+    let metadata = recovery::readable(PartitionMetadata::load(storage, dir))?;
+    Ok(metadata.map(|metadata| metadata.topic_id))
+}
+
 /// What must be synced before a recovery point may move: see [`Log::checkpoint`].
 #[derive(Debug)]
 pub struct CheckpointPlan {
@@ -442,7 +498,9 @@ impl CheckpointPlan {
                 _ => {}
             }
         }
-        self.shared.storage.sync_dir(&self.shared.dir)?;
+        let dir = &self.shared.dir;
+        self.shared.storage.sync_dir(dir)?;
+        self.shared.storage.sync_dir(dir.parent().unwrap_or(Path::new("")))?;
         recovery::store_recovery_point(&self.shared, &self.partition, self.up_to)?;
         Ok(self.up_to)
     }

@@ -17,7 +17,7 @@ use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex, RwLock};
 
 use crate::batch::{Batch, BatchHeader, check_crc};
-use crate::storage::{DirEntry, EntryKind, Storage, read_whole};
+use crate::storage::{DirEntry, EntryKind, Storage, StorageFile, read_whole};
 use crate::topic::{TopicId, TopicPartition};
 
 use super::checkpoint::{
@@ -174,7 +174,7 @@ impl Survey {
 }
 
 /// A small file that is damaged counts as absent: it can be derived.
-fn readable<T>(loaded: Result<Option<T>, CheckpointError>) -> io::Result<Option<T>> {
+pub(super) fn readable<T>(loaded: Result<Option<T>, CheckpointError>) -> io::Result<Option<T>> {
     match loaded {
         Ok(value) => Ok(value),
         Err(CheckpointError::Io { source, .. }) => Err(source),
@@ -497,10 +497,11 @@ impl Found {
 
     fn make_durable(&mut self, opening: &Opening, suspected: bool) -> io::Result<()> {
         let (storage, dir) = (&*opening.storage, &opening.dir);
-        let tail = &self.segments[self.first_scanned.min(self.segments.len())..];
-        for segment in tail {
+        let first = self.first_scanned.min(self.segments.len());
+        let tail = &mut self.segments[first..];
+        for segment in tail.iter_mut() {
             match suspected {
-                true => rewrite(storage, dir, segment)?,
+                true => segment.file = rewrite(storage, dir, segment)?,
                 false => segment.file.sync()?,
             }
         }
@@ -650,9 +651,14 @@ fn copy(
 }
 
 /// Writes a segment's sound bytes to a new file and puts it in the old one's place.
-fn rewrite(storage: &dyn Storage, dir: &Path, segment: &Segment) -> io::Result<()> {
+fn rewrite(
+    storage: &dyn Storage,
+    dir: &Path,
+    segment: &Segment,
+) -> io::Result<Arc<dyn StorageFile>> {
     let log = segment.log_path(dir);
     let fresh = log.with_added_extension("tmp");
     copy(storage, &log, &fresh, 0..segment.size())?;
-    storage.rename(&fresh, &log)
+    storage.rename(&fresh, &log)?;
+    storage.open(&log, false)
 }

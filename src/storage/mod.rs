@@ -5,18 +5,34 @@
 //! whether it must run them on a blocking thread.
 //!
 //! Invariants every implementation keeps:
-//! * A [`StorageFile`] is a name, not a descriptor: holding one pins nothing.
+//! * A [`StorageFile`] is a name, not a descriptor: holding one pins nothing. It is good as long
+//!   as its name is: once the file or a folder above it is removed, renamed or replaced, every call
+//!   on it is `NotFound`, for good. It never comes to mean a later file of that name.
+//! * Paths are relative and plain: an absolute one, or one with `..` in it, is `InvalidInput`. The
+//!   empty path is the folder that holds everything.
 //! * `append` writes at the position the caller states, never at a cursor. After a failed
 //!   `append` the bytes past that position are unknown; the caller truncates or gives up.
 //! * Nothing is durable before `sync`; a name (created, renamed, removed) is durable only after
 //!   `sync_dir` of its folder.
 
-use std::fmt::Debug;
+mod buffers;
+#[cfg(test)]
+mod conformance;
+mod descriptors;
+pub mod file;
+pub mod memory;
+pub mod sim;
+
+use std::fmt::{Debug, Display};
 use std::io;
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Component, Path};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+
+pub use file::{DEFAULT_MAX_OPEN_FILES, FileStorage};
+pub use memory::{MemoryPolicy, MemoryStorage};
+pub use sim::SimDisk;
 
 /// A tree of files: where a broker keeps its bytes.
 pub trait Storage: Debug + Send + Sync + 'static {
@@ -44,7 +60,8 @@ pub trait Storage: Debug + Send + Sync + 'static {
     /// Removes an empty folder.
     fn remove_dir(&self, dir: &Path) -> io::Result<()>;
 
-    /// Renames a file or folder, replacing a file of that name atomically.
+    /// Renames a file or folder. A file replaces a file of the new name atomically; nothing
+    /// replaces a folder that holds something.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
     /// Makes the names in a folder durable.
@@ -68,12 +85,14 @@ pub trait StorageFile: Debug + Send + Sync {
     /// Writes `parts` one after the other at `position`, which is the file's end.
     fn append(&self, position: u64, parts: &[&[u8]]) -> io::Result<()>;
 
-    /// Whether an append of `len` bytes fits into the budget, for storage that has one.
-    fn room_for(&self, _len: usize) -> bool {
+    /// Whether an append of `len` bytes stays within the storage's memory budget. Asked *before*
+    /// appending, by whoever acts on the budget's policy: `append` itself refuses nothing for it.
+    fn room_for(&self, len: usize) -> bool {
+        let _ = len; // files and simulated disks have no budget of memory
         true
     }
 
-    /// Cuts the file to `len` bytes.
+    /// Cuts the file to `len` bytes. A `len` beyond its end is `InvalidInput`.
     fn truncate(&self, len: u64) -> io::Result<()>;
 
     /// Makes content and length durable.
@@ -146,11 +165,20 @@ pub fn replace(storage: &dyn Storage, path: &Path, content: &[u8]) -> io::Result
     storage.sync_dir(path.parent().unwrap_or(Path::new("")))
 }
 
-/// tmp
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum MemoryPolicy {
-    DropOldest,
-    Reject,
-    Block,
+/// Refuses paths that could lead out of the storage.
+fn check_path(op: &str, path: &Path) -> io::Result<()> {
+    if path.components().all(|part| matches!(part, Component::Normal(_))) {
+        return Ok(());
+    }
+    Err(failure(io::ErrorKind::InvalidInput, op, path, "not a plain relative path"))
+}
+
+/// An error that says what was tried on which path, and why it did not work.
+fn failure(kind: io::ErrorKind, op: &str, path: &Path, why: impl Display) -> io::Error {
+    io::Error::new(kind, format!("{op} {}: {why}", path.display()))
+}
+
+/// Locks, also after a panic elsewhere: what these locks guard is whole between statements.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -3,6 +3,8 @@
 //! Producers and consumers hold an `Arc<dyn Transport>` and know no more. Nothing here knows a
 //! socket or an actor; `local` leads to the actors of this process.
 
+pub(crate) mod local;
+
 use std::fmt::{self, Debug};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -13,7 +15,8 @@ use tokio::sync::watch;
 
 use crate::batch::Batch;
 use crate::clock::Clock;
-use crate::error::{Error, Result};
+use crate::error::Result;
+pub(crate) use crate::partition::{BatchMetadata, Completion};
 use crate::record::Timestamp;
 use crate::topic::{TopicId, TopicName, TopicPartition};
 
@@ -71,47 +74,6 @@ impl Debug for Submission {
             .field("at", &self.at)
             .field("bytes", &self.batch.len())
             .finish()
-    }
-}
-
-/// Where a submitted batch now stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct BatchMetadata {
-    pub(crate) base_offset: i64,
-    /// The broker's time, if the topic's timestamps are LogAppendTime.
-    pub(crate) log_append_time: Option<Timestamp>,
-}
-
-type CompletionFn = Box<dyn FnOnce(BytesMut, Result<BatchMetadata>) + Send>;
-
-/// What to do when a submission's fate is known: gets the batch back (the buffer can be used
-/// again, its content is unspecified after a success) and the result. Dropped without a result,
-/// it runs with `Closed` and an empty buffer: a panicking or ended task leaves no one waiting.
-pub(crate) struct Completion(Option<CompletionFn>);
-
-impl Completion {
-    pub(crate) fn new(run: impl FnOnce(BytesMut, Result<BatchMetadata>) + Send + 'static) -> Self {
-        Completion(Some(Box::new(run)))
-    }
-
-    pub(crate) fn run(mut self, batch: BytesMut, result: Result<BatchMetadata>) {
-        if let Some(run) = self.0.take() {
-            run(batch, result);
-        }
-    }
-}
-
-impl Drop for Completion {
-    fn drop(&mut self) {
-        if let Some(run) = self.0.take() {
-            run(BytesMut::new(), Err(Error::closed("the broker's runtime has ended")));
-        }
-    }
-}
-
-impl Debug for Completion {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Completion")
     }
 }
 

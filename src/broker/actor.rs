@@ -1,0 +1,335 @@
+//! The broker's actor: owns the catalog, creates and deletes topics, closes everything at the end.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinHandle, JoinSet};
+
+use crate::error::{Error, Result};
+use crate::log::Log;
+use crate::partition::{Completion, Partition};
+use crate::topic::{TopicName, TopicPartition};
+
+use super::builder::on_blocking_thread;
+use super::catalog::{Catalog, Change, TopicEntry, encode};
+use super::core::{Core, Topic, random_id};
+use super::lock::DirLock;
+use super::open::{CATALOG_TOPIC, CLEAN_MARK, Opened, remove_folder, rename_for_deletion};
+use super::settings::{Durability, TopicConfig};
+use super::{Broker, BrokerHandle};
+
+/// Commands that may wait for the broker.
+const MAILBOX: usize = 64;
+
+pub(super) enum Command {
+    Create { name: TopicName, config: TopicConfig, answer: oneshot::Sender<Result<Arc<Topic>>> },
+    Delete { name: TopicName, answer: oneshot::Sender<Result<()>> },
+    Shutdown { answer: oneshot::Sender<Result<()>> },
+}
+
+struct Actor {
+    core: Arc<Core>,
+    catalog: Catalog,
+    /// The catalog's log, for a broker on disk: a partition like any other.
+    catalog_log: Option<Partition>,
+    lock: Option<DirLock>,
+    retention: Option<JoinHandle<()>>,
+}
+
+/// Builds the partitions of what was opened, and starts the actor.
+pub(super) fn start(core: Core, opened: Option<Opened>, lock: Option<DirLock>) -> Broker {
+    let core = Arc::new(core);
+    let mut actor = Actor {
+        core: core.clone(),
+        catalog: Catalog::default(),
+        catalog_log: None,
+        lock,
+        retention: None,
+    };
+    if let Some(opened) = opened {
+        actor.take_over(opened);
+    }
+    let (commands, mailbox) = mpsc::channel(MAILBOX);
+    let holding = actor.lock.as_ref().map(DirLock::holding);
+    core.context.runtime.clone().spawn(actor.run(mailbox));
+    Broker(Arc::new(BrokerHandle { core, commands, holding }))
+}
+
+impl Actor {
+    fn take_over(&mut self, opened: Opened) {
+        let context = &self.core.context;
+        let at = TopicPartition::new(CATALOG_TOPIC, 0).expect("a legal name");
+        self.catalog_log = Some(Partition::new(at, opened.catalog_log, context.clone()));
+        let mut logs = opened.partitions;
+        for (name, entry) in &opened.catalog.topics {
+            match self.assemble(name, entry, &mut logs) {
+                Ok(topic) => self.core.insert(topic),
+                // Only a setting that this version does not allow: checked when it was opened.
+                Err(error) => tracing::error!(topic = %name, %error, "topic left out"),
+            }
+        }
+        self.catalog = opened.catalog;
+        // Set once, here.
+        let _ = self.core.report.set(opened.report);
+    }
+
+    /// A topic around its logs; those that are not given are opened empty, in memory.
+    fn assemble(
+        &self,
+        name: &TopicName,
+        entry: &TopicEntry,
+        logs: &mut BTreeMap<TopicPartition, Log>,
+    ) -> Result<Topic> {
+        let config = entry.config.log_config(entry.durability)?;
+        let mut partitions = Vec::with_capacity(entry.partitions as usize);
+        for partition in 0..entry.partitions {
+            let at = TopicPartition { topic: name.clone(), partition };
+            let log = match logs.remove(&at) {
+                Some(log) => log,
+                None => self.open_log(&at, entry, config.clone())?,
+            };
+            partitions.push(Partition::new(at, log, self.core.context.clone()));
+        }
+        let entry = entry.clone();
+        Ok(Topic { name: name.clone(), entry, log_config: config, partitions })
+    }
+
+    fn open_log(
+        &self,
+        at: &TopicPartition,
+        entry: &TopicEntry,
+        config: crate::log::LogConfig,
+    ) -> Result<Log> {
+        let opening = self.core.opening(at.clone(), entry, config);
+        let opened = Log::open(opening);
+        opened.map(|(log, _)| log).map_err(|e| Error::io(format!("opening partition {at}"), e))
+    }
+
+    async fn run(mut self, mut mailbox: mpsc::Receiver<Command>) {
+        let clock = self.core.context.clock.clone();
+        let interval = self.core.settings.retention_check_interval;
+        let mut next_retention = clock.instant().saturating_add(interval);
+        loop {
+            tokio::select! {
+                biased;
+                command = mailbox.recv() => match command {
+                    Some(Command::Create { name, config, answer }) => {
+                        // Whoever asked may have gone; the topic is there all the same.
+                        let _ = answer.send(self.create(name, config).await);
+                    }
+                    Some(Command::Delete { name, answer }) => {
+                        let _ = answer.send(self.delete(name).await);
+                    }
+                    Some(Command::Shutdown { answer }) => {
+                        mailbox.close();
+                        let _ = answer.send(self.shutdown("the broker was shut down").await);
+                        return;
+                    }
+                    None => {
+                        if let Err(error) = self.shutdown("the broker was dropped").await {
+                            tracing::error!(%error, "closing the broker failed");
+                        }
+                        return;
+                    }
+                },
+                () = clock.sleep_until(next_retention) => {
+                    next_retention = clock.instant().saturating_add(interval);
+                    self.enforce_retention(interval);
+                }
+            }
+        }
+    }
+
+    async fn create(&mut self, name: TopicName, config: TopicConfig) -> Result<Arc<Topic>> {
+        let config = config.or(&self.core.settings.topic_defaults);
+        self.check_new(&name)?;
+        let partitions = config.checked_partitions()?;
+        let durability = self.durability(&config)?;
+        config.log_config(durability)?;
+        let entry = TopicEntry { id: random_id(), partitions, durability, config };
+        let mut changes = vec![Change::Topic(name.clone(), Some(entry.clone()))];
+        if durability == Durability::Memory && self.catalog.runs.is_none() {
+            changes.push(Change::Runs(i64::from(self.core.memory_epoch)));
+        }
+        self.record(changes).await?;
+        let topic = self.assemble(&name, &entry, &mut BTreeMap::new())?;
+        tracing::info!(topic = %name, id = %entry.id, partitions, ?durability, "topic created");
+        self.core.insert(topic);
+        self.core.topic(name.as_str()).ok_or_else(|| Error::closed("the topic is gone again"))
+    }
+
+    fn check_new(&self, name: &TopicName) -> Result<()> {
+        let topics = &self.catalog.topics;
+        let exists = |existing: Option<&TopicName>| Error::TopicAlreadyExists {
+            topic: name.as_str().to_owned(),
+            existing: existing.map(|it| it.as_str().to_owned()),
+        };
+        if topics.contains_key(name) || name == CATALOG_TOPIC {
+            return Err(exists(None));
+        }
+        let key = name.collision_key();
+        if let Some(other) = topics.keys().find(|other| other.collision_key() == key) {
+            return Err(exists(Some(other)));
+        }
+        let limit = self.core.settings.max_topics;
+        if topics.len() >= limit {
+            let text = format!("there are {limit} topics, the most that this broker takes");
+            return Err(Error::InvalidState(text));
+        }
+        Ok(())
+    }
+
+    fn durability(&self, config: &TopicConfig) -> Result<Durability> {
+        match (&self.core.storage, config.durability) {
+            (Some(_), chosen) => Ok(chosen.unwrap_or(Durability::Power)),
+            (None, None | Some(Durability::Memory)) => Ok(Durability::Memory),
+            (None, Some(other)) => Err(Error::InvalidConfig {
+                name: "durability".to_owned(),
+                reason: format!("an in-memory broker can promise Memory, not {other:?}"),
+            }),
+        }
+    }
+
+    async fn delete(&mut self, name: TopicName) -> Result<()> {
+        let Some(entry) = self.catalog.topics.get(&name).cloned() else {
+            return Err(Error::UnknownTopic { topic: name.as_str().to_owned() });
+        };
+        let what = (name.clone(), entry.partitions);
+        let gone = vec![Change::Topic(name.clone(), None), Change::Deleted(entry.id, Some(what))];
+        self.record(gone).await?;
+        let Some(topic) = self.core.remove(&name) else { return Ok(()) };
+        for partition in &topic.partitions {
+            // What could not be synced is being thrown away.
+            let _ = partition.close(format!("topic {name} was deleted").into()).await;
+        }
+        self.remove_folders(&topic).await?;
+        tracing::info!(topic = %name, id = %entry.id, "topic deleted");
+        self.record(vec![Change::Deleted(entry.id, None)]).await
+    }
+
+    async fn remove_folders(&self, topic: &Topic) -> Result<()> {
+        let on_disk =
+            self.core.storage.clone().filter(|_| topic.entry.durability != Durability::Memory);
+        let storage = on_disk.unwrap_or_else(|| self.core.memory.clone());
+        let at: Vec<TopicPartition> = topic.partitions.iter().map(|it| it.at().clone()).collect();
+        let (id, name) = (topic.id(), topic.name.clone());
+        let blocks = storage.may_block();
+        let work = move || {
+            let mut doomed = Vec::with_capacity(at.len());
+            for at in &at {
+                doomed.push(rename_for_deletion(&*storage, at, id)?);
+            }
+            storage.sync_dir(Path::new(""))?;
+            doomed.iter().try_for_each(|dir| remove_folder(&*storage, dir))
+        };
+        let failed = move |error| Error::io(format!("deleting topic {name}"), error);
+        match blocks {
+            true => {
+                let runtime = self.core.context.runtime.clone();
+                on_blocking_thread(&runtime, move || work().map_err(failed)).await
+            }
+            false => work().map_err(failed),
+        }
+    }
+
+    /// Writes changes to the catalog, durably, and then applies them.
+    async fn record(&mut self, changes: Vec<Change>) -> Result<()> {
+        if let Some(log) = &self.catalog_log {
+            let (answer, answered) = oneshot::channel();
+            let now = self.core.context.clock.wall().as_millis();
+            let done = Completion::new(move |_, result| {
+                // The receiver waits below.
+                let _ = answer.send(result);
+            });
+            log.append(encode(&changes, now), done);
+            answered.await.map_err(|_| Error::closed("the catalog is closed"))??;
+        }
+        changes.into_iter().for_each(|change| self.catalog.apply(change));
+        Ok(())
+    }
+
+    /// Lets every partition drop what is too old, one after the other, beside other work.
+    fn enforce_retention(&mut self, interval: Duration) {
+        if self.retention.as_ref().is_some_and(|running| !running.is_finished()) {
+            tracing::debug!(?interval, "retention is still at work");
+            return;
+        }
+        let (core, now) = (Arc::downgrade(&self.core), self.core.context.clock.wall());
+        let topics = self.core.all_topics();
+        self.retention = Some(self.core.context.runtime.spawn(async move {
+            for partition in topics.iter().flat_map(|topic| &topic.partitions) {
+                if partition.reader().size() == 0 {
+                    continue;
+                }
+                match partition.run(move |log| log.enforce_retention(now)).await {
+                    Ok(Ok(0)) => {}
+                    Ok(Ok(segments)) => {
+                        let log_start_offset = partition.reader().log_start_offset();
+                        let at = partition.at();
+                        tracing::info!(partition = %at, segments, log_start_offset, "retention");
+                    }
+                    Ok(Err(error)) => {
+                        tracing::warn!(partition = %partition.at(), %error, "retention failed");
+                    }
+                    Err(_) => return,
+                }
+            }
+            if let Some(core) = core.upgrade() {
+                core.context.memory_freed.notify_waiters();
+            }
+        }));
+    }
+
+    /// Drains, makes durable, marks as clean. Handles get `Closed` from then on.
+    async fn shutdown(&mut self, reason: &str) -> Result<()> {
+        let reason: Arc<str> = reason.into();
+        if let Some(lock) = &self.lock {
+            lock.holding().will_be_released();
+        }
+        self.core.close(reason.clone());
+        if let Some(retention) = self.retention.take() {
+            retention.abort();
+        }
+        let mut closing = JoinSet::new();
+        for topic in self.core.all_topics() {
+            for partition in topic.partitions.clone() {
+                let reason = reason.clone();
+                closing.spawn(async move { partition.close(reason).await });
+            }
+        }
+        let mut result = Ok(());
+        while let Some(closed) = closing.join_next().await {
+            result = result.and(closed.unwrap_or_else(|e| Err(Error::closed(e.to_string()))));
+        }
+        if let Some(log) = &self.catalog_log {
+            result = result.and(log.close(reason).await);
+        }
+        if result.is_ok() {
+            result = self.mark_clean().await;
+        }
+        self.lock = None;
+        tracing::debug!(ok = result.is_ok(), "broker closed");
+        result
+    }
+
+    async fn mark_clean(&self) -> Result<()> {
+        let Some(storage) = self.core.storage.clone() else { return Ok(()) };
+        let blocks = storage.may_block();
+        let work = move || {
+            let mark = storage.open(Path::new(CLEAN_MARK), true)?;
+            mark.sync()?;
+            storage.sync_dir(Path::new(""))
+        };
+        let failed = |error| Error::io("marking the data directory as clean", error);
+        match blocks {
+            true => {
+                let runtime = self.core.context.runtime.clone();
+                on_blocking_thread(&runtime, move || work().map_err(failed)).await
+            }
+            false => work().map_err(failed),
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! How a broker is made.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, Semaphore};
+
+use crate::clock::Clock;
+use crate::error::{Error, Result};
+use crate::partition::PartitionContext;
+use crate::storage::{FileStorage, MemoryPolicy, Storage};
+
+use super::Broker;
+use super::actor;
+use super::core::Core;
+use super::lock::DirLock;
+use super::open::{open_all, prepare_dir};
+use super::settings::{Settings, TopicConfig};
+
+/// Settings of a broker, then [`BrokerBuilder::open`] or [`BrokerBuilder::in_memory`].
+#[derive(Debug, Clone, Default)]
+#[must_use = "a builder does nothing before `open` or `in_memory`"]
+pub struct BrokerBuilder {
+    settings: Settings,
+    clock: Option<Clock>,
+    runtime: Option<Handle>,
+}
+
+impl BrokerBuilder {
+    /// What topics have whose own [`TopicConfig`] does not say otherwise, also those created
+    /// automatically.
+    pub fn topic_defaults(mut self, defaults: TopicConfig) -> Self {
+        self.settings.topic_defaults = defaults;
+        self
+    }
+
+    /// Whether producing to or consuming from an unknown topic creates it
+    /// (`auto.create.topics.enable`). Default true.
+    pub fn auto_create_topics(mut self, on: bool) -> Self {
+        self.settings.auto_create_topics = on;
+        self
+    }
+
+    /// How much memory the records of topics in memory may take, over all topics, with what
+    /// consumers still hold. Default 256 MiB. Each topic may go over it by the segment it writes.
+    pub fn memory_limit(mut self, bytes: usize) -> Self {
+        self.settings.memory_limit_bytes = bytes;
+        self
+    }
+
+    /// What happens when that memory is used up. Default [`MemoryPolicy::DropOldest`].
+    pub fn memory_policy(mut self, policy: MemoryPolicy) -> Self {
+        self.settings.memory_policy = policy;
+        self
+    }
+
+    /// How many files may be open at once, at least 2. Default 256.
+    pub fn max_open_files(mut self, files: usize) -> Self {
+        self.settings.max_open_files = files.max(2);
+        self
+    }
+
+    /// How many threads may wait for the disk at once, at least 1. Default 8.
+    pub fn io_threads(mut self, threads: usize) -> Self {
+        self.settings.io_threads = threads.max(1);
+        self
+    }
+
+    /// The clock: [`Clock::manual`] for tests. Default the system's.
+    pub fn clock(mut self, clock: impl Into<Clock>) -> Self {
+        self.clock = Some(clock.into());
+        self
+    }
+
+    /// The runtime that the broker's tasks run on, for a broker that outlives the one it is opened
+    /// from. Default the current one. It needs time enabled, unless the clock is manual.
+    pub fn runtime(mut self, runtime: Handle) -> Self {
+        self.runtime = Some(runtime);
+        self
+    }
+
+    /// A broker in memory: nothing is written, and nothing is left when it is gone.
+    ///
+    /// # Errors
+    /// [`Error::InvalidConfig`] for topic defaults that are not allowed, and
+    /// [`Error::InvalidState`] outside of a tokio runtime.
+    pub async fn in_memory(self) -> Result<Broker> {
+        let core = self.core(None)?;
+        Ok(actor::start(core, None, None))
+    }
+
+    /// A broker on a data directory, which is created if it is not there.
+    ///
+    /// Waits for a broker of this process that is closing the same directory. What a crash left
+    /// is mended, and [`Broker::recovery_report`] says how; an error is never a crash's fault, and
+    /// leaves the directory as it was.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] if another broker has the directory, [`Error::UnsupportedFormat`] if a
+    /// later version wrote it, [`Error::Io`] if the disk fails or the path is no directory.
+    pub async fn open(self, path: impl AsRef<Path>) -> Result<Broker> {
+        let path = path.as_ref().to_owned();
+        let runtime = self.handle()?;
+        let dir = path.clone();
+        on_blocking_thread(&runtime, move || prepare_dir(&dir)).await?;
+        let lock = DirLock::acquire(&path).await?;
+        let files = FileStorage::new(&path, self.settings.max_open_files);
+        self.open_storage(Arc::new(files), path.display().to_string(), Some(lock)).await
+    }
+
+    /// A broker on storage of the caller's: for crash tests.
+    #[doc(hidden)]
+    pub async fn open_on(self, storage: Arc<dyn Storage>) -> Result<Broker> {
+        self.open_storage(storage, "storage".to_owned(), None).await
+    }
+
+    async fn open_storage(
+        self,
+        storage: Arc<dyn Storage>,
+        path: String,
+        lock: Option<DirLock>,
+    ) -> Result<Broker> {
+        let mut core = self.core(Some(storage.clone()))?;
+        let started = core.context.clock.instant();
+        let blocks = storage.may_block();
+        let open = move || {
+            let opened = open_all(&core, &*storage, &path)?;
+            core.memory_epoch = opened.memory_epoch;
+            Ok((core, opened))
+        };
+        let (core, mut opened) =
+            if blocks { on_blocking_thread(&self.handle()?, open).await? } else { open()? };
+        opened.report.took = core.context.clock.instant().saturating_sub(started);
+        Ok(actor::start(core, Some(opened), lock))
+    }
+
+    fn core(&self, storage: Option<Arc<dyn Storage>>) -> Result<Core> {
+        let defaults = &self.settings.topic_defaults;
+        defaults.checked_partitions()?;
+        defaults.log_config(super::Durability::Memory)?;
+        let context = PartitionContext {
+            runtime: self.handle()?,
+            clock: self.clock.clone().unwrap_or_default(),
+            io: Arc::new(Semaphore::new(self.settings.io_threads)),
+            memory_freed: Notify::new(),
+        };
+        Ok(Core::new(context, self.settings.clone(), storage))
+    }
+
+    fn handle(&self) -> Result<Handle> {
+        match &self.runtime {
+            Some(runtime) => Ok(runtime.clone()),
+            None => Handle::try_current().map_err(|_| {
+                let text = "a broker needs a tokio runtime: open it in one, or give it one with \
+                            `Broker::builder().runtime(handle)`";
+                Error::InvalidState(text.to_owned())
+            }),
+        }
+    }
+}
+
+pub(super) async fn on_blocking_thread<T: Send + 'static>(
+    runtime: &Handle,
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let done = runtime.spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err(Error::closed(format!("a blocking thread ended: {error}"))))
+}

@@ -1,0 +1,282 @@
+//! What topics there are: a state that is the sum of the catalog log's records.
+//!
+//! Pure: it turns records into state and state into records, and touches no file. Each record
+//! says the whole of one thing under a key; a null value takes the thing away. So replaying a
+//! log, or a copy of the state followed by the log's end, gives the same state.
+
+use std::collections::BTreeMap;
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use crate::batch::{Batch, BatchBuilder};
+use crate::codec::{CodecError, Reader, put_unsigned_varint};
+use crate::topic::{TopicId, TopicName, TopicPartition};
+
+use super::settings::{Durability, TopicConfig, interned};
+
+/// Version of the records' values.
+const VERSION: i16 = 0;
+
+/// What is kept of a topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct TopicEntry {
+    pub(super) id: TopicId,
+    pub(super) partitions: i32,
+    pub(super) durability: Durability,
+    pub(super) config: TopicConfig,
+}
+
+/// All that a broker remembers besides its partitions' logs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Catalog {
+    pub(super) topics: BTreeMap<TopicName, TopicEntry>,
+    /// Topics deleted whose folders may still be there: name and number of partitions.
+    pub(super) deleted: BTreeMap<TopicId, (TopicName, i32)>,
+    /// Log start offsets that lie inside of a segment.
+    pub(super) log_starts: BTreeMap<TopicPartition, i64>,
+    /// How often the directory was opened, once there are topics in memory: their leader epoch.
+    pub(super) runs: Option<i64>,
+}
+
+/// One change, as one record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Change {
+    Topic(TopicName, Option<TopicEntry>),
+    Deleted(TopicId, Option<(TopicName, i32)>),
+    LogStart(TopicPartition, Option<i64>),
+    Runs(i64),
+}
+
+impl Catalog {
+    pub(super) fn apply(&mut self, change: Change) {
+        match change {
+            Change::Topic(name, Some(entry)) => drop(self.topics.insert(name, entry)),
+            Change::Topic(name, None) => {
+                self.topics.remove(&name);
+                self.log_starts.retain(|at, _| at.topic != name);
+            }
+            Change::Deleted(id, Some(what)) => drop(self.deleted.insert(id, what)),
+            Change::Deleted(id, None) => drop(self.deleted.remove(&id)),
+            Change::LogStart(at, Some(offset)) => drop(self.log_starts.insert(at, offset)),
+            Change::LogStart(at, None) => drop(self.log_starts.remove(&at)),
+            Change::Runs(runs) => self.runs = Some(runs),
+        }
+    }
+
+    /// The whole state as changes.
+    pub(super) fn snapshot(&self) -> Vec<Change> {
+        let topics =
+            self.topics.iter().map(|(name, it)| Change::Topic(name.clone(), Some(it.clone())));
+        let deleted = self.deleted.iter().map(|(id, it)| Change::Deleted(*id, Some(it.clone())));
+        let starts = self.log_starts.iter().map(|(at, it)| Change::LogStart(at.clone(), Some(*it)));
+        topics.chain(deleted).chain(starts).chain(self.runs.map(Change::Runs)).collect()
+    }
+}
+
+/// Encodes changes as one record batch.
+pub(super) fn encode(changes: &[Change], timestamp: i64) -> BytesMut {
+    let mut batch = BatchBuilder::new(BytesMut::new());
+    for change in changes {
+        let (key, value) = change.to_record();
+        batch.push(timestamp, Some(&key), value.as_deref(), &[]);
+    }
+    batch.finish()
+}
+
+/// The changes in a batch. Records that can't be read are left out and counted.
+pub(super) fn decode(batch: &Batch) -> (Vec<Change>, usize) {
+    let (mut changes, mut unreadable) = (Vec::new(), 0);
+    for record in batch.records() {
+        let change = record.ok().and_then(|record| {
+            let key = Bytes::copy_from_slice(record.key?);
+            Change::from_record(&key, record.value).ok()?
+        });
+        match change {
+            Some(change) => changes.push(change),
+            None => unreadable += 1,
+        }
+    }
+    (changes, unreadable)
+}
+
+const TOPIC: u8 = 1;
+const DELETED: u8 = 2;
+const LOG_START: u8 = 3;
+const RUNS: u8 = 4;
+
+impl Change {
+    fn to_record(&self) -> (BytesMut, Option<BytesMut>) {
+        let mut key = BytesMut::new();
+        let mut value = BytesMut::new();
+        value.put_i16(VERSION);
+        let lives = match self {
+            Change::Topic(name, entry) => {
+                key.put_u8(TOPIC);
+                put_text(&mut key, name.as_str());
+                entry.as_ref().map(|entry| entry.encode(&mut value)).is_some()
+            }
+            Change::Deleted(id, what) => {
+                key.put_u8(DELETED);
+                key.put_slice(&id.0);
+                what.as_ref()
+                    .map(|(name, partitions)| {
+                        put_text(&mut value, name.as_str());
+                        value.put_i32(*partitions);
+                    })
+                    .is_some()
+            }
+            Change::LogStart(at, offset) => {
+                key.put_u8(LOG_START);
+                put_text(&mut key, at.topic.as_str());
+                key.put_i32(at.partition);
+                offset.map(|offset| value.put_i64(offset)).is_some()
+            }
+            Change::Runs(runs) => {
+                key.put_u8(RUNS);
+                value.put_i64(*runs);
+                true
+            }
+        };
+        (key, lives.then_some(value))
+    }
+
+    /// `Ok(None)` is a record that a later version of this format may have written.
+    fn from_record(key: &[u8], value: Option<&[u8]>) -> Result<Option<Change>, CodecError> {
+        let mut key = Reader::new(key);
+        let mut value = value.map(Reader::new);
+        if let Some(value) = &mut value
+            && value.i16()? != VERSION
+        {
+            return Ok(None);
+        }
+        Ok(match key.i8()? as u8 {
+            TOPIC => {
+                let Some(name) = topic_name(&mut key)? else { return Ok(None) };
+                match &mut value {
+                    None => Some(Change::Topic(name, None)),
+                    Some(value) => {
+                        TopicEntry::decode(value)?.map(|entry| Change::Topic(name, Some(entry)))
+                    }
+                }
+            }
+            DELETED => {
+                let id = topic_id(&mut key)?;
+                match &mut value {
+                    None => Some(Change::Deleted(id, None)),
+                    Some(value) => {
+                        let Some(name) = topic_name(value)? else { return Ok(None) };
+                        Some(Change::Deleted(id, Some((name, value.i32()?))))
+                    }
+                }
+            }
+            LOG_START => {
+                let Some(topic) = topic_name(&mut key)? else { return Ok(None) };
+                let at = TopicPartition { topic, partition: key.i32()? };
+                let offset = value.as_mut().map(|value| value.i64()).transpose()?;
+                Some(Change::LogStart(at, offset))
+            }
+            RUNS => value.as_mut().map(|value| value.i64()).transpose()?.map(Change::Runs),
+            _ => None,
+        })
+    }
+}
+
+impl TopicEntry {
+    fn encode(&self, out: &mut BytesMut) {
+        out.put_slice(&self.id.0);
+        out.put_i32(self.partitions);
+        out.put_u8(self.durability.to_byte());
+        put_unsigned_varint(out, self.config.settings.len() as u32);
+        for (name, value) in &self.config.settings {
+            put_text(out, name);
+            put_text(out, value);
+        }
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Option<TopicEntry>, CodecError> {
+        let id = topic_id(reader)?;
+        let partitions = reader.i32()?;
+        let Some(durability) = Durability::from_byte(reader.i8()? as u8) else { return Ok(None) };
+        let mut config = TopicConfig::new().partitions(partitions).durability(durability);
+        for _ in 0..reader.unsigned_varint()? {
+            let (name, value) = (text(reader)?, text(reader)?);
+            // A setting of a later version has no meaning here, and does no harm.
+            if let Some(name) = interned(&name) {
+                config.settings.insert(name, value);
+            }
+        }
+        let is_sound = config.checked_partitions().is_ok();
+        Ok(is_sound.then_some(TopicEntry { id, partitions, durability, config }))
+    }
+}
+
+fn put_text(out: &mut BytesMut, text: &str) {
+    put_unsigned_varint(out, text.len() as u32);
+    out.put_slice(text.as_bytes());
+}
+
+fn text(reader: &mut Reader<'_>) -> Result<String, CodecError> {
+    let len = reader.unsigned_varint()? as usize;
+    Ok(String::from_utf8_lossy(reader.bytes(len)?).into_owned())
+}
+
+fn topic_name(reader: &mut Reader<'_>) -> Result<Option<TopicName>, CodecError> {
+    Ok(TopicName::parse(&text(reader)?).ok())
+}
+
+fn topic_id(reader: &mut Reader<'_>) -> Result<TopicId, CodecError> {
+    let bytes = reader.bytes(16)?;
+    Ok(TopicId(bytes.try_into().expect("sixteen were read")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry() -> TopicEntry {
+        let config = TopicConfig::new().partitions(3).durability(Durability::Process);
+        let config = config.retention(None).segment_bytes(4096);
+        TopicEntry { id: TopicId([7; 16]), partitions: 3, durability: Durability::Process, config }
+    }
+
+    fn changes() -> Vec<Change> {
+        let name = TopicName::parse("orders").unwrap();
+        let at = TopicPartition { topic: name.clone(), partition: 2 };
+        vec![
+            Change::Topic(name.clone(), Some(entry())),
+            Change::LogStart(at.clone(), Some(41)),
+            Change::Runs(7),
+            Change::Deleted(TopicId([9; 16]), Some((name.clone(), 4))),
+            Change::LogStart(at, None),
+            Change::Deleted(TopicId([9; 16]), None),
+            Change::Topic(name, None),
+        ]
+    }
+
+    #[test]
+    fn changes_survive_their_encoding() {
+        let batch = Batch::parse(encode(&changes(), 0).freeze()).unwrap();
+        assert_eq!(decode(&batch), (changes(), 0));
+    }
+
+    #[test]
+    fn a_snapshot_replays_to_the_same_state() {
+        let mut catalog = Catalog::default();
+        changes().into_iter().take(4).for_each(|change| catalog.apply(change));
+        let mut copy = Catalog::default();
+        catalog.snapshot().into_iter().for_each(|change| copy.apply(change));
+        assert_eq!(copy, catalog);
+        changes().into_iter().skip(4).for_each(|change| catalog.apply(change));
+        assert_eq!(catalog, Catalog { runs: Some(7), ..Catalog::default() });
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_counted_and_left_out() {
+        let mut batch = BatchBuilder::new(BytesMut::new());
+        batch.push(0, Some(b"\x01\x06orders"), Some(b"\x00\x00short"), &[]);
+        batch.push(0, Some(b"\x63"), None, &[]);
+        batch.push(0, None, None, &[]);
+        let batch = Batch::parse(batch.finish().freeze()).unwrap();
+        assert_eq!(decode(&batch), (vec![], 3));
+    }
+}

@@ -1,0 +1,160 @@
+//! What a broker's handles, its actor and its background work share.
+
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::{Arc, OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use tokio::sync::watch;
+
+use crate::clock::Clock;
+use crate::error::{Error, Result};
+use crate::log::{LogConfig, MemoryPressure, Opening};
+use crate::partition::{Partition, PartitionContext};
+use crate::storage::{MemoryStorage, Storage};
+use crate::topic::{TopicId, TopicName, TopicPartition};
+
+use super::catalog::TopicEntry;
+use super::open::RecoveryReport;
+use super::settings::{Durability, Settings};
+
+/// A topic with its partitions.
+#[derive(Debug)]
+pub(crate) struct Topic {
+    pub(crate) name: TopicName,
+    pub(super) entry: TopicEntry,
+    pub(crate) log_config: LogConfig,
+    pub(crate) partitions: Vec<Partition>,
+}
+
+impl Topic {
+    pub(crate) fn id(&self) -> TopicId {
+        self.entry.id
+    }
+
+    /// The partition of that number, or an error that says which there are.
+    pub(crate) fn partition(&self, partition: i32) -> Result<&Partition> {
+        let found = usize::try_from(partition).ok().and_then(|i| self.partitions.get(i));
+        found.ok_or_else(|| Error::UnknownPartition {
+            topic: self.name.as_str().to_owned(),
+            partition,
+            partitions: self.partitions.len() as i32,
+        })
+    }
+}
+
+/// The shared state of one broker.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) context: Arc<PartitionContext>,
+    pub(super) settings: Settings,
+    /// Where topics with a promise beyond memory are; `None` in an in-memory broker.
+    pub(super) storage: Option<Arc<dyn Storage>>,
+    pub(super) memory: Arc<MemoryStorage>,
+    pub(super) pressure: Arc<MemoryPressure>,
+    /// The leader epoch of this run for topics in memory.
+    pub(super) memory_epoch: i32,
+    topics: RwLock<BTreeMap<TopicName, Arc<Topic>>>,
+    version: watch::Sender<u64>,
+    closed: OnceLock<Arc<str>>,
+    pub(super) report: OnceLock<RecoveryReport>,
+}
+
+impl Core {
+    pub(super) fn new(
+        context: PartitionContext,
+        settings: Settings,
+        storage: Option<Arc<dyn Storage>>,
+    ) -> Self {
+        let (limit, policy) = (settings.memory_limit_bytes, settings.memory_policy);
+        Core {
+            context: Arc::new(context),
+            storage,
+            memory: Arc::new(MemoryStorage::new(limit)),
+            pressure: MemoryPressure::new(policy, limit),
+            memory_epoch: 0,
+            settings,
+            topics: RwLock::default(),
+            version: watch::Sender::new(0),
+            closed: OnceLock::new(),
+            report: OnceLock::new(),
+        }
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.context.clock
+    }
+
+    pub(crate) fn topic(&self, name: &str) -> Option<Arc<Topic>> {
+        self.topics().get(name).cloned()
+    }
+
+    pub(super) fn all_topics(&self) -> Vec<Arc<Topic>> {
+        self.topics().values().cloned().collect()
+    }
+
+    pub(super) fn insert(&self, topic: Topic) {
+        self.topics_mut().insert(topic.name.clone(), Arc::new(topic));
+        self.version.send_modify(|version| *version += 1);
+    }
+
+    pub(super) fn remove(&self, name: &TopicName) -> Option<Arc<Topic>> {
+        let removed = self.topics_mut().remove(name);
+        self.version.send_modify(|version| *version += 1);
+        removed
+    }
+
+    /// Rises whenever a topic comes or goes, and when the broker closes.
+    pub(crate) fn version(&self) -> watch::Receiver<u64> {
+        self.version.subscribe()
+    }
+
+    /// Fails once the broker is closed.
+    pub(crate) fn check_open(&self) -> Result<()> {
+        match self.closed.get() {
+            Some(reason) => Err(Error::closed(reason.clone())),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn close(&self, reason: Arc<str>) {
+        // The first reason stays.
+        let _ = self.closed.set(reason);
+        self.version.send_modify(|version| *version += 1);
+    }
+
+    /// What a partition's log is opened with.
+    pub(super) fn opening(
+        &self,
+        at: TopicPartition,
+        entry: &TopicEntry,
+        config: LogConfig,
+    ) -> Opening {
+        let on_disk = self.storage.clone().filter(|_| entry.durability != Durability::Memory);
+        let in_memory = on_disk.is_none();
+        Opening {
+            storage: on_disk.unwrap_or_else(|| self.memory.clone()),
+            dir: at.to_string().into(),
+            topic_id: entry.id,
+            config,
+            clean: false,
+            min_epoch: if in_memory { self.memory_epoch } else { 0 },
+            log_start_offset: 0,
+            pressure: in_memory.then(|| self.pressure.clone()),
+            partition: at,
+        }
+    }
+
+    fn topics(&self) -> RwLockReadGuard<'_, BTreeMap<TopicName, Arc<Topic>>> {
+        self.topics.read().expect("no one panics with the topics in hand")
+    }
+
+    fn topics_mut(&self) -> RwLockWriteGuard<'_, BTreeMap<TopicName, Arc<Topic>>> {
+        self.topics.write().expect("no one panics with the topics in hand")
+    }
+}
+
+/// A new topic id. Each `RandomState` hashes with keys of its own, drawn from the system.
+pub(super) fn random_id() -> TopicId {
+    let half = || RandomState::new().build_hasher().finish();
+    TopicId((u128::from(half()) << 64 | u128::from(half())).to_be_bytes())
+}

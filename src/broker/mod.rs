@@ -1,0 +1,241 @@
+//! The broker: owns topics and their storage, in memory or in a data directory.
+//!
+//! [`Broker`] is a handle; the work is done by an actor ([`actor`]) and one more per partition
+//! (`crate::partition`). Knows no socket, and no producer or consumer: those reach it through
+//! `crate::transport`.
+
+mod actor;
+mod builder;
+mod catalog;
+pub(crate) mod core;
+mod lock;
+mod open;
+mod settings;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::clock::Clock;
+use crate::error::{Error, Result};
+use crate::topic::{TopicId, TopicName};
+
+pub use builder::BrokerBuilder;
+pub use open::RecoveryReport;
+pub use settings::{Durability, MAX_PARTITIONS, TopicConfig};
+
+use actor::Command;
+use core::{Core, Topic};
+use lock::Holding;
+
+/// A handle to an embedded broker. Cheap to clone; all clones lead to the same broker.
+///
+/// When the last handle is dropped, clients, producers and consumers included, the broker closes
+/// itself in the background. [`Broker::shutdown`] does so at a known moment, and says how it went.
+#[derive(Debug, Clone)]
+pub struct Broker(pub(crate) Arc<BrokerHandle>);
+
+/// What every handle shares. Its end is the end of the broker.
+#[derive(Debug)]
+pub(crate) struct BrokerHandle {
+    pub(crate) core: Arc<Core>,
+    commands: mpsc::Sender<Command>,
+    holding: Option<Arc<Holding>>,
+}
+
+impl Drop for BrokerHandle {
+    fn drop(&mut self) {
+        if let Some(holding) = &self.holding {
+            holding.will_be_released();
+        }
+    }
+}
+
+/// What there is to know about a topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TopicDescription {
+    /// Its name.
+    pub name: TopicName,
+    /// Its id, which a topic of the same name created later does not share.
+    pub id: TopicId,
+    /// What acknowledged records survive.
+    pub durability: Durability,
+    /// What was set for it; everything else is at Kafka's default.
+    pub config: TopicConfig,
+    /// Its partitions, in order.
+    pub partitions: Vec<PartitionDescription>,
+}
+
+/// What there is to know about a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PartitionDescription {
+    /// Its number.
+    pub partition: i32,
+    /// The first offset there is.
+    pub log_start_offset: i64,
+    /// The offset before which records are visible.
+    pub high_watermark: i64,
+    /// The offset that the next record gets.
+    pub log_end_offset: i64,
+    /// The latest leader epoch; -1 before the first record.
+    pub leader_epoch: i32,
+    /// Bytes in its segments.
+    pub size_bytes: u64,
+    /// How many segments there are.
+    pub segments: usize,
+}
+
+impl Broker {
+    /// Settings, then `open` or `in_memory`.
+    pub fn builder() -> BrokerBuilder {
+        BrokerBuilder::default()
+    }
+
+    /// Opens a data directory with default settings: see [`BrokerBuilder::open`].
+    pub async fn open(path: impl AsRef<Path>) -> Result<Broker> {
+        Broker::builder().open(path).await
+    }
+
+    /// A broker in memory with default settings: see [`BrokerBuilder::in_memory`].
+    pub async fn in_memory() -> Result<Broker> {
+        Broker::builder().in_memory().await
+    }
+
+    /// Creates a topic. On disk it is durable when this returns. Cancel safe: dropped before it
+    /// returns, the topic may or may not have been created.
+    ///
+    /// # Errors
+    /// [`Error::InvalidTopic`], [`Error::TopicAlreadyExists`] (also for a name that differs only
+    /// in `.` against `_`), [`Error::InvalidPartitions`], [`Error::InvalidConfig`].
+    pub async fn create_topic(&self, name: &str, config: TopicConfig) -> Result<TopicDescription> {
+        let name = TopicName::parse(name)?;
+        self.0.create(name, config).await.map(|topic| describe(&topic))
+    }
+
+    /// Deletes a topic with its records. Consumers of it get [`Error::UnknownTopic`].
+    pub async fn delete_topic(&self, name: &str) -> Result<()> {
+        let name = TopicName::parse(name)?;
+        self.0.command(|answer| Command::Delete { name, answer }).await
+    }
+
+    /// The names of all topics, sorted.
+    pub fn topics(&self) -> Result<Vec<TopicName>> {
+        self.0.core.check_open()?;
+        Ok(self.0.core.all_topics().iter().map(|topic| topic.name.clone()).collect())
+    }
+
+    /// A topic, as it is now.
+    pub fn describe_topic(&self, name: &str) -> Result<TopicDescription> {
+        self.0.core.check_open()?;
+        let name = TopicName::parse(name)?;
+        match self.0.core.topic(name.as_str()) {
+            Some(topic) => Ok(describe(&topic)),
+            None => Err(Error::UnknownTopic { topic: name.as_str().to_owned() }),
+        }
+    }
+
+    /// What opening the data directory found and mended; `None` in memory.
+    pub fn recovery_report(&self) -> Option<&RecoveryReport> {
+        self.0.core.report.get()
+    }
+
+    /// Bytes that topics in memory take, with what consumers still hold of dropped segments.
+    pub fn memory_used(&self) -> usize {
+        self.0.core.memory.used()
+    }
+
+    /// The broker's clock.
+    pub fn clock(&self) -> &Clock {
+        self.0.core.clock()
+    }
+
+    /// Closes the broker: appends accepted before are made durable and acknowledged, the data
+    /// directory is marked as cleanly closed and can be opened again. Every other handle gets
+    /// [`Error::Closed`] from then on. Shutting down twice is fine.
+    ///
+    /// Cancel safe: dropped before it returns, the broker closes all the same.
+    ///
+    /// # Errors
+    /// That of the first partition that could not be made durable; the next open recovers it.
+    pub async fn shutdown(&self) -> Result<()> {
+        if let Some(holding) = &self.0.holding {
+            holding.will_be_released();
+        }
+        match self.0.command(|answer| Command::Shutdown { answer }).await {
+            // Another handle was first: its call has the result.
+            Err(Error::Closed { .. }) => {
+                self.0.commands.closed().await;
+                Ok(())
+            }
+            result => result,
+        }
+    }
+}
+
+impl BrokerHandle {
+    pub(crate) async fn create(&self, name: TopicName, config: TopicConfig) -> Result<Arc<Topic>> {
+        self.command(|answer| Command::Create { name, config, answer }).await
+    }
+
+    /// The topic; created with default settings if it is unknown and that is allowed.
+    pub(crate) async fn topic_or_create(&self, name: &TopicName) -> Result<Arc<Topic>> {
+        self.core.check_open()?;
+        if let Some(topic) = self.core.topic(name.as_str()) {
+            return Ok(topic);
+        }
+        if !self.core.settings.auto_create_topics {
+            return Err(Error::UnknownTopic { topic: name.as_str().to_owned() });
+        }
+        match self.create(name.clone(), TopicConfig::new()).await {
+            // Someone else was first.
+            Err(Error::TopicAlreadyExists { existing: None, .. }) => {
+                let topic = self.core.topic(name.as_str());
+                topic.ok_or_else(|| Error::UnknownTopic { topic: name.as_str().to_owned() })
+            }
+            result => result,
+        }
+    }
+
+    async fn command<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<T>>) -> Command,
+    ) -> Result<T> {
+        let (answer, answered) = oneshot::channel();
+        if self.commands.send(command(answer)).await.is_err() {
+            return Err(self.why_closed());
+        }
+        answered.await.unwrap_or_else(|_| Err(self.why_closed()))
+    }
+
+    fn why_closed(&self) -> Error {
+        match self.core.check_open() {
+            Err(error) => error,
+            Ok(()) => Error::closed("the broker's runtime has ended, or its task has panicked"),
+        }
+    }
+}
+
+fn describe(topic: &Topic) -> TopicDescription {
+    let partitions = topic.partitions.iter().zip(0..).map(|(it, partition)| {
+        let reader = it.reader();
+        PartitionDescription {
+            partition,
+            log_start_offset: reader.log_start_offset(),
+            high_watermark: reader.high_watermark(),
+            log_end_offset: reader.log_end_offset(),
+            leader_epoch: reader.leader_epoch(),
+            size_bytes: reader.size(),
+            segments: reader.segment_count(),
+        }
+    });
+    TopicDescription {
+        name: topic.name.clone(),
+        id: topic.id(),
+        durability: topic.entry.durability,
+        config: topic.entry.config.clone(),
+        partitions: partitions.collect(),
+    }
+}

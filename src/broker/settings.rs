@@ -1,0 +1,316 @@
+//! Settings of topics, under Kafka's names, and of brokers.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+use crate::log::LogConfig;
+use crate::record::TimestampType;
+use crate::storage::MemoryPolicy;
+
+/// What an acknowledged record survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Durability {
+    /// Nothing: it lives in this process's memory. The only one of an in-memory broker.
+    Memory,
+    /// The end of the process (`kill -9`): it is in the operating system's page cache.
+    Process,
+    /// The loss of power: it is synced to the disk before it is acknowledged or visible.
+    Power,
+}
+
+impl Durability {
+    /// A byte for the catalog.
+    pub(super) fn to_byte(self) -> u8 {
+        match self {
+            Durability::Memory => 0,
+            Durability::Process => 1,
+            Durability::Power => 2,
+        }
+    }
+
+    pub(super) fn from_byte(byte: u8) -> Option<Self> {
+        [Durability::Memory, Durability::Process, Durability::Power].get(usize::from(byte)).copied()
+    }
+}
+
+/// The largest number of partitions a topic can have here.
+pub const MAX_PARTITIONS: i32 = 100_000;
+
+/// How a topic is to be: partitions, durability, and settings under Kafka's names.
+///
+/// What is not set has the broker's default.
+///
+/// ```
+/// use std::time::Duration;
+/// use ottla::TopicConfig;
+///
+/// let config = TopicConfig::new().partitions(6).retention(Some(Duration::from_secs(3600)));
+/// assert_eq!(config.get("retention.ms"), Some("3600000"));
+/// assert!(TopicConfig::new().set("retention.ms", "soon").is_err());
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TopicConfig {
+    pub(super) partitions: Option<i32>,
+    pub(super) durability: Option<Durability>,
+    pub(super) settings: BTreeMap<&'static str, String>,
+}
+
+impl TopicConfig {
+    /// Everything at the broker's default.
+    pub fn new() -> Self {
+        TopicConfig::default()
+    }
+
+    /// How many partitions (`num.partitions`): 1 to 100,000. Default 1.
+    pub fn partitions(mut self, partitions: i32) -> Self {
+        self.partitions = Some(partitions);
+        self
+    }
+
+    /// What acknowledged records survive. Default: `Power` on disk; in memory always `Memory`.
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = Some(durability);
+        self
+    }
+
+    /// How long records are kept (`retention.ms`); `None` for ever. Default 7 days.
+    pub fn retention(self, retention: Option<Duration>) -> Self {
+        let millis = retention.map_or(-1, |it| i64::try_from(it.as_millis()).unwrap_or(i64::MAX));
+        self.put("retention.ms", millis)
+    }
+
+    /// How many bytes a partition keeps (`retention.bytes`), counted in whole segments; `None`
+    /// for no limit, the default.
+    pub fn retention_bytes(self, bytes: Option<u64>) -> Self {
+        let bytes = bytes.map_or(-1, |it| i64::try_from(it).unwrap_or(i64::MAX));
+        self.put("retention.bytes", bytes)
+    }
+
+    /// When a segment is ended (`segment.bytes`): 1 KiB to 2 GiB less one. Default 1 GiB.
+    pub fn segment_bytes(self, bytes: u64) -> Self {
+        self.put("segment.bytes", bytes)
+    }
+
+    /// The largest record batch (`max.message.bytes`). Default 1,048,588.
+    pub fn max_message_bytes(self, bytes: usize) -> Self {
+        self.put("max.message.bytes", bytes)
+    }
+
+    /// Whose timestamps records carry (`message.timestamp.type`). Default `CreateTime`.
+    pub fn timestamp_type(self, timestamp_type: TimestampType) -> Self {
+        let name = match timestamp_type {
+            TimestampType::CreateTime => "CreateTime",
+            TimestampType::LogAppendTime => "LogAppendTime",
+        };
+        self.put("message.timestamp.type", name)
+    }
+
+    /// Sets what Kafka calls `name`. The error lists the names, or the values allowed.
+    pub fn set(mut self, name: &str, value: impl fmt::Display) -> Result<Self> {
+        let setting = Setting::named(name)?;
+        let value = value.to_string();
+        setting.apply(&mut LogConfig::default(), &value)?;
+        self.settings.insert(setting.name, value);
+        Ok(self)
+    }
+
+    /// What was set for `name`.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.settings.get(name).map(String::as_str)
+    }
+
+    /// Checked when the topic is created: builders do not fail half-way.
+    fn put(mut self, name: &'static str, value: impl fmt::Display) -> Self {
+        self.settings.insert(name, value.to_string());
+        self
+    }
+
+    /// What is not set here, as `defaults` have it.
+    pub(super) fn or(mut self, defaults: &TopicConfig) -> Self {
+        self.partitions = self.partitions.or(defaults.partitions);
+        self.durability = self.durability.or(defaults.durability);
+        for (name, value) in &defaults.settings {
+            self.settings.entry(name).or_insert_with(|| value.clone());
+        }
+        self
+    }
+
+    pub(super) fn checked_partitions(&self) -> Result<i32> {
+        let partitions = self.partitions.unwrap_or(1);
+        match partitions {
+            1..=MAX_PARTITIONS => Ok(partitions),
+            _ => Err(Error::InvalidPartitions { partitions, limit: MAX_PARTITIONS }),
+        }
+    }
+
+    /// The settings as a log wants them.
+    pub(super) fn log_config(&self, durability: Durability) -> Result<LogConfig> {
+        let mut config = LogConfig {
+            sync_before_visible: durability == Durability::Power,
+            ..LogConfig::default()
+        };
+        for (name, value) in &self.settings {
+            Setting::named(name)?.apply(&mut config, value)?;
+        }
+        Ok(config)
+    }
+}
+
+/// One setting: its name, what it allows, and what it means to a log.
+struct Setting {
+    name: &'static str,
+    allowed: &'static str,
+    apply: fn(&mut LogConfig, &str) -> Option<()>,
+}
+
+const SETTINGS: &[Setting] = &[
+    Setting {
+        name: "index.interval.bytes",
+        allowed: "0 or more bytes",
+        apply: |config, value| number(value, 0, i64::MAX).map(|n| config.index_interval_bytes = n),
+    },
+    Setting {
+        name: "max.message.bytes",
+        allowed: "61 to 2147483647 bytes",
+        apply: |config, value| {
+            number(value, 61, i32::MAX.into()).map(|n| config.max_message_bytes = n as usize)
+        },
+    },
+    Setting {
+        name: "message.timestamp.type",
+        allowed: "CreateTime or LogAppendTime",
+        apply: |config, value| {
+            config.timestamp_type = match value {
+                "CreateTime" => TimestampType::CreateTime,
+                "LogAppendTime" => TimestampType::LogAppendTime,
+                _ => return None,
+            };
+            Some(())
+        },
+    },
+    Setting {
+        name: "retention.bytes",
+        allowed: "0 or more bytes, or -1 for no limit",
+        apply: |config, value| unlimited(value).map(|n| config.retention_bytes = n),
+    },
+    Setting {
+        name: "retention.ms",
+        allowed: "0 or more milliseconds, or -1 for ever",
+        apply: |config, value| {
+            unlimited(value).map(|n| config.retention = n.map(Duration::from_millis))
+        },
+    },
+    Setting {
+        name: "segment.bytes",
+        allowed: "1024 to 2147483647 bytes",
+        apply: |config, value| {
+            number(value, 1024, i32::MAX.into()).map(|n| config.segment_bytes = n)
+        },
+    },
+    Setting {
+        name: "segment.ms",
+        allowed: "1 or more milliseconds",
+        apply: |config, value| {
+            number(value, 1, i64::MAX).map(|n| config.segment_age = Duration::from_millis(n))
+        },
+    },
+];
+
+fn number(value: &str, min: i64, max: i64) -> Option<u64> {
+    let number: i64 = value.parse().ok()?;
+    (min..=max).contains(&number).then(|| number as u64)
+}
+
+/// A number, or `None` for -1.
+fn unlimited(value: &str) -> Option<Option<u64>> {
+    if value == "-1" { Some(None) } else { number(value, 0, i64::MAX).map(Some) }
+}
+
+impl Setting {
+    fn named(name: &str) -> Result<&'static Setting> {
+        let found = SETTINGS.iter().find(|setting| setting.name == name);
+        found.ok_or_else(|| {
+            let names: Vec<&str> = SETTINGS.iter().map(|setting| setting.name).collect();
+            let reason = format!("there is no such setting; there are {}", names.join(", "));
+            Error::InvalidConfig { name: name.chars().take(60).collect(), reason }
+        })
+    }
+
+    fn apply(&self, config: &mut LogConfig, value: &str) -> Result<()> {
+        (self.apply)(config, value).ok_or_else(|| {
+            let value: String = value.chars().take(60).collect();
+            let reason = format!("{value:?} is not allowed; it takes {}", self.allowed);
+            Error::InvalidConfig { name: self.name.to_owned(), reason }
+        })
+    }
+
+    /// The name as this table has it, for names read from the catalog.
+    pub(super) fn interned(name: &str) -> Option<&'static str> {
+        Setting::named(name).ok().map(|setting| setting.name)
+    }
+}
+
+/// See [`Setting::interned`].
+pub(super) fn interned(name: &str) -> Option<&'static str> {
+    Setting::interned(name)
+}
+
+/// How a broker is to be; made by [`crate::broker::BrokerBuilder`].
+#[derive(Debug, Clone)]
+pub(super) struct Settings {
+    pub(super) topic_defaults: TopicConfig,
+    pub(super) auto_create_topics: bool,
+    pub(super) memory_limit_bytes: usize,
+    pub(super) memory_policy: MemoryPolicy,
+    pub(super) max_open_files: usize,
+    pub(super) io_threads: usize,
+    pub(super) retention_check_interval: Duration,
+    pub(super) max_topics: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            topic_defaults: TopicConfig::default(),
+            auto_create_topics: true,
+            memory_limit_bytes: 256 << 20,
+            memory_policy: MemoryPolicy::DropOldest,
+            max_open_files: crate::storage::DEFAULT_MAX_OPEN_FILES,
+            io_threads: 8,
+            retention_check_interval: Duration::from_secs(300),
+            max_topics: 100_000,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_kafkas_and_errors_say_what_is_allowed() {
+        let config = TopicConfig::new().retention(None).segment_bytes(2048).max_message_bytes(100);
+        let log = config.log_config(Durability::Power).unwrap();
+        assert_eq!((log.retention, log.segment_bytes, log.max_message_bytes), (None, 2048, 100));
+        assert!(log.sync_before_visible);
+
+        let error = TopicConfig::new().set("retention", 1).unwrap_err().to_string();
+        assert!(error.contains("retention.ms") && error.contains("segment.bytes"), "{error}");
+        let error = TopicConfig::new().set("segment.bytes", 10).unwrap_err().to_string();
+        assert!(error.contains("1024 to 2147483647"), "{error}");
+        let error = TopicConfig::new().segment_bytes(1).log_config(Durability::Memory);
+        assert!(error.unwrap_err().to_string().contains("segment.bytes"));
+    }
+
+    #[test]
+    fn defaults_fill_in_what_is_not_set() {
+        let defaults = TopicConfig::new().partitions(3).retention(None);
+        let config = TopicConfig::new().retention_bytes(Some(5)).or(&defaults);
+        assert_eq!(config.partitions, Some(3));
+        assert_eq!(config.get("retention.ms"), Some("-1"));
+        assert_eq!(config.get("retention.bytes"), Some("5"));
+        assert!(TopicConfig::new().partitions(0).checked_partitions().is_err());
+    }
+}

@@ -1,0 +1,381 @@
+//! The actor: gathers what queues up, appends it with one write, makes it durable with one sync,
+//! then answers.
+//!
+//! **Group commit.** After answering `n` appends with `q` queued, the actor gathers until `n + q`
+//! are there or 5 % of the last sync's time has passed. Otherwise senders that wait for each ack
+//! split into two cohorts, one queueing while the other is synced, and the group is halved.
+//!
+//! **Where it blocks.** On storage that may block, a group that is synced or has 64 KiB or more
+//! runs on a blocking thread, under the broker's limit; so does everything that is no append.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::error::{Error, Result};
+use crate::log::{Append, AppendError, Appended, Log};
+use crate::topic::TopicPartition;
+
+use super::{
+    BatchMetadata, Command, Completion, ENDED, Inner, Partition, PartitionContext, Place, Shared,
+};
+
+/// The most commands taken at once.
+const MAX_GROUP: usize = 1024;
+/// A group of fewer bytes that needs no sync is written inline.
+const INLINE_BYTES: usize = 64 * 1024;
+/// How long an actor waits for work before it ends.
+const IDLE: Duration = Duration::from_secs(5);
+/// Appended bytes after which the recovery point is moved up.
+const CHECKPOINT_BYTES: u64 = 64 << 20;
+/// While memory is used up: how often to look, besides when told that some was freed.
+const MEMORY_RETRY: Duration = Duration::from_millis(20);
+
+type Timer = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+pub(super) struct Actor {
+    at: TopicPartition,
+    home: Weak<Inner>,
+    context: Arc<PartitionContext>,
+    guard: EndGuard,
+    /// With the actor, but for while a blocking thread has it.
+    log: Option<Box<Log>>,
+    /// Appends that wait for memory (`Block`), in order. Bounded by the producers' buffers.
+    parked: VecDeque<(Append, Completion)>,
+    checkpoint: Option<JoinHandle<io::Result<i64>>>,
+    bytes_since_checkpoint: u64,
+    /// Appends to gather before the next group, and for how long at most.
+    expected: usize,
+    last_sync: Duration,
+    idle: Timer,
+    worked: bool,
+}
+
+/// Tells whoever waits when the task ends without having been asked to.
+struct EndGuard(Option<Arc<Shared>>);
+
+impl Drop for EndGuard {
+    fn drop(&mut self) {
+        if let Some(shared) = self.0.take() {
+            shared.close(ENDED.into());
+        }
+    }
+}
+
+/// Whether the actor goes on.
+enum Next {
+    Continue,
+    End,
+}
+
+impl Actor {
+    pub(super) fn new(partition: &Partition, log: Box<Log>) -> Self {
+        let context = partition.0.context.clone();
+        Actor {
+            at: partition.at().clone(),
+            home: Arc::downgrade(&partition.0),
+            guard: EndGuard(Some(partition.0.shared.clone())),
+            log: Some(log),
+            parked: VecDeque::new(),
+            checkpoint: None,
+            bytes_since_checkpoint: 0,
+            expected: 0,
+            last_sync: Duration::ZERO,
+            idle: timer(&context, IDLE),
+            worked: false,
+            context,
+        }
+    }
+
+    pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        let mut taken = Vec::new();
+        loop {
+            if let Next::End = self.wait(&mut commands, &mut taken).await {
+                return;
+            }
+            self.gather(&mut commands, &mut taken).await;
+            self.expected = 0;
+            if let Next::End = self.work(&mut taken).await {
+                return;
+            }
+            self.expected += commands.len();
+        }
+    }
+
+    /// Waits for commands, or for memory, or for a checkpoint to end.
+    async fn wait(
+        &mut self,
+        commands: &mut mpsc::Receiver<Command>,
+        taken: &mut Vec<Command>,
+    ) -> Next {
+        loop {
+            let parked = !self.parked.is_empty();
+            let context = self.context.clone();
+            tokio::select! {
+                biased;
+                n = commands.recv_many(taken, MAX_GROUP) => {
+                    self.worked = true;
+                    return if n > 0 { Next::Continue } else { self.abandoned().await };
+                }
+                done = finished(&mut self.checkpoint) => self.checkpoint_done(done),
+                () = context.memory_freed.notified(), if parked => return Next::Continue,
+                () = context.clock.sleep(MEMORY_RETRY), if parked => return Next::Continue,
+                () = &mut self.idle => {
+                    self.idle = timer(&self.context, IDLE);
+                    if std::mem::take(&mut self.worked) || parked || self.checkpoint.is_some() {
+                        continue;
+                    }
+                    if self.start_checkpoint() {
+                        continue;
+                    }
+                    if self.retire(commands) {
+                        return Next::End;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Nobody holds the partition any more, and nobody closed it: the broker was dropped.
+    async fn abandoned(&mut self) -> Next {
+        let closed = self.on_log(true, |log| log.close()).await;
+        if let Ok(Err(error)) | Err(error) = closed.map(|r| r.map_err(|e| self.error(e))) {
+            tracing::warn!(partition = %self.at, %error, "closing failed");
+        }
+        Next::End
+    }
+
+    /// Puts the log back into the handle, if nobody is about to send.
+    fn retire(&mut self, commands: &mpsc::Receiver<Command>) -> bool {
+        let Some(home) = self.home.upgrade() else { return false };
+        let mut place = home.place.lock().expect("no one panics while the place is locked");
+        if !commands.is_empty() || commands.sender_strong_count() > 1 {
+            return false;
+        }
+        let Some(log) = self.log.take() else { return false };
+        *place = Place::Idle(log);
+        self.guard.0 = None;
+        true
+    }
+
+    /// Waits a moment for the senders that were just answered to come back.
+    async fn gather(&mut self, commands: &mut mpsc::Receiver<Command>, taken: &mut Vec<Command>) {
+        let patience = self.last_sync / 20;
+        if patience.is_zero() || taken.len() >= self.expected {
+            return;
+        }
+        let until = self.context.clock.instant() + patience;
+        while taken.len() < self.expected.min(MAX_GROUP) {
+            while let Ok(command) = commands.try_recv() {
+                taken.push(command);
+            }
+            if self.context.clock.instant() >= until {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    async fn work(&mut self, taken: &mut Vec<Command>) -> Next {
+        let mut group = Group::default();
+        for parked in self.parked.drain(..) {
+            group.push(parked.0, parked.1);
+        }
+        for command in taken.drain(..) {
+            match command {
+                Command::Append { batch, completion } => {
+                    group.push(Append::new(batch), completion);
+                }
+                Command::Run(work) => {
+                    self.append(std::mem::take(&mut group)).await;
+                    if self.on_log(true, work).await.is_err() {
+                        return Next::End;
+                    }
+                    self.publish();
+                }
+                Command::Close { reason, done } => {
+                    self.append(std::mem::take(&mut group)).await;
+                    let closed = self.close(reason).await;
+                    // Whoever asked may have gone; the work is done all the same.
+                    let _ = done.send(closed);
+                    return Next::End;
+                }
+            }
+        }
+        self.append(group).await;
+        match self.log {
+            Some(_) => Next::Continue,
+            None => Next::End,
+        }
+    }
+
+    /// Appends a group, makes it durable if so promised, makes it visible, answers.
+    async fn append(&mut self, mut group: Group) {
+        let Some(log) = &self.log else { return };
+        if group.appends.is_empty() {
+            return;
+        }
+        let sync = log.config().sync_before_visible;
+        let now = self.context.clock.wall();
+        let blocking = sync || group.bytes >= INLINE_BYTES;
+        let started = sync.then(|| self.context.clock.instant());
+        let mut appends = std::mem::take(&mut group.appends);
+        let work = move |log: &mut Log| {
+            log.append(&mut appends, now);
+            let synced = if sync { log.sync() } else { Ok(()) };
+            (appends, synced)
+        };
+        let Ok((appends, synced)) = self.on_log(blocking, work).await else { return };
+        if let Some(started) = started {
+            self.last_sync = self.context.clock.instant().saturating_sub(started);
+        }
+        self.bytes_since_checkpoint += group.bytes as u64;
+        self.publish();
+        self.answer(appends, group.completions, synced);
+        if self.bytes_since_checkpoint >= CHECKPOINT_BYTES {
+            self.start_checkpoint();
+        }
+    }
+
+    fn answer(
+        &mut self,
+        appends: Vec<Append>,
+        completions: Vec<Completion>,
+        synced: Result<(), AppendError>,
+    ) {
+        let blocks = self.log.as_ref().is_some_and(|log| log.blocks_when_full());
+        for (mut append, completion) in appends.into_iter().zip(completions) {
+            let result = match append.result.take() {
+                Some(Err(AppendError::MemoryFull { .. })) if blocks => {
+                    self.parked.push_back((append, completion));
+                    continue;
+                }
+                Some(result) => result.and_then(|done| synced.clone().map(|()| done)),
+                None => continue,
+            };
+            self.expected += 1;
+            let result = result.map(metadata).map_err(|error| self.error(error));
+            completion.run(append.batch, result);
+        }
+    }
+
+    /// Raises the high watermark to what has the promised durability.
+    fn publish(&mut self) {
+        if let (Some(log), Some(shared)) = (&mut self.log, &self.guard.0) {
+            shared.waiters.wake_beyond(log.publish());
+        }
+    }
+
+    async fn close(&mut self, reason: Arc<str>) -> Result<()> {
+        for (append, completion) in self.parked.drain(..) {
+            completion.run(append.batch, Err(Error::closed(reason.clone())));
+        }
+        if let Some(checkpoint) = self.checkpoint.take() {
+            self.checkpoint_done(checkpoint.await.unwrap_or_else(|e| Err(io::Error::other(e))));
+        }
+        let closed = self.on_log(true, |log| log.close()).await;
+        if let Some(shared) = self.guard.0.take() {
+            shared.close(reason);
+        }
+        if let Some(home) = self.home.upgrade() {
+            *home.place.lock().expect("no one panics while the place is locked") = Place::Gone;
+        }
+        closed?.map_err(|error| self.error(error))
+    }
+
+    /// Begins to move the recovery point up, while appends go on. False if there is no need.
+    fn start_checkpoint(&mut self) -> bool {
+        self.bytes_since_checkpoint = 0;
+        let (None, Some(log)) = (&self.checkpoint, &mut self.log) else { return false };
+        match log.checkpoint() {
+            Ok(Some(plan)) => {
+                let io = self.context.io.clone();
+                self.checkpoint = Some(self.context.runtime.spawn(async move {
+                    let _permit = io.acquire_owned().await;
+                    let run = tokio::task::spawn_blocking(move || plan.run());
+                    run.await.unwrap_or_else(|error| Err(io::Error::other(error)))
+                }));
+                true
+            }
+            Ok(None) => false,
+            // The log is read-only now and says so to whoever appends.
+            Err(_) => false,
+        }
+    }
+
+    fn checkpoint_done(&mut self, done: io::Result<i64>) {
+        self.checkpoint = None;
+        if let Some(log) = &mut self.log
+            && let Err(error) = log.checkpointed(done)
+        {
+            tracing::warn!(partition = %self.at, %error, "the recovery point was not moved");
+        }
+    }
+
+    /// Runs `work` on the log: here, or on a blocking thread if it may wait for a disk.
+    async fn on_log<T: Send + 'static>(
+        &mut self,
+        blocking: bool,
+        work: impl FnOnce(&mut Log) -> T + Send + 'static,
+    ) -> Result<T> {
+        let Some(mut log) = self.log.take() else { return Err(Error::closed(ENDED)) };
+        if !blocking || !log.may_block() {
+            let result = work(&mut log);
+            self.log = Some(log);
+            return Ok(result);
+        }
+        // The semaphore is never closed.
+        let _permit = self.context.io.acquire().await;
+        let run = tokio::task::spawn_blocking(move || {
+            let result = work(&mut log);
+            (log, result)
+        });
+        let (log, result) = run.await.map_err(|error| Error::closed(error.to_string()))?;
+        self.log = Some(log);
+        Ok(result)
+    }
+
+    fn error(&self, error: AppendError) -> Error {
+        Error::append(&self.at, error)
+    }
+}
+
+/// Appends that are written together, each with its completion.
+#[derive(Default)]
+struct Group {
+    appends: Vec<Append>,
+    completions: Vec<Completion>,
+    bytes: usize,
+}
+
+impl Group {
+    fn push(&mut self, append: Append, completion: Completion) {
+        self.bytes += append.batch.len();
+        self.appends.push(append);
+        self.completions.push(completion);
+    }
+}
+
+fn metadata(appended: Appended) -> BatchMetadata {
+    let Appended { base_offset, log_append_time, .. } = appended;
+    BatchMetadata { base_offset, log_append_time }
+}
+
+fn timer(context: &PartitionContext, after: Duration) -> Timer {
+    let clock = context.clock.clone();
+    Box::pin(async move { clock.sleep(after).await })
+}
+
+/// The end of a running checkpoint; never, if none runs.
+async fn finished(checkpoint: &mut Option<JoinHandle<io::Result<i64>>>) -> io::Result<i64> {
+    match checkpoint {
+        Some(running) => running.await.unwrap_or_else(|error| Err(io::Error::other(error))),
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,297 @@
+//! One partition: the actor that owns its log, and the handle that everybody else holds.
+//!
+//! The actor is the log's single writer. It is started at the first command and ends when idle,
+//! leaving the log in the handle. Reads never pass through it: they use the log's shared part,
+//! and wait in [`ready`] for the high watermark to rise.
+//!
+//! Invariants:
+//! * A command accepted is answered: if the actor's task ends for whatever reason, completions
+//!   and answers run with `Closed`.
+//! * Appends of one sender are appended, acknowledged and made visible in the order sent.
+
+mod actor;
+pub(crate) mod ready;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+
+use bytes::BytesMut;
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
+
+use crate::batch::Batch;
+use crate::clock::Clock;
+use crate::error::{Error, Result};
+use crate::log::{Log, LogReader, ReadCursor};
+use crate::record::Timestamp;
+use crate::topic::TopicPartition;
+
+use actor::Actor;
+use ready::{ReadyQueue, Waiters};
+
+/// Commands that may wait for one partition's actor.
+const MAILBOX: usize = 1024;
+
+/// What all partitions of a broker share.
+#[derive(Debug)]
+pub(crate) struct PartitionContext {
+    /// Where actors run.
+    pub(crate) runtime: Handle,
+    pub(crate) clock: Clock,
+    /// How many calls may wait for the disk at once.
+    pub(crate) io: Arc<Semaphore>,
+    /// Rung when memory may have been freed, for appends that wait under `Block`.
+    pub(crate) memory_freed: Notify,
+}
+
+/// A handle to one partition. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Partition(Arc<Inner>);
+
+struct Inner {
+    at: TopicPartition,
+    /// Whether reads may wait for a disk.
+    may_block: bool,
+    reader: LogReader,
+    shared: Arc<Shared>,
+    place: Mutex<Place>,
+    context: Arc<PartitionContext>,
+}
+
+/// What the actor and the handles both touch, without keeping each other alive.
+#[derive(Debug, Default)]
+struct Shared {
+    waiters: Waiters,
+    /// Set once the partition is closed for good.
+    closed: OnceLock<Arc<str>>,
+}
+
+/// Where the log is.
+enum Place {
+    /// Here, with no actor.
+    Idle(Box<Log>),
+    /// With the actor at the other end.
+    Running(mpsc::Sender<Command>),
+    /// Nowhere: the actor moves between the states, or the partition is closed.
+    Gone,
+}
+
+/// What the actor is asked to do.
+enum Command {
+    Append {
+        batch: BytesMut,
+        completion: Completion,
+    },
+    /// Anything else: runs on the log, between appends.
+    Run(Box<dyn FnOnce(&mut Log) + Send>),
+    /// Makes everything durable and ends.
+    Close {
+        reason: Arc<str>,
+        done: oneshot::Sender<Result<()>>,
+    },
+}
+
+/// Where a submitted batch now stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BatchMetadata {
+    pub(crate) base_offset: i64,
+    /// The broker's time, if the topic's timestamps are LogAppendTime.
+    pub(crate) log_append_time: Option<Timestamp>,
+}
+
+type CompletionFn = Box<dyn FnOnce(BytesMut, Result<BatchMetadata>) + Send>;
+
+/// What to do when a batch's fate is known: gets the batch back (the buffer can be used again,
+/// its content is unspecified after a success) and the result. Dropped without a result, it runs
+/// with `Closed` and an empty buffer: a panicking or ended task leaves no one waiting.
+pub(crate) struct Completion(Option<CompletionFn>);
+
+impl Completion {
+    pub(crate) fn new(run: impl FnOnce(BytesMut, Result<BatchMetadata>) + Send + 'static) -> Self {
+        Completion(Some(Box::new(run)))
+    }
+
+    pub(crate) fn run(mut self, batch: BytesMut, result: Result<BatchMetadata>) {
+        if let Some(run) = self.0.take() {
+            run(batch, result);
+        }
+    }
+}
+
+impl Drop for Completion {
+    fn drop(&mut self) {
+        if let Some(run) = self.0.take() {
+            run(BytesMut::new(), Err(Error::closed(ENDED)));
+        }
+    }
+}
+
+impl fmt::Debug for Completion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Completion")
+    }
+}
+
+/// Why a task is gone that nobody asked to end.
+const ENDED: &str = "the broker's runtime has ended, or one of its tasks has panicked";
+
+impl Partition {
+    /// Takes over an opened log.
+    pub(crate) fn new(at: TopicPartition, log: Log, context: Arc<PartitionContext>) -> Self {
+        Partition(Arc::new(Inner {
+            at,
+            may_block: log.may_block(),
+            reader: log.reader(),
+            shared: Arc::default(),
+            place: Mutex::new(Place::Idle(Box::new(log))),
+            context,
+        }))
+    }
+
+    pub(crate) fn at(&self) -> &TopicPartition {
+        &self.0.at
+    }
+
+    pub(crate) fn reader(&self) -> &LogReader {
+        &self.0.reader
+    }
+
+    /// Whether reads may wait for a disk, and so belong on a blocking thread.
+    pub(crate) fn may_block(&self) -> bool {
+        self.0.may_block
+    }
+
+    pub(crate) fn context(&self) -> &PartitionContext {
+        &self.0.context
+    }
+
+    /// Reads from the cursor on; see [`LogReader::read`].
+    pub(crate) fn read(&self, cursor: &mut ReadCursor, max_bytes: usize) -> Result<Vec<Batch>> {
+        self.check_open()?;
+        self.0.reader.read(cursor, max_bytes).map_err(|error| Error::read(&self.0.at, error))
+    }
+
+    /// Fails if the partition was closed.
+    pub(crate) fn check_open(&self) -> Result<()> {
+        match self.0.shared.closed.get() {
+            Some(reason) => Err(Error::closed(reason.clone())),
+            None => Ok(()),
+        }
+    }
+
+    /// Pushes `key` to `queue` once a record at `offset` is visible, or the partition is closed.
+    /// A second call for the same queue replaces the first.
+    pub(crate) fn notify_beyond(&self, offset: i64, queue: &Arc<ReadyQueue>, key: u64) {
+        let is_ready =
+            || self.0.reader.high_watermark() > offset || self.0.shared.closed.get().is_some();
+        self.0.shared.waiters.add(queue, key, offset, is_ready);
+    }
+
+    /// Hands a batch to the actor. Never waits; the completion runs once its fate is known.
+    pub(crate) fn append(&self, batch: BytesMut, completion: Completion) {
+        let Err((sender, command)) = self.try_command(Command::Append { batch, completion }) else {
+            return;
+        };
+        // The mailbox is full. Its sender has no other batch of this partition in flight, so
+        // waiting in a task of its own keeps the order.
+        self.0.context.runtime.spawn(async move {
+            // A closed mailbox drops the command, which completes it.
+            let _ = sender.send(command).await;
+        });
+    }
+
+    /// Runs `work` on the log, after all that was sent before.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Log) -> T + Send + 'static,
+    ) -> Result<T> {
+        let (answer, answered) = oneshot::channel();
+        let command = Command::Run(Box::new(move |log| {
+            // Whoever asked may have gone.
+            let _ = answer.send(work(log));
+        }));
+        self.command(command).await;
+        answered.await.map_err(|_| self.why_closed())
+    }
+
+    /// Makes everything durable and ends the actor. What was sent before is done first; what
+    /// comes after is answered with `Closed { reason }`.
+    pub(crate) async fn close(&self, reason: Arc<str>) -> Result<()> {
+        let (done, closed) = oneshot::channel();
+        self.command(Command::Close { reason, done }).await;
+        match closed.await {
+            Ok(result) => result,
+            // Closed already, by a command or by the end of its task.
+            Err(_) => Ok(()),
+        }
+    }
+
+    async fn command(&self, command: Command) {
+        if let Err((sender, command)) = self.try_command(command) {
+            // A closed mailbox drops the command, which answers it.
+            let _ = sender.send(command).await;
+        }
+    }
+
+    /// Sends without waiting, starting the actor if need be. Gives back what finds no room.
+    fn try_command(&self, command: Command) -> Result<(), (mpsc::Sender<Command>, Command)> {
+        let mut place = self.place();
+        if let Place::Idle(_) = *place {
+            self.start(&mut place);
+        }
+        let Place::Running(sender) = &*place else {
+            drop(place);
+            self.refuse(command);
+            return Ok(());
+        };
+        match sender.try_send(command) {
+            Ok(()) => Ok(()),
+            Err(mpsc::error::TrySendError::Full(command)) => Err((sender.clone(), command)),
+            Err(mpsc::error::TrySendError::Closed(command)) => {
+                drop(place);
+                self.refuse(command);
+                Ok(())
+            }
+        }
+    }
+
+    fn refuse(&self, command: Command) {
+        match command {
+            Command::Append { batch, completion } => completion.run(batch, Err(self.why_closed())),
+            // Dropping the answer's sender is the answer.
+            Command::Run(_) | Command::Close { .. } => {}
+        }
+    }
+
+    fn start(&self, place: &mut Place) {
+        let Place::Idle(log) = std::mem::replace(place, Place::Gone) else { return };
+        let (sender, commands) = mpsc::channel(MAILBOX);
+        *place = Place::Running(sender);
+        let actor = Actor::new(self, log);
+        self.0.context.runtime.spawn(actor.run(commands));
+    }
+
+    fn why_closed(&self) -> Error {
+        let reason = self.0.shared.closed.get();
+        Error::closed(reason.cloned().unwrap_or_else(|| ENDED.into()))
+    }
+
+    fn place(&self) -> MutexGuard<'_, Place> {
+        self.0.place.lock().expect("no one panics while the place is locked")
+    }
+}
+
+impl fmt::Debug for Partition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Partition({})", self.0.at)
+    }
+}
+
+impl Shared {
+    /// Nothing will be appended any more: says so to whoever waits.
+    fn close(&self, reason: Arc<str>) {
+        // The first reason stays.
+        let _ = self.closed.set(reason);
+        self.waiters.wake_all();
+    }
+}

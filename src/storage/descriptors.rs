@@ -1,0 +1,368 @@
+//! Which files are open: a bounded cache of descriptors, and the names that they belong to.
+//!
+//! A [`Name`] is one live file as its handles see it. A descriptor is pinned only while a system
+//! call uses it, and a thread pins at most one, so waiting for one to become free always ends, even
+//! with a budget of one. The least recently used one that nobody pins is closed for the next.
+//!
+//! [`Descriptors::exclusively`] holds the paths that are about to be renamed or removed: their
+//! descriptors are closed first (Windows insists), nobody opens them meanwhile, and if it works the
+//! names are dead. A dead name stays dead, whatever file comes to its path later.
+//!
+//! It never creates a file but on the first open of a name, and reads and writes nothing.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, ErrorKind};
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use super::{failure, lock};
+
+/// The cache.
+#[derive(Debug)]
+pub(super) struct Descriptors {
+    /// Descriptors open at once at most.
+    limit: usize,
+    state: Mutex<State>,
+    /// Signalled when something that somebody waits for may have come.
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The live names, by path.
+    names: BTreeMap<PathBuf, Known>,
+    /// Open descriptors, and those being opened, by the id of their name.
+    slots: BTreeMap<u64, Slot>,
+    /// Ids of open descriptors that nobody pins, by the time of their last use.
+    idle: BTreeMap<u64, u64>,
+    /// Paths being renamed or removed. What is below them is held too.
+    held: Vec<PathBuf>,
+    /// The next id, or time of use. Never used twice.
+    next: u64,
+    /// Threads that wait for `changed`: without any, no system call is spent on waking them.
+    waiting: usize,
+}
+
+#[derive(Debug)]
+struct Known {
+    id: u64,
+    /// How many [`Name`]s there are of it.
+    handles: usize,
+}
+
+#[derive(Debug)]
+struct Slot {
+    /// `None` while it is being opened.
+    file: Option<Arc<File>>,
+    pins: usize,
+    /// When it was last used: its key in `idle`.
+    used: u64,
+}
+
+/// A file's name, as long as it is that file's. What a handle holds instead of a descriptor.
+#[derive(Debug)]
+pub(super) struct Name {
+    path: PathBuf,
+    id: u64,
+    cache: Arc<Descriptors>,
+}
+
+/// How a descriptor is made when there is none in the cache.
+pub(super) type Opener<'a> = &'a dyn Fn() -> io::Result<File>;
+
+/// A descriptor in use.
+#[derive(Debug)]
+pub(super) struct Pin<'a> {
+    name: &'a Name,
+    file: Option<Arc<File>>,
+}
+
+impl Descriptors {
+    /// A cache of at most `limit` descriptors, and at least one.
+    pub(super) fn new(limit: usize) -> Self {
+        Descriptors { limit: limit.max(1), state: Mutex::default(), changed: Condvar::new() }
+    }
+
+    /// The name of the file at `path`, of which the caller finds out by a pin whether it exists.
+    pub(super) fn name(self: &Arc<Self>, path: &Path) -> Name {
+        let mut state = lock(&self.state);
+        while state.holds(path) {
+            state = self.wait(state);
+        }
+        let next = state.tick();
+        let known = state.names.entry(path.to_owned()).or_insert(Known { id: next, handles: 0 });
+        known.handles += 1;
+        Name { path: path.to_owned(), id: known.id, cache: self.clone() }
+    }
+
+    /// Runs `action`, which renames or removes `paths`, while nothing at or below them is open or
+    /// being opened. If it succeeds, all names there are dead.
+    pub(super) fn exclusively(
+        &self,
+        paths: &[&Path],
+        action: impl FnOnce() -> io::Result<()>,
+    ) -> io::Result<()> {
+        let closed = self.hold(paths);
+        drop(closed);
+        let result = action();
+        let mut state = lock(&self.state);
+        state.held.retain(|held| !paths.contains(&held.as_path()));
+        if result.is_ok() {
+            state.names.retain(|name, _| !paths.iter().any(|path| name.starts_with(path)));
+        }
+        self.wake(&state);
+        result
+    }
+
+    /// Waits until nobody else holds or uses `paths`, and returns the descriptors to close.
+    fn hold(&self, paths: &[&Path]) -> Vec<Slot> {
+        let mut state = lock(&self.state);
+        while paths.iter().any(|path| state.overlaps(path)) {
+            state = self.wait(state);
+        }
+        state.held.extend(paths.iter().map(|path| path.to_path_buf()));
+        let ids = loop {
+            let below = |(name, _): &(&PathBuf, &Known)| paths.iter().any(|p| name.starts_with(p));
+            let ids: Vec<u64> = state.names.iter().filter(below).map(|(_, it)| it.id).collect();
+            let used = |id| state.slots.get(id).is_some_and(Slot::in_use);
+            if !ids.iter().any(used) {
+                break ids;
+            }
+            state = self.wait(state);
+        };
+        ids.into_iter().filter_map(|id| state.close(id)).collect()
+    }
+
+    fn wait<'a>(&self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        state.waiting += 1;
+        let mut state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        state.waiting -= 1;
+        state
+    }
+
+    fn wake(&self, state: &State) {
+        if state.waiting > 0 {
+            self.changed.notify_all();
+        }
+    }
+}
+
+impl Name {
+    /// A descriptor of the file, from the cache or made by `open`. `NotFound` if the name is dead.
+    pub(super) fn pin(&self, open: Opener<'_>) -> io::Result<Pin<'_>> {
+        let mut state = lock(&self.cache.state);
+        let evicted = loop {
+            if !state.is_live(self) {
+                let why = "removed or renamed";
+                return Err(failure(ErrorKind::NotFound, "open", &self.path, why));
+            }
+            if !state.holds(&self.path) {
+                if let Some(file) = state.pin_open(self.id) {
+                    return Ok(Pin { name: self, file: Some(file) });
+                }
+                let room = state.slots.len() < self.cache.limit || !state.idle.is_empty();
+                if room && !state.slots.contains_key(&self.id) {
+                    break state.start_opening(self.id, self.cache.limit);
+                }
+            }
+            state = self.cache.wait(state);
+        };
+        drop(state);
+        drop(evicted); // closed before the next is opened, and outside the lock
+        self.finish_opening(open)
+    }
+
+    fn finish_opening(&self, open: Opener<'_>) -> io::Result<Pin<'_>> {
+        let opened = open().map(Arc::new);
+        let mut state = lock(&self.cache.state);
+        match &opened {
+            Ok(file) => {
+                let slot = state.slots.get_mut(&self.id);
+                slot.expect("only its opener touches it").file = Some(file.clone());
+            }
+            Err(_) => drop(state.slots.remove(&self.id)),
+        }
+        self.cache.wake(&state);
+        Ok(Pin { name: self, file: Some(opened?) })
+    }
+}
+
+impl Drop for Name {
+    fn drop(&mut self) {
+        let mut state = lock(&self.cache.state);
+        let Some(known) = state.names.get_mut(&self.path).filter(|known| known.id == self.id)
+        else {
+            return;
+        };
+        known.handles -= 1;
+        if known.handles == 0 {
+            state.names.remove(&self.path);
+            let closed = state.close(self.id);
+            self.cache.wake(&state);
+            drop(state);
+            drop(closed); // outside the lock
+        }
+    }
+}
+
+impl Deref for Pin<'_> {
+    type Target = File;
+
+    fn deref(&self) -> &File {
+        self.file.as_ref().expect("taken by `drop` only")
+    }
+}
+
+impl Drop for Pin<'_> {
+    fn drop(&mut self) {
+        let mut state = lock(&self.name.cache.state);
+        // Under the lock, so that a descriptor that looks closed is closed.
+        drop(self.file.take());
+        state.unpin(self.name.id);
+        self.name.cache.wake(&state);
+    }
+}
+
+impl Slot {
+    fn in_use(&self) -> bool {
+        self.pins > 0
+    }
+}
+
+impl State {
+    fn tick(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    fn is_live(&self, name: &Name) -> bool {
+        self.names.get(&name.path).is_some_and(|known| known.id == name.id)
+    }
+
+    /// Whether `path` is being renamed or removed.
+    fn holds(&self, path: &Path) -> bool {
+        self.held.iter().any(|held| path.starts_with(held))
+    }
+
+    /// Whether renaming `path` would meet another rename.
+    fn overlaps(&self, path: &Path) -> bool {
+        self.holds(path) || self.held.iter().any(|held| held.starts_with(path))
+    }
+
+    fn pin_open(&mut self, id: u64) -> Option<Arc<File>> {
+        let slot = self.slots.get_mut(&id)?;
+        let file = slot.file.clone()?;
+        if !slot.in_use() {
+            self.idle.remove(&slot.used);
+        }
+        slot.pins += 1;
+        Some(file)
+    }
+
+    fn unpin(&mut self, id: u64) {
+        let now = self.tick();
+        let slot = self.slots.get_mut(&id).expect("a pinned descriptor is never closed");
+        slot.pins -= 1;
+        if !slot.in_use() {
+            slot.used = now;
+            self.idle.insert(now, id);
+        }
+    }
+
+    /// Makes room for one more descriptor and takes it. The caller has seen that there is some.
+    fn start_opening(&mut self, id: u64, limit: usize) -> Option<Slot> {
+        let evicted = if self.slots.len() >= limit {
+            self.idle.first_key_value().map(|(_, id)| *id).and_then(|oldest| self.close(oldest))
+        } else {
+            None
+        };
+        debug_assert!(self.slots.len() < limit);
+        self.slots.insert(id, Slot { file: None, pins: 1, used: 0 });
+        evicted
+    }
+
+    /// Takes out a descriptor that nobody pins.
+    fn close(&mut self, id: u64) -> Option<Slot> {
+        let slot = self.slots.remove(&id)?;
+        self.idle.remove(&slot.used);
+        Some(slot)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn opened() -> io::Result<File> {
+        tempfile::tempfile()
+    }
+
+    fn is_open(name: &Name) -> bool {
+        name.cache.state.lock().unwrap().slots.contains_key(&name.id)
+    }
+
+    #[test]
+    fn the_least_recently_used_one_is_closed() {
+        let cache = Arc::new(Descriptors::new(2));
+        let [a, b, c] = ["a", "b", "c"].map(|path| cache.name(Path::new(path)));
+        for name in [&a, &b, &a, &c] {
+            name.pin(&opened).unwrap();
+        }
+        assert_eq!([&a, &b, &c].map(is_open), [true, false, true]);
+    }
+
+    #[test]
+    fn a_pinned_one_is_never_closed() {
+        let cache = Arc::new(Descriptors::new(2));
+        let [a, b, c] = ["a", "b", "c"].map(|path| cache.name(Path::new(path)));
+        let pin = a.pin(&opened).unwrap();
+        b.pin(&opened).unwrap();
+        c.pin(&opened).unwrap();
+        assert_eq!([&a, &b, &c].map(is_open), [true, false, true]);
+        drop(pin);
+    }
+
+    #[test]
+    fn a_failed_open_gives_its_place_back() {
+        let cache = Arc::new(Descriptors::new(1));
+        let [a, b] = ["a", "b"].map(|path| cache.name(Path::new(path)));
+        a.pin(&|| Err(ErrorKind::PermissionDenied.into())).unwrap_err();
+        b.pin(&opened).unwrap();
+        a.pin(&opened).unwrap();
+    }
+
+    #[test]
+    fn holding_a_folder_closes_what_is_below_and_kills_it_only_on_success() {
+        let cache = Arc::new(Descriptors::new(8));
+        let [inside, beside] = ["t/a", "t-1"].map(|path| cache.name(Path::new(path)));
+        inside.pin(&opened).unwrap();
+        beside.pin(&opened).unwrap();
+        let failed = cache.exclusively(&[Path::new("t")], || {
+            assert_eq!([&inside, &beside].map(is_open), [false, true]);
+            Err(ErrorKind::PermissionDenied.into())
+        });
+        failed.unwrap_err();
+        inside.pin(&opened).unwrap();
+        cache.exclusively(&[Path::new("t")], || Ok(())).unwrap();
+        let again = cache.name(Path::new("t/a"));
+        again.pin(&opened).unwrap();
+        assert_eq!(inside.pin(&opened).unwrap_err().kind(), ErrorKind::NotFound);
+        drop(inside);
+        assert!(is_open(&again), "a dead name's end does not touch its successor");
+    }
+
+    #[test]
+    fn names_and_descriptors_end_with_their_last_handle() {
+        let cache = Arc::new(Descriptors::new(8));
+        let first = cache.name(Path::new("a"));
+        let second = cache.name(Path::new("a"));
+        first.pin(&opened).unwrap();
+        drop(first);
+        assert!(is_open(&second));
+        drop(second);
+        let state = cache.state.lock().unwrap();
+        assert!(state.names.is_empty() && state.slots.is_empty() && state.idle.is_empty());
+    }
+}

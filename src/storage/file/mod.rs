@@ -1,0 +1,252 @@
+//! Files on a disk, below one root folder.
+//!
+//! Descriptors come from a bounded cache ([`descriptors`](super::descriptors)); listing and syncing
+//! a folder use one more for the length of the call. Reads go into pooled buffers, and the parts of
+//! an append are gathered so that a group of batches is one system call.
+//!
+//! It never maps a file, relies on a cursor, follows a link that it lists, or creates a file but in
+//! `open` with `create`. Errors keep the kind that the system gave and name operation and path.
+
+mod positioned;
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::buffers::{Buffers, MAX_POOLED};
+use super::descriptors::{Descriptors, Name, Pin};
+use super::{DirEntry, EntryKind, Storage, StorageFile, check_path, failure};
+
+/// How many descriptors a [`FileStorage`] keeps open unless told otherwise.
+pub const DEFAULT_MAX_OPEN_FILES: usize = 256;
+
+/// Reads up to this long are not worth a look at the file's length first.
+const UNCHECKED_READ: usize = 64 << 10;
+
+/// One read returns at most this much, whatever the file holds.
+const MAX_READ: usize = 64 << 20;
+
+/// A storage in a folder of the file system. Clones share its descriptors and buffers.
+#[derive(Debug, Clone)]
+pub struct FileStorage {
+    root: Arc<Path>,
+    descriptors: Arc<Descriptors>,
+    buffers: Arc<Buffers>,
+}
+
+impl FileStorage {
+    /// A storage below `root`, with at most `max_open_files` (at least 1) descriptors open. Touches
+    /// nothing: `create_dir("")` makes the root, if its parent exists.
+    ///
+    /// Two storages on one folder do not know of each other's renames; open each folder once.
+    pub fn new(root: impl Into<PathBuf>, max_open_files: usize) -> Self {
+        FileStorage {
+            root: root.into().into(),
+            descriptors: Arc::new(Descriptors::new(max_open_files)),
+            buffers: Arc::default(),
+        }
+    }
+
+    /// The folder that all paths are relative to.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where `path` is in the file system. The root itself gets no trailing separator.
+    fn full(&self, op: &str, path: &Path) -> io::Result<PathBuf> {
+        check_path(op, path)?;
+        Ok(if path == Path::new("") { self.root.to_path_buf() } else { self.root.join(path) })
+    }
+}
+
+impl Storage for FileStorage {
+    fn may_block(&self) -> bool {
+        true
+    }
+
+    fn open(&self, path: &Path, create: bool) -> io::Result<Arc<dyn StorageFile>> {
+        let full = self.full("open", path)?;
+        let name = self.descriptors.name(path);
+        let pin = name.pin(&|| open_file(&full, create));
+        drop(pin.map_err(|error| explain("open", &full, error))?);
+        Ok(Arc::new(DiskFile { full, name, buffers: self.buffers.clone() }))
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
+        let full = self.full("list", dir)?;
+        list_dir(&full).map_err(|error| explain("list", &full, error))
+    }
+
+    fn create_dir(&self, dir: &Path) -> io::Result<()> {
+        let full = self.full("create", dir)?;
+        match fs::create_dir(&full) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists && full.is_dir() => Ok(()),
+            result => result.map_err(|error| explain("create", &full, error)),
+        }
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        let full = self.full("remove", path)?;
+        let removed = self.descriptors.exclusively(&[path], || fs::remove_file(&full));
+        removed.map_err(|error| explain("remove", &full, error))
+    }
+
+    fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        let full = self.full("remove", dir)?;
+        if dir == Path::new("") {
+            return Err(failure(ErrorKind::InvalidInput, "remove", &full, "the root"));
+        }
+        let removed = self.descriptors.exclusively(&[dir], || fs::remove_dir(&full));
+        removed.map_err(|error| explain("remove", &full, error))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let (full_from, full_to) = (self.full("rename", from)?, self.full("rename", to)?);
+        if from == to {
+            let found = fs::symlink_metadata(&full_from).map(drop);
+            return found.map_err(|error| explain("rename", &full_from, error));
+        }
+        let action = || fs::rename(&full_from, &full_to);
+        let renamed = self.descriptors.exclusively(&[from, to], action);
+        renamed.map_err(|error| {
+            let why = format!("to {}: {error}", full_to.display());
+            failure(error.kind(), "rename", &full_from, why)
+        })
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        let full = self.full("sync", dir)?;
+        positioned::sync_dir(&full).map_err(|error| explain("sync", &full, error))
+    }
+}
+
+/// A file by its name.
+#[derive(Debug)]
+struct DiskFile {
+    full: PathBuf,
+    name: Name,
+    buffers: Arc<Buffers>,
+}
+
+impl DiskFile {
+    /// Runs one operation on a pinned descriptor.
+    fn with<T>(
+        &self,
+        op: &'static str,
+        run: impl FnOnce(&Pin<'_>) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let pin = self.name.pin(&|| open_file(&self.full, false));
+        pin.and_then(|pin| run(&pin)).map_err(|error| explain(op, &self.full, error))
+    }
+
+    /// Writes `parts` one after the other in as few calls as the buffer allows.
+    fn gather(&self, file: &File, mut position: u64, parts: &[&[u8]]) -> io::Result<()> {
+        let total: usize = parts.iter().map(|part| part.len()).sum();
+        let mut buffer = self.buffers.take(total.min(MAX_POOLED));
+        let mut filled = 0;
+        for part in parts {
+            if filled + part.len() > buffer.as_ref().len() {
+                positioned::write_all(file, &buffer.as_ref()[..filled], position)?;
+                position += filled as u64;
+                filled = 0;
+            }
+            if part.len() >= buffer.as_ref().len() {
+                positioned::write_all(file, part, position)?;
+                position += part.len() as u64;
+            } else {
+                buffer.as_mut()[filled..][..part.len()].copy_from_slice(part);
+                filled += part.len();
+            }
+        }
+        positioned::write_all(file, &buffer.as_ref()[..filled], position)
+    }
+}
+
+impl StorageFile for DiskFile {
+    fn len(&self) -> io::Result<u64> {
+        self.with("measure", |file| Ok(file.metadata()?.len()))
+    }
+
+    fn read_at(&self, position: u64, len: usize) -> io::Result<Bytes> {
+        self.with("read", |file| {
+            let mut len = len.min(MAX_READ);
+            if len > UNCHECKED_READ {
+                let rest = file.metadata()?.len().saturating_sub(position);
+                len = len.min(usize::try_from(rest).unwrap_or(len));
+            }
+            if len == 0 || i64::try_from(position).is_err() {
+                return Ok(Bytes::new());
+            }
+            let mut buffer = self.buffers.take(len);
+            let read = positioned::read(file, buffer.as_mut(), position)?;
+            Ok(buffer.freeze(read))
+        })
+    }
+
+    fn append(&self, position: u64, parts: &[&[u8]]) -> io::Result<()> {
+        self.with("append", |file| match parts {
+            [] => Ok(()),
+            [part] => positioned::write_all(file, part, position),
+            parts => self.gather(file, position, parts),
+        })
+    }
+
+    fn truncate(&self, len: u64) -> io::Result<()> {
+        self.with("truncate", |file| {
+            let end = file.metadata()?.len();
+            if len > end {
+                let why = format!("to {len}, beyond its end {end}");
+                return Err(io::Error::new(ErrorKind::InvalidInput, why));
+            }
+            file.set_len(len)
+        })
+    }
+
+    /// `fdatasync` where there is one: it covers the length, and no more than that of the metadata.
+    fn sync(&self) -> io::Result<()> {
+        self.with("sync", |file| file.sync_data())
+    }
+}
+
+fn open_file(full: &Path, create: bool) -> io::Result<File> {
+    // Not truncated: whoever opens a file that exists wants what is in it.
+    OpenOptions::new().read(true).write(true).create(create).truncate(false).open(full)
+}
+
+fn list_dir(full: &Path) -> io::Result<Vec<DirEntry>> {
+    let mut entries = Vec::new();
+    for entry in fs::read_dir(full)? {
+        let entry = entry?;
+        let Ok(name) = entry.file_name().into_string() else {
+            continue;
+        };
+        match entry.metadata() {
+            Ok(metadata) => entries.push(describe(name, &metadata)),
+            // Removed since the folder was read.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    entries.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(entries)
+}
+
+fn describe(name: String, metadata: &fs::Metadata) -> DirEntry {
+    let kind = match metadata.file_type() {
+        kind if kind.is_file() => EntryKind::File,
+        kind if kind.is_dir() => EntryKind::Dir,
+        _ => EntryKind::Other,
+    };
+    let len = if kind == EntryKind::File { metadata.len() } else { 0 };
+    DirEntry { name, kind, len }
+}
+
+fn explain(op: &'static str, full: &Path, error: io::Error) -> io::Error {
+    failure(error.kind(), op, full, error)
+}
+
+#[cfg(test)]
+mod tests;

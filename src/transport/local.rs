@@ -1,0 +1,273 @@
+//! The transport to a broker in this process: channels to its actors, reads of its logs' shared
+//! parts.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+
+use crate::batch::Batch;
+use crate::broker::BrokerHandle;
+use crate::broker::core::Topic;
+use crate::clock::Clock;
+use crate::error::{Error, Result};
+use crate::log::ReadCursor;
+use crate::partition::Partition;
+use crate::partition::ready::ReadyQueue;
+use crate::topic::{TopicId, TopicName, TopicPartition};
+
+use super::{
+    FetchPosition, Fetched, Fetcher, ListedOffset, OffsetSpec, Submission, TopicMetadata, Transport,
+};
+
+/// Leads to the broker of this process that `handle` belongs to.
+#[derive(Debug, Clone)]
+pub(crate) struct LocalTransport {
+    handle: Arc<BrokerHandle>,
+}
+
+impl LocalTransport {
+    pub(crate) fn new(handle: Arc<BrokerHandle>) -> Self {
+        LocalTransport { handle }
+    }
+
+    /// The partition, if the topic is still the one that was meant.
+    fn partition(&self, at: &TopicPartition, id: Option<TopicId>) -> Result<Partition> {
+        self.handle.core.check_open()?;
+        let topic = self.handle.core.topic(at.topic.as_str());
+        let topic = topic.filter(|topic| id.is_none_or(|id| id == topic.id()));
+        let topic = topic.ok_or_else(|| unknown(&at.topic))?;
+        topic.partition(at.partition).cloned()
+    }
+}
+
+fn unknown(topic: &TopicName) -> Error {
+    Error::UnknownTopic { topic: topic.as_str().to_owned() }
+}
+
+fn metadata(topic: &Topic) -> Arc<TopicMetadata> {
+    Arc::new(TopicMetadata {
+        name: topic.name.clone(),
+        id: topic.id(),
+        partitions: topic.partitions.len() as i32,
+        max_message_bytes: topic.log_config.max_message_bytes,
+    })
+}
+
+#[async_trait]
+impl Transport for LocalTransport {
+    fn clock(&self) -> &Clock {
+        self.handle.core.clock()
+    }
+
+    fn known_topic(&self, topic: &str) -> Option<Arc<TopicMetadata>> {
+        self.handle.core.topic(topic).map(|topic| metadata(&topic))
+    }
+
+    async fn metadata(&self, topic: &TopicName) -> Result<Arc<TopicMetadata>> {
+        let topic = self.handle.topic_or_create(topic).await?;
+        Ok(metadata(&topic))
+    }
+
+    fn metadata_version(&self) -> watch::Receiver<u64> {
+        self.handle.core.version()
+    }
+
+    fn submit(&self, submission: Submission) {
+        let Submission { at, topic_id, batch, completion } = submission;
+        match self.partition(&at, Some(topic_id)) {
+            Ok(partition) => partition.append(batch, completion),
+            Err(error) => completion.run(batch, Err(error)),
+        }
+    }
+
+    fn fetcher(&self) -> Box<dyn Fetcher> {
+        Box::new(LocalFetcher {
+            transport: self.clone(),
+            ready: ReadyQueue::new(),
+            slots: HashMap::new(),
+            keys: HashMap::new(),
+            next_key: 0,
+            reading: None,
+        })
+    }
+
+    async fn list_offset(&self, at: &TopicPartition, spec: OffsetSpec) -> Result<ListedOffset> {
+        let partition = self.partition(at, None)?;
+        let reader = partition.reader();
+        let leader_epoch = -1;
+        let timestamp = match spec {
+            OffsetSpec::Earliest => {
+                return Ok(ListedOffset { offset: Some(reader.log_start_offset()), leader_epoch });
+            }
+            OffsetSpec::Latest => {
+                return Ok(ListedOffset {
+                    offset: Some(reader.last_stable_offset()),
+                    leader_epoch,
+                });
+            }
+            OffsetSpec::Timestamp(timestamp) => timestamp,
+        };
+        let look = {
+            let reader = reader.clone();
+            move || reader.offset_for_timestamp(timestamp.as_millis())
+        };
+        let found = match partition.may_block() {
+            true => on_blocking_thread(&partition, look).await?,
+            false => look(),
+        };
+        let found = found.map_err(|error| Error::read(at, error))?;
+        let offset = found.map(|found| found.offset);
+        Ok(ListedOffset { offset, leader_epoch: -1 })
+    }
+}
+
+/// Runs a read that may wait for the disk, under the broker's limit.
+async fn on_blocking_thread<T: Send + 'static>(
+    partition: &Partition,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T> {
+    let context = partition.context();
+    // The semaphore is never closed.
+    let _permit = context.io.acquire().await;
+    let done = context.runtime.spawn_blocking(work).await;
+    done.map_err(|error| Error::closed(format!("a read on a blocking thread ended: {error}")))
+}
+
+/// A fetch session with this process's partitions.
+struct LocalFetcher {
+    transport: LocalTransport,
+    ready: Arc<ReadyQueue>,
+    /// By a key that is used once: whatever refers to an older one is out of date.
+    slots: HashMap<u64, Slot>,
+    keys: HashMap<TopicPartition, u64>,
+    next_key: u64,
+    reading: Option<Reading>,
+}
+
+struct Slot {
+    at: TopicPartition,
+    topic_id: TopicId,
+    /// Looked up at the first read.
+    partition: Option<Partition>,
+    cursor: ReadCursor,
+}
+
+/// A read on a blocking thread: which slot it is for, and what comes back.
+struct Reading {
+    key: u64,
+    done: Pin<Box<dyn Future<Output = ReadDone> + Send>>,
+}
+
+type ReadDone = Result<(ReadCursor, Result<Vec<Batch>>)>;
+
+impl Fetcher for LocalFetcher {
+    fn fetch_from(&mut self, at: &TopicPartition, topic_id: TopicId, position: FetchPosition) {
+        self.stop(at);
+        let key = self.next_key;
+        self.next_key += 1;
+        let cursor = ReadCursor::new(position.offset, position.leader_epoch);
+        self.slots.insert(key, Slot { at: at.clone(), topic_id, partition: None, cursor });
+        self.keys.insert(at.clone(), key);
+        self.ready.push(key);
+    }
+
+    fn stop(&mut self, at: &TopicPartition) {
+        if let Some(key) = self.keys.remove(at) {
+            self.slots.remove(&key);
+        }
+    }
+
+    fn poll_fetch(&mut self, cx: &mut Context<'_>, max_bytes: usize) -> Poll<Fetched> {
+        loop {
+            if let Some(reading) = &mut self.reading {
+                let done = ready!(reading.done.as_mut().poll(cx));
+                let key = reading.key;
+                self.reading = None;
+                if let Some(fetched) = self.take_in(key, done) {
+                    return Poll::Ready(fetched);
+                }
+                continue;
+            }
+            let key = ready!(self.ready.poll_pop(cx));
+            if let Some(fetched) = self.read(key, max_bytes) {
+                return Poll::Ready(fetched);
+            }
+        }
+    }
+}
+
+impl LocalFetcher {
+    /// Reads for the slot, here or by way of a blocking thread. `None` if there is nothing yet.
+    fn read(&mut self, key: u64, max_bytes: usize) -> Option<Fetched> {
+        let slot = self.slots.get_mut(&key)?;
+        let partition = match &slot.partition {
+            Some(partition) => partition.clone(),
+            None => match self.transport.partition(&slot.at, Some(slot.topic_id)) {
+                Ok(partition) => slot.partition.insert(partition).clone(),
+                Err(error) => return self.failed(key, error),
+            },
+        };
+        let waits = partition.reader().high_watermark() <= slot.cursor.offset;
+        if !partition.may_block() || waits {
+            let result = partition.read(&mut slot.cursor, max_bytes);
+            return self.handle(key, result);
+        }
+        let mut cursor = slot.cursor.clone();
+        self.reading = Some(Reading {
+            key,
+            done: Box::pin(async move {
+                let reader = partition.clone();
+                let read = move || {
+                    let result = reader.read(&mut cursor, max_bytes);
+                    (cursor, result)
+                };
+                on_blocking_thread(&partition, read).await
+            }),
+        });
+        None
+    }
+
+    fn take_in(&mut self, key: u64, done: ReadDone) -> Option<Fetched> {
+        let slot = self.slots.get_mut(&key)?;
+        match done {
+            Ok((cursor, result)) => {
+                slot.cursor = cursor;
+                self.handle(key, result)
+            }
+            Err(error) => self.failed(key, error),
+        }
+    }
+
+    /// Records go to the caller and the slot to the end of the queue; at the log's end the slot
+    /// waits.
+    fn handle(&mut self, key: u64, result: Result<Vec<Batch>>) -> Option<Fetched> {
+        let slot = self.slots.get(&key)?;
+        match result {
+            Ok(batches) if batches.is_empty() => {
+                if let Some(partition) = &slot.partition {
+                    partition.notify_beyond(slot.cursor.offset, &self.ready, key);
+                }
+                None
+            }
+            Ok(batches) => {
+                self.ready.push(key);
+                Some(Fetched { at: slot.at.clone(), result: Ok(batches) })
+            }
+            Err(error) => self.failed(key, error),
+        }
+    }
+
+    /// The slot stands still until the next `fetch_from`. A topic that was deleted is told from a
+    /// broker that was closed.
+    fn failed(&mut self, key: u64, error: Error) -> Option<Fetched> {
+        let slot = self.slots.remove(&key)?;
+        self.keys.remove(&slot.at);
+        let gone = self.transport.partition(&slot.at, Some(slot.topic_id)).err();
+        Some(Fetched { at: slot.at, result: Err(gone.unwrap_or(error)) })
+    }
+}
