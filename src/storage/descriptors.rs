@@ -354,6 +354,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_being_renamed_is_not_opened() {
+        let cache = Arc::new(Descriptors::new(8));
+        let name = cache.name(Path::new("t/a"));
+        std::thread::scope(|scope| {
+            let renamed = cache.exclusively(&[Path::new("t")], || {
+                let user = scope.spawn(|| name.pin(&opened).map(drop));
+                while lock(&cache.state).waiting == 0 {
+                    assert!(!user.is_finished(), "it waits until the rename is over");
+                    std::thread::yield_now();
+                }
+                Err(ErrorKind::PermissionDenied.into())
+            });
+            renamed.unwrap_err();
+        });
+        assert!(is_open(&name));
+    }
+
+    #[test]
     fn names_and_descriptors_end_with_their_last_handle() {
         let cache = Arc::new(Descriptors::new(8));
         let first = cache.name(Path::new("a"));

@@ -1,6 +1,6 @@
 //! Files on a disk, below one root folder.
 //!
-//! Descriptors come from a bounded cache ([`descriptors`](super::descriptors)); listing and syncing
+//! Descriptors come from a bounded cache (`storage/descriptors.rs`); listing and syncing
 //! a folder use one more for the length of the call. Reads go into pooled buffers, and the parts of
 //! an append are gathered so that a group of batches is one system call.
 //!

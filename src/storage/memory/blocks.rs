@@ -119,6 +119,12 @@ impl Blocks {
         Block { rest: BytesMut::with_capacity(size), capacity: size }
     }
 
+    /// How many blocks wait for reuse.
+    #[cfg(test)]
+    pub(super) fn idle(&self) -> usize {
+        lock(&self.spare).idle.len()
+    }
+
     /// Takes back blocks whose file is gone.
     pub(super) fn retire(&self, blocks: impl IntoIterator<Item = Block>) {
         let mut spare = lock(&self.spare);

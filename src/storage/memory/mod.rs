@@ -1,7 +1,7 @@
 //! Files in memory: nothing survives the storage, and reads copy nothing.
 //!
 //! A file is a list of immutable pieces, one for each append, carved from recycled blocks
-//! ([`blocks`]). A read returns a slice of one piece, so it may be shorter than asked for, and its
+//! (`blocks.rs`). A read returns a slice of one piece, so it may be shorter than asked for, and its
 //! holder keeps that piece's block, and only that, alive. Blocks start at 4 KiB and grow to 1 MiB,
 //! so thousands of nearly idle files stay small.
 //!

@@ -48,10 +48,25 @@ fn removed_files_are_recycled() {
             addresses.insert(log.read_at(n * MIB as u64, 1).unwrap().as_ptr() as usize);
         }
         assert!((4 * MIB..4 * MIB + 4096).contains(&storage.used()), "{}", storage.used());
+        assert_eq!(storage.blocks.idle(), 0);
         storage.remove_file(Path::new("log")).unwrap();
-        assert_eq!(storage.used(), 0);
+        assert_eq!((storage.used(), storage.blocks.idle()), (0, 4));
     }
     assert_eq!(addresses.len(), 4, "allocations are reused");
+}
+
+#[test]
+fn blocks_that_wait_for_reuse_leave_room_for_those_in_use() {
+    let storage = MemoryStorage::new(4 * MIB);
+    for n in 0..4 {
+        file(&storage, "log").append(n * MIB as u64, &[&vec![0; MIB]]).unwrap();
+    }
+    storage.remove_file(Path::new("log")).unwrap();
+    assert_eq!(storage.blocks.idle(), 4);
+    file(&storage, "small").append(0, &[b"abc"]).unwrap();
+    assert_eq!(storage.blocks.idle(), 3);
+    file(&storage, "large").append(0, &[&vec![0; 2 * MIB]]).unwrap();
+    assert_eq!(storage.blocks.idle(), 1);
 }
 
 #[test]
