@@ -70,11 +70,7 @@ impl Partitioner {
                 let remainder = crc_fast::crc32_iso_hdlc(key) % partitions.cast_unsigned();
                 remainder.cast_signed()
             }
-            Partitioner::Custom(custom) => (custom.0)(&PartitionerInput {
-                topic,
-                key,
-                partitions,
-            }),
+            Partitioner::Custom(custom) => (custom.0)(&PartitionerInput { topic, key, partitions }),
         }
     }
 }
@@ -107,9 +103,7 @@ impl fmt::Debug for CustomPartitioner {
 fn fnv1a_32(bytes: &[u8]) -> u32 {
     const OFFSET_BASIS: u32 = 0x811c_9dc5;
     const PRIME: u32 = 0x0100_0193;
-    bytes.iter().fold(OFFSET_BASIS, |hash, &byte| {
-        (hash ^ u32::from(byte)).wrapping_mul(PRIME)
-    })
+    bytes.iter().fold(OFFSET_BASIS, |hash, &byte| (hash ^ u32::from(byte)).wrapping_mul(PRIME))
 }
 
 /// murmur2 of 32 bits with the seed and the little-endian words of Apache Kafka
@@ -127,10 +121,7 @@ fn murmur2(bytes: &[u8]) -> u32 {
         hash = hash.wrapping_mul(MULTIPLIER) ^ mixed.wrapping_mul(MULTIPLIER);
     }
     if !tail.is_empty() {
-        let last = tail
-            .iter()
-            .rev()
-            .fold(0, |word, &byte| word << 8 | u32::from(byte));
+        let last = tail.iter().rev().fold(0, |word, &byte| word << 8 | u32::from(byte));
         hash = (hash ^ last).wrapping_mul(MULTIPLIER);
     }
     hash = (hash ^ hash >> 13).wrapping_mul(MULTIPLIER);
@@ -150,9 +141,7 @@ mod tests {
     }
 
     fn number(field: &str) -> i32 {
-        field
-            .parse()
-            .expect("all columns but the first hold numbers")
+        field.parse().expect("all columns but the first hold numbers")
     }
 
     #[test]
@@ -166,17 +155,9 @@ mod tests {
             let chosen_by = |partitioner: Partitioner| {
                 partitioner.partition_for_key("topic", &from_hex(key), number(partitions))
             };
-            assert_eq!(
-                chosen_by(Partitioner::Fnv1a),
-                number(sarama),
-                "Sarama: {row}"
-            );
+            assert_eq!(chosen_by(Partitioner::Fnv1a), number(sarama), "Sarama: {row}");
             assert_eq!(chosen_by(Partitioner::Murmur2), number(java), "Java: {row}");
-            assert_eq!(
-                chosen_by(Partitioner::Crc32),
-                number(librdkafka),
-                "librdkafka: {row}"
-            );
+            assert_eq!(chosen_by(Partitioner::Crc32), number(librdkafka), "librdkafka: {row}");
             rows += 1;
         }
         assert_eq!(rows, 416, "the whole file was read");

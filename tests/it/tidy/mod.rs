@@ -28,6 +28,7 @@ const FLOORS: &[&[&str]] = &[
     &["transport"],
     &["client"],
     &["producer", "consumer", "admin"],
+    &["handles"],
     &["server"],
     &["bin"],
     &["lib"],
