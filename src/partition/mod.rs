@@ -19,6 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use bytes::BytesMut;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tracing::Instrument;
 
 use crate::batch::Batch;
 use crate::clock::Clock;
@@ -316,7 +317,8 @@ impl Partition {
         let (sender, commands) = mpsc::channel(MAILBOX);
         *place = Place::Running(sender);
         let actor = Actor::new(self, log);
-        self.0.context.runtime.spawn(actor.run(commands));
+        let span = tracing::debug_span!("partition", at = %self.0.at);
+        self.0.context.runtime.spawn(actor.run(commands).instrument(span));
     }
 
     fn why_closed(&self) -> Error {
