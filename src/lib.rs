@@ -5,6 +5,7 @@ pub mod clock;
 pub mod codec;
 pub mod error;
 pub mod log;
+pub mod producer;
 pub mod record;
 pub mod storage;
 pub mod topic;

@@ -61,6 +61,17 @@ impl BatchBuilder {
         MAX_VARINT + 1 + MAX_VARLONG + MAX_VARINT + content_len(key, value, headers)
     }
 
+    /// The size of a batch that holds just such a record.
+    pub fn single_record_size(
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: &[(Cow<'_, str>, Option<Payload<'_>>)],
+    ) -> usize {
+        // The deltas of timestamp and offset are 0: one byte each, after one of attributes.
+        let body = 3 + content_len(key, value, headers);
+        HEADER_LEN + varint_len(i32::try_from(body).unwrap_or(i32::MAX)) + body
+    }
+
     /// Adds a record and returns its offset, relative to the batch's first (its index).
     ///
     /// Panics if the batch would grow past 2^31 - 1 bytes.

@@ -1,0 +1,180 @@
+//! What becomes of a batch ([`BatchAck`]), and of one record in it ([`Delivery`]).
+//!
+//! One acknowledgement serves all records of a batch, so a record costs no allocation. It is
+//! resolved once, by the batch's completion; dropping a `Delivery` changes nothing for anyone.
+
+use std::fmt;
+use std::mem;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+
+use super::ProduceError;
+use crate::error::Error;
+use crate::record::{RecordMetadata, Timestamp};
+use crate::topic::TopicPartition;
+use crate::transport::BatchMetadata;
+
+/// The acknowledgement of a record that has been buffered: a future.
+///
+/// Resolves when the record is acknowledged, or has failed with the rest of its batch; with
+/// [`Acks::None`](super::Acks::None) at once. It need not be polled: the record is on its way, and
+/// stays so if this is dropped. Polled again after it has resolved, it gives the same answer.
+pub struct Delivery {
+    ack: Arc<BatchAck>,
+    place: Place,
+    /// Where among the batch's waiters this one is, once it is.
+    slot: Option<usize>,
+}
+
+/// One record of a batch, and what its batch does not say of it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    /// Which record of the batch, from 0.
+    pub(super) index: i32,
+    pub(super) timestamp: Timestamp,
+    /// Whether the caller chose the partition.
+    pub(super) explicit_partition: bool,
+}
+
+impl Delivery {
+    pub(super) fn new(ack: Arc<BatchAck>, place: Place) -> Self {
+        Delivery { ack, place, slot: None }
+    }
+
+    fn metadata(&self, batch: &BatchMetadata) -> RecordMetadata {
+        let timestamp = batch.log_append_time.unwrap_or(self.place.timestamp);
+        let offset = batch.base_offset + i64::from(self.place.index);
+        RecordMetadata::new(&self.ack.at, offset, timestamp)
+    }
+}
+
+impl Future for Delivery {
+    type Output = Result<RecordMetadata, ProduceError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        if !this.ack.confirms {
+            let metadata = RecordMetadata::new(&this.ack.at, -1, this.place.timestamp);
+            return Poll::Ready(Ok(metadata));
+        }
+        Poll::Ready(match this.ack.poll_outcome(cx, &mut this.slot) {
+            Poll::Ready(Outcome::Appended(batch)) => Ok(this.metadata(batch)),
+            Poll::Ready(Outcome::Failed { error, .. }) => {
+                Err(ProduceError::after_buffering(error.clone(), &this.ack, this.place))
+            }
+            Poll::Pending => return Poll::Pending,
+        })
+    }
+}
+
+impl fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Delivery")
+            .field("at", &self.ack.at)
+            .field("index", &self.place.index)
+            .field("outcome", &self.ack.outcome.get())
+            .finish()
+    }
+}
+
+/// Where the fate of a batch is written, and who waits for it.
+pub(super) struct BatchAck {
+    pub(super) at: TopicPartition,
+    /// False with `acks=0`: deliveries do not wait. A flush does.
+    confirms: bool,
+    /// Written before the waiters are taken out, so whoever finds it empty while holding the
+    /// waiters' lock will be woken.
+    outcome: OnceLock<Outcome>,
+    waiters: Mutex<Waiters>,
+}
+
+#[derive(Debug)]
+pub(super) enum Outcome {
+    Appended(BatchMetadata),
+    Failed {
+        error: Error,
+        /// The batch as it was encoded; empty if it was lost with a broker that is gone.
+        batch: Bytes,
+    },
+}
+
+impl BatchAck {
+    pub(super) fn new(at: TopicPartition, confirms: bool) -> Self {
+        let waiters = Mutex::default();
+        BatchAck { at, confirms, outcome: OnceLock::new(), waiters }
+    }
+
+    pub(super) fn outcome(&self) -> Option<&Outcome> {
+        self.outcome.get()
+    }
+
+    /// Writes down the batch's fate. Who waits for it is woken when the answer is dropped.
+    pub(super) fn resolve(&self, outcome: Outcome) -> Waiters {
+        let first_time = self.outcome.set(outcome).is_ok();
+        debug_assert!(first_time, "a completion runs once");
+        mem::take(&mut *self.waiters())
+    }
+
+    /// Waits until the batch's fate is known. Cancel safe.
+    pub(super) async fn resolved(&self) {
+        let mut slot = None;
+        std::future::poll_fn(|cx| self.poll_outcome(cx, &mut slot).map(|_| ())).await;
+    }
+
+    fn poll_outcome(&self, cx: &mut Context<'_>, slot: &mut Option<usize>) -> Poll<&Outcome> {
+        if let Some(outcome) = self.outcome.get() {
+            return Poll::Ready(outcome);
+        }
+        let mut waiters = self.waiters();
+        match self.outcome.get() {
+            Some(outcome) => Poll::Ready(outcome),
+            None => {
+                waiters.put(slot, cx.waker());
+                Poll::Pending
+            }
+        }
+    }
+
+    fn waiters(&self) -> MutexGuard<'_, Waiters> {
+        self.waiters.lock().expect("cloning a waker does not panic")
+    }
+}
+
+/// Who waits for a batch; all are woken when this is dropped.
+#[derive(Default)]
+#[must_use = "dropping it early wakes early"]
+pub(super) struct Waiters {
+    /// Alone for a batch of one record, which then needs no allocation.
+    first: Option<Waker>,
+    more: Vec<Waker>,
+}
+
+impl Waiters {
+    /// Adds a waiter, or replaces the waker that it left at `slot` before.
+    fn put(&mut self, slot: &mut Option<usize>, waker: &Waker) {
+        match *slot {
+            Some(0) => self.first.get_or_insert_with(|| waker.clone()).clone_from(waker),
+            Some(place) => self.more[place - 1].clone_from(waker),
+            None if self.first.is_none() => {
+                self.first = Some(waker.clone());
+                *slot = Some(0);
+            }
+            None => {
+                self.more.push(waker.clone());
+                *slot = Some(self.more.len());
+            }
+        }
+    }
+}
+
+impl Drop for Waiters {
+    fn drop(&mut self) {
+        if let Some(first) = self.first.take() {
+            first.wake();
+        }
+        self.more.drain(..).for_each(Waker::wake);
+    }
+}

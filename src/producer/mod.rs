@@ -1,0 +1,347 @@
+//! Producing: [`Producer`] and what belongs to it.
+//!
+//! A record is checked, given a partition and encoded into that partition's open batch, on the
+//! caller's thread (`topics`, `accumulator`). Batches go through the transport one at a time for
+//! each partition; while one is on its way, the next one fills. What comes back resolves the
+//! [`Delivery`] of each of its records (`delivery`).
+//!
+//! Nothing here knows where the broker is, and no future of a caller's moves anything: a future
+//! that is dropped loses its caller the answer, at most.
+
+mod accumulator;
+mod blocking;
+mod builder;
+mod delivery;
+mod error;
+mod linger;
+mod partitioner;
+mod shared;
+#[cfg(test)]
+mod tests;
+mod topics;
+
+use std::fmt;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::SemaphorePermit;
+
+pub use builder::{Acks, ProducerBuilder};
+pub use delivery::Delivery;
+pub use error::ProduceError;
+pub use partitioner::{CustomPartitioner, Partitioner, PartitionerInput};
+
+use self::blocking::block_on;
+use self::builder::Settings;
+use self::shared::Shared;
+use self::topics::{Topic, Topics};
+use crate::error::{Error, Result};
+use crate::record::{Record, RecordMetadata};
+use crate::topic::TopicName;
+use crate::transport::Transport;
+
+/// Sends records to topics.
+///
+/// Cheap to clone, and made to be shared: all clones have one buffer and one order. Records of one
+/// partition are appended in the order in which they were buffered; those that several tasks send
+/// at once go in any order.
+///
+/// Without a key, records go round robin over the partitions, a batch at a time. With one they go
+/// where the [`Partitioner`] says.
+///
+/// Buffered records are sent even if all clones are dropped; to learn that they have arrived, await
+/// [`Producer::flush`] or the deliveries first.
+pub struct Producer {
+    inner: Arc<Inner>,
+    /// The topic of the last record, which is most often that of the next one. One for each clone,
+    /// and passed over while another thread uses it, so no one waits here.
+    last: Mutex<Option<Arc<Topic>>>,
+}
+
+/// What the clones of a producer share; unlike [`Shared`] it ends with the last of them.
+#[derive(Debug)]
+struct Inner {
+    shared: Arc<Shared>,
+    topics: Topics,
+}
+
+/// Why a record could not be buffered without waiting.
+enum Refusal {
+    /// The topic is not known yet.
+    UnknownTopic,
+    /// There is no room for so many bytes.
+    Full { bytes: usize },
+    /// It never can.
+    Invalid(Error),
+}
+
+impl Producer {
+    fn new(transport: Arc<dyn Transport>, settings: Settings) -> Self {
+        let shared = Shared::new(transport, settings);
+        let topics = Topics::new(Arc::clone(&shared));
+        Producer { inner: Arc::new(Inner { shared, topics }), last: Mutex::default() }
+    }
+
+    /// Sends a record and waits for its acknowledgement: its partition, offset and timestamp.
+    ///
+    /// Many calls at once share batches; calls one after the other each cost a round trip, so a
+    /// stream of records is better sent by [`Producer::enqueue`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Producer::enqueue`], and what the broker answers. The [`ProduceError`] has the
+    /// record.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing happens before the first poll. If the future is dropped while it waits for the
+    /// topic or for room in the buffer, the record is not sent; after that, it is.
+    pub async fn send(&self, record: Record<'_>) -> Result<RecordMetadata, ProduceError> {
+        self.enqueue(record).await?.await
+    }
+
+    /// Buffers a record, waiting for room if the buffer is full, and returns the future of its
+    /// acknowledgement.
+    ///
+    /// Callers get room in the order in which they asked for it. A record without a timestamp gets
+    /// the time at which it is buffered.
+    ///
+    /// # Errors
+    ///
+    /// Nothing has been buffered, and the [`ProduceError`] has the record:
+    /// * [`Error::InvalidTopic`], [`Error::UnknownTopic`], [`Error::UnknownPartition`] (also if a
+    ///   custom partitioner answers with one),
+    /// * [`Error::InvalidTimestamp`] if it is before 1970,
+    /// * [`Error::MessageTooLarge`] if the record, as a batch of its own, is over
+    ///   `max.request.size`, the topic's `max.message.bytes` or `buffer.memory`,
+    /// * whatever keeps the topic from being looked up, as [`Error::Closed`].
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped before it is ready, the record is not sent, and the room that was
+    /// set aside for it goes to the next caller.
+    pub async fn enqueue(&self, record: Record<'_>) -> Result<Delivery, ProduceError> {
+        let refusal = match self.attempt(&record, None) {
+            Ok(delivery) => return Ok(delivery),
+            Err(refusal) => refusal,
+        };
+        let waited = self.wait_and_attempt(&record, refusal).await;
+        waited.map_err(|error| ProduceError::before_buffering(error, record))
+    }
+
+    /// Buffers a record if that can be done without waiting.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Producer::enqueue`]; [`Error::BufferFull`] if there is no room, or others wait
+    /// for it already; and [`Error::UnknownTopic`] also if the topic has just not been looked up
+    /// yet, which [`Producer::partitions_for`] does.
+    pub fn try_send(&self, record: Record<'_>) -> Result<Delivery, ProduceError> {
+        self.attempt(&record, None).map_err(|refusal| {
+            let error = match refusal {
+                Refusal::Invalid(error) => error,
+                Refusal::Full { .. } => self.buffer_full(),
+                Refusal::UnknownTopic => unknown_topic(&record.topic),
+            };
+            ProduceError::before_buffering(error, record)
+        })
+    }
+
+    /// Waits until all records that were buffered before the call have been acknowledged or have
+    /// failed. What lingers is sent at once.
+    ///
+    /// Whether they have failed say their deliveries and [`Producer::stats`]. Calls of `enqueue`
+    /// and `send` that still wait for room are not waited for. With [`Acks::None`], too, it waits
+    /// for the broker's answer.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, the records are sent all the same. What lingers is sent when it is
+    /// first polled.
+    pub async fn flush(&self) {
+        let partitions = self.inner.shared.partitions();
+        let last: Vec<_> = partitions.iter().filter_map(|it| it.send_now()).collect();
+        drop(partitions);
+        for ack in last {
+            ack.resolved().await;
+        }
+    }
+
+    /// How many partitions a topic has; they count from 0. Creates the topic if the broker creates
+    /// topics automatically.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidTopic`], [`Error::UnknownTopic`], and whatever keeps the topic from being
+    /// looked up, as [`Error::Closed`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future changes nothing, though a topic may be created.
+    pub async fn partitions_for(&self, topic: &str) -> Result<i32> {
+        Ok(self.inner.topics.find(topic).await?.partition_count())
+    }
+
+    /// [`Producer::send`] for threads without a runtime: blocks until the acknowledgement.
+    ///
+    /// Must not be called from async code: it would block the runtime's thread, possibly the one
+    /// that it waits for.
+    pub fn send_blocking(&self, record: Record<'_>) -> Result<RecordMetadata, ProduceError> {
+        block_on(self.send(record))
+    }
+
+    /// [`Producer::enqueue`] for threads without a runtime: blocks until there is room.
+    ///
+    /// Must not be called from async code; there, [`Producer::try_send`] never blocks.
+    pub fn enqueue_blocking(&self, record: Record<'_>) -> Result<Delivery, ProduceError> {
+        match self.attempt(&record, None) {
+            Ok(delivery) => Ok(delivery),
+            Err(refusal) => block_on(self.wait_and_attempt(&record, refusal))
+                .map_err(|error| ProduceError::before_buffering(error, record)),
+        }
+    }
+
+    /// [`Producer::flush`] for threads without a runtime: blocks until all have been answered.
+    ///
+    /// Must not be called from async code.
+    pub fn flush_blocking(&self) {
+        block_on(self.flush());
+    }
+
+    /// What the producer has done so far, all clones together.
+    pub fn stats(&self) -> ProducerStats {
+        let Shared { counters, memory, .. } = &*self.inner.shared;
+        ProducerStats {
+            records_sent: counters.records_sent.load(Ordering::Relaxed),
+            records_failed: counters.records_failed.load(Ordering::Relaxed),
+            batches: counters.batches.load(Ordering::Relaxed),
+            bytes: counters.bytes.load(Ordering::Relaxed),
+            buffered_bytes: memory.buffered(),
+        }
+    }
+
+    /// Checks the record and buffers it, in `room` if the caller has waited for it.
+    #[inline]
+    fn attempt(
+        &self,
+        record: &Record<'_>,
+        room: Option<SemaphorePermit<'_>>,
+    ) -> Result<Delivery, Refusal> {
+        let mut last = self.last.try_lock().ok();
+        if let Some(Some(topic)) = last.as_deref()
+            && topic.name() == record.topic
+            && topic.is_current()
+        {
+            return self.attempt_in(topic, record, room);
+        }
+        let topic = self.inner.topics.known(&record.topic).ok_or(Refusal::UnknownTopic)?;
+        if let Some(last) = &mut last {
+            **last = Some(Arc::clone(&topic));
+        }
+        self.attempt_in(&topic, record, room)
+    }
+
+    #[inline]
+    fn attempt_in(
+        &self,
+        topic: &Topic,
+        record: &Record<'_>,
+        room: Option<SemaphorePermit<'_>>,
+    ) -> Result<Delivery, Refusal> {
+        let shared = &*self.inner.shared;
+        let timestamp = record.timestamp.unwrap_or_else(|| shared.transport.clock().wall());
+        if timestamp.as_millis() < 0 {
+            let timestamp = timestamp.as_millis();
+            return Err(Refusal::Invalid(Error::InvalidTimestamp { timestamp }));
+        }
+        let sizing = topic.size(record).map_err(Refusal::Invalid)?;
+        let place = || topic.place(record, &shared.settings.partitioner).map_err(Refusal::Invalid);
+        let partition = place()?;
+        let bytes = sizing.record;
+        let room = room.or_else(|| shared.memory.try_room(bytes)).ok_or(Refusal::Full { bytes })?;
+        let may_move = record.partition.is_none() && record.key.is_none();
+        let delivery = match partition.append(record, timestamp, sizing, may_move) {
+            Some(delivery) => delivery,
+            None => {
+                let moved = place()?.append(record, timestamp, sizing, false);
+                moved.expect("a record that may not move is appended")
+            }
+        };
+        // The batch gives it back when it completes.
+        room.forget();
+        Ok(delivery)
+    }
+
+    /// Waits for what the record lacks, until it can be buffered.
+    async fn wait_and_attempt(
+        &self,
+        record: &Record<'_>,
+        mut refusal: Refusal,
+    ) -> Result<Delivery> {
+        loop {
+            let room = match refusal {
+                Refusal::Invalid(error) => return Err(error),
+                Refusal::Full { bytes } => Some(self.inner.shared.wait_for_room(bytes).await),
+                Refusal::UnknownTopic => {
+                    self.inner.topics.find(&record.topic).await?;
+                    None
+                }
+            };
+            refusal = match self.attempt(record, room) {
+                Ok(delivery) => return Ok(delivery),
+                Err(refusal) => refusal,
+            };
+        }
+    }
+
+    fn buffer_full(&self) -> Error {
+        let memory = &self.inner.shared.memory;
+        Error::BufferFull { buffered: memory.buffered(), limit: memory.limit() }
+    }
+}
+
+fn unknown_topic(name: &str) -> Error {
+    match TopicName::parse(name) {
+        Ok(_) => Error::UnknownTopic { topic: name.to_owned() },
+        Err(invalid) => invalid.into(),
+    }
+}
+
+impl Clone for Producer {
+    fn clone(&self) -> Self {
+        Producer { inner: Arc::clone(&self.inner), last: Mutex::default() }
+    }
+}
+
+impl fmt::Debug for Producer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Producer")
+            .field("settings", &self.inner.shared.settings)
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Inner {
+    /// The last clone is gone: what lingers need not wait for more.
+    fn drop(&mut self) {
+        self.shared.send_lingering();
+    }
+}
+
+/// What a producer has done so far: see [`Producer::stats`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct ProducerStats {
+    /// Records that were acknowledged; with [`Acks::None`], appended.
+    pub records_sent: u64,
+    /// Records that were buffered and failed later. Those refused before are not counted.
+    pub records_failed: u64,
+    /// Batches that were acknowledged.
+    pub batches: u64,
+    /// The bytes of these batches, headers included.
+    pub bytes: u64,
+    /// Bytes of `buffer.memory` in use now: records that have not been answered, and room set
+    /// aside for a caller who waits for more of it.
+    pub buffered_bytes: usize,
+}

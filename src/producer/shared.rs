@@ -1,0 +1,202 @@
+//! What all partitions of one producer share: the transport, the buffer's budget, the counters.
+//!
+//! Batches on their way hold it, so it outlives the producer's handles until the last of them has
+//! been answered. It knows partitions by weak references only. Its locks are leaves: no other lock
+//! is taken under them.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+
+use bytes::BytesMut;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use super::accumulator::Partition;
+use super::builder::Settings;
+use super::linger::Linger;
+use crate::transport::Transport;
+
+/// A buffer that is not taken from the spares begins with this much.
+const FIRST_CAPACITY: usize = 4 << 10;
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) transport: Arc<dyn Transport>,
+    pub(super) settings: Settings,
+    pub(super) memory: Memory,
+    pub(super) spares: Spares,
+    pub(super) counters: Counters,
+    pub(super) linger: Linger,
+    /// All partitions that may have records buffered.
+    partitions: Mutex<Vec<Weak<Partition>>>,
+}
+
+impl Shared {
+    pub(super) fn new(transport: Arc<dyn Transport>, settings: Settings) -> Arc<Self> {
+        Arc::new(Shared {
+            memory: Memory::new(settings.buffer_memory),
+            spares: Spares::new(settings.buffer_memory / 4),
+            counters: Counters::default(),
+            linger: Linger::default(),
+            partitions: Mutex::default(),
+            transport,
+            settings,
+        })
+    }
+
+    /// Whether a batch that is opened now may wait for more records. Not while someone waits for
+    /// the room that it takes.
+    pub(super) fn lingers(&self) -> bool {
+        !self.settings.linger.is_zero() && self.memory.waiting.load(Ordering::SeqCst) == 0
+    }
+
+    /// Makes partitions known to [`Shared::partitions`].
+    pub(super) fn register(&self, new: &[Arc<Partition>]) {
+        let mut all = self.partitions.lock().expect("no one panics with the partitions");
+        if all.len() + new.len() > all.capacity() {
+            all.retain(|partition| partition.strong_count() > 0);
+        }
+        all.extend(new.iter().map(Arc::downgrade));
+    }
+
+    /// All partitions that may have records buffered.
+    pub(super) fn partitions(&self) -> Vec<Arc<Partition>> {
+        let all = self.partitions.lock().expect("no one panics with the partitions");
+        all.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Ends all lingering.
+    pub(super) fn send_lingering(&self) {
+        if !self.settings.linger.is_zero() {
+            self.partitions().iter().for_each(|partition| drop(partition.send_now()));
+        }
+    }
+
+    /// Waits for room in the buffer, first come, first served. Cancel safe: room that was set
+    /// aside for a caller who gave up goes to the next one.
+    pub(super) async fn wait_for_room(&self, bytes: usize) -> SemaphorePermit<'_> {
+        let _waiting = Waiting::new(&self.memory.waiting);
+        // From here on nothing lingers; what lingers already might be the room that we wait for.
+        self.send_lingering();
+        let room = self.memory.room.acquire_many(permits(bytes)).await;
+        room.expect("the semaphore is never closed")
+    }
+}
+
+/// The budget of `buffer.memory`: one permit a byte.
+#[derive(Debug)]
+pub(super) struct Memory {
+    limit: usize,
+    room: Semaphore,
+    /// How many callers wait for room.
+    waiting: AtomicUsize,
+}
+
+impl Memory {
+    fn new(limit: usize) -> Self {
+        Memory { limit, room: Semaphore::new(limit), waiting: AtomicUsize::new(0) }
+    }
+
+    pub(super) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Bytes that wait for an acknowledgement, or are set aside for who waits for room.
+    pub(super) fn buffered(&self) -> usize {
+        self.limit - self.room.available_permits().min(self.limit)
+    }
+
+    /// Room for `bytes`, unless the buffer is full or others have been waiting.
+    #[inline]
+    pub(super) fn try_room(&self, bytes: usize) -> Option<SemaphorePermit<'_>> {
+        self.room.try_acquire_many(permits(bytes)).ok()
+    }
+
+    pub(super) fn release(&self, bytes: usize) {
+        self.room.add_permits(bytes);
+    }
+}
+
+#[inline]
+fn permits(bytes: usize) -> u32 {
+    u32::try_from(bytes).expect("a record is limited to 1 GiB")
+}
+
+/// Counts a caller who waits for room.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Waiting(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Buffers of acknowledged batches, for the next ones. The last one in is the first one out: it
+/// is most likely still in the cache.
+#[derive(Debug)]
+pub(super) struct Spares {
+    /// The most bytes that they may hold together.
+    limit: usize,
+    stack: Mutex<SpareStack>,
+}
+
+#[derive(Debug, Default)]
+struct SpareStack {
+    buffers: Vec<BytesMut>,
+    bytes: usize,
+}
+
+impl Spares {
+    fn new(limit: usize) -> Self {
+        Spares { limit, stack: Mutex::default() }
+    }
+
+    pub(super) fn take(&self) -> BytesMut {
+        let mut stack = self.stack.lock().expect("no one panics with the spare buffers");
+        match stack.buffers.pop() {
+            Some(buffer) => {
+                stack.bytes -= buffer.capacity();
+                buffer
+            }
+            None => BytesMut::with_capacity(FIRST_CAPACITY),
+        }
+    }
+
+    pub(super) fn give(&self, mut buffer: BytesMut) {
+        // What `take` subtracts must be what is added: the capacity of an empty buffer.
+        buffer.clear();
+        let capacity = buffer.capacity();
+        let mut stack = self.stack.lock().expect("no one panics with the spare buffers");
+        if capacity > 0 && stack.bytes + capacity <= self.limit {
+            stack.bytes += capacity;
+            stack.buffers.push(buffer);
+        }
+    }
+}
+
+/// The counters behind [`ProducerStats`](super::ProducerStats).
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) records_sent: AtomicU64,
+    pub(super) records_failed: AtomicU64,
+    pub(super) batches: AtomicU64,
+    pub(super) bytes: AtomicU64,
+}
+
+impl Counters {
+    pub(super) fn count_sent(&self, records: i32, bytes: usize) {
+        self.records_sent.fetch_add(u64::from(records.unsigned_abs()), Ordering::Relaxed);
+        self.batches.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_failed(&self, records: i32) {
+        self.records_failed.fetch_add(u64::from(records.unsigned_abs()), Ordering::Relaxed);
+    }
+}

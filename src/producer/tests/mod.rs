@@ -1,0 +1,229 @@
+//! Tests of the producer over [`Mock`], a transport that answers when it is told to.
+
+mod failures;
+mod flow;
+mod linger;
+mod room;
+mod stress;
+mod topics;
+
+use std::collections::{HashMap, VecDeque};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, mpsc};
+use std::task::{Context, Poll, Waker};
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+
+use super::*;
+use crate::batch::Batch;
+use crate::clock::{Clock, ManualClock};
+use crate::topic::{TopicId, TopicPartition};
+use crate::transport::{
+    BatchMetadata, Fetcher, ListedOffset, OffsetSpec, Submission, TopicMetadata,
+};
+
+/// What a submission meets.
+enum Route {
+    /// It waits for [`Mock::complete_next`] and the like.
+    Hold,
+    /// It is completed before `submit` returns.
+    Immediate,
+    /// Whoever holds the other end completes it.
+    Channel(mpsc::Sender<Submission>),
+}
+
+/// A transport in memory that records all batches.
+struct Mock {
+    clock: Clock,
+    version: watch::Sender<u64>,
+    state: Mutex<MockState>,
+}
+
+struct MockState {
+    route: Route,
+    held: VecDeque<Submission>,
+    /// Topics that `known_topic` knows.
+    known: HashMap<String, Arc<TopicMetadata>>,
+    /// Topics that become known by a call of `metadata`.
+    hidden: HashMap<String, Arc<TopicMetadata>>,
+    /// All batches in the order in which they were submitted.
+    submitted: Vec<(TopicPartition, TopicId, Batch)>,
+    next_offsets: HashMap<TopicPartition, i64>,
+    log_append_time: Option<crate::record::Timestamp>,
+}
+
+impl fmt::Debug for Mock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Mock")
+    }
+}
+
+fn topic(name: &str, id: u8, partitions: i32, max_message_bytes: usize) -> Arc<TopicMetadata> {
+    let (name, id) = (TopicName::parse(name).unwrap(), TopicId([id; 16]));
+    Arc::new(TopicMetadata { name, id, partitions, max_message_bytes })
+}
+
+impl Mock {
+    /// Knows topic `t` with `partitions`.
+    fn new(route: Route, partitions: i32) -> Arc<Mock> {
+        Self::with_clock(route, partitions, Clock::manual())
+    }
+
+    fn with_clock(route: Route, partitions: i32, clock: ManualClock) -> Arc<Mock> {
+        let state = MockState {
+            route,
+            held: VecDeque::new(),
+            known: HashMap::from([("t".to_owned(), topic("t", 1, partitions, 1_048_588))]),
+            hidden: HashMap::new(),
+            submitted: Vec::new(),
+            next_offsets: HashMap::new(),
+            log_append_time: None,
+        };
+        let version = watch::Sender::new(0);
+        Arc::new(Mock { clock: clock.into(), version, state: Mutex::new(state) })
+    }
+
+    fn producer(self: &Arc<Self>) -> ProducerBuilder {
+        ProducerBuilder::new(Arc::clone(self) as Arc<dyn Transport>)
+    }
+
+    fn state(&self) -> MutexGuard<'_, MockState> {
+        self.state.lock().unwrap()
+    }
+
+    fn set_topic(&self, metadata: Arc<TopicMetadata>) {
+        self.state().known.insert(metadata.name.to_string(), metadata);
+        self.version.send_modify(|version| *version += 1);
+    }
+
+    fn accept(&self, submission: Submission) {
+        let header = *Batch::parse(submission.batch.clone().freeze()).unwrap().header();
+        let (base_offset, log_append_time) = {
+            let mut state = self.state();
+            let next = state.next_offsets.entry(submission.at.clone()).or_default();
+            let base_offset = *next;
+            *next = base_offset + i64::from(header.record_count);
+            (base_offset, state.log_append_time)
+        };
+        let metadata = BatchMetadata { base_offset, log_append_time };
+        submission.completion.run(submission.batch, Ok(metadata));
+    }
+
+    fn take_next(&self) -> Submission {
+        self.state().held.pop_front().expect("a batch is in flight")
+    }
+
+    fn complete_next(&self) {
+        self.accept(self.take_next());
+    }
+
+    fn complete_all(&self) {
+        while self.in_flight() > 0 {
+            self.complete_next();
+        }
+    }
+
+    fn fail_next(&self, error: Error) {
+        let Submission { batch, completion, .. } = self.take_next();
+        completion.run(batch, Err(error));
+    }
+
+    fn in_flight(&self) -> usize {
+        self.state().held.len()
+    }
+
+    /// How many records each batch had, in the order of submission.
+    fn batch_sizes(&self) -> Vec<i32> {
+        self.state().submitted.iter().map(|(_, _, batch)| batch.header().record_count).collect()
+    }
+
+    /// The values of all records of one partition of `t`, in order.
+    fn values(&self, partition: i32) -> Vec<String> {
+        let state = self.state();
+        let batches = state.submitted.iter().filter(|(at, ..)| at.partition == partition);
+        let values = batches.flat_map(|(_, _, batch)| {
+            batch.records().map(|record| {
+                let value = record.unwrap().value.expect("all have values");
+                String::from_utf8(value.to_vec()).unwrap()
+            })
+        });
+        values.collect()
+    }
+}
+
+#[async_trait]
+impl Transport for Mock {
+    fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    fn known_topic(&self, topic: &str) -> Option<Arc<TopicMetadata>> {
+        self.state().known.get(topic).cloned()
+    }
+
+    async fn metadata(&self, topic: &TopicName) -> Result<Arc<TopicMetadata>> {
+        tokio::task::yield_now().await;
+        let mut state = self.state();
+        match state.hidden.remove(topic.as_str()) {
+            Some(metadata) => {
+                state.known.insert(topic.to_string(), Arc::clone(&metadata));
+                Ok(metadata)
+            }
+            None => Err(Error::UnknownTopic { topic: topic.to_string() }),
+        }
+    }
+
+    fn metadata_version(&self) -> watch::Receiver<u64> {
+        self.version.subscribe()
+    }
+
+    fn submit(&self, submission: Submission) {
+        let batch = Batch::parse_checked(submission.batch.clone().freeze()).unwrap();
+        let mut state = self.state();
+        state.submitted.push((submission.at.clone(), submission.topic_id, batch));
+        match &state.route {
+            Route::Hold => state.held.push_back(submission),
+            Route::Channel(sender) => sender.send(submission).unwrap(),
+            Route::Immediate => {
+                drop(state);
+                self.accept(submission);
+            }
+        }
+    }
+
+    fn fetcher(&self) -> Box<dyn Fetcher> {
+        unreachable!("producers do not fetch")
+    }
+
+    async fn list_offset(&self, _: &TopicPartition, _: OffsetSpec) -> Result<ListedOffset> {
+        unreachable!("producers do not ask for offsets")
+    }
+}
+
+/// Polls once.
+fn poll_once<F: Future>(future: Pin<&mut F>) -> Option<F::Output> {
+    match future.poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => Some(output),
+        Poll::Pending => None,
+    }
+}
+
+/// The output of a future that must be ready.
+fn ready<F: Future>(future: F) -> F::Output {
+    poll_once(std::pin::pin!(future)).expect("the future is ready")
+}
+
+fn is_pending(delivery: &mut Delivery) -> bool {
+    poll_once(Pin::new(delivery)).is_none()
+}
+
+/// A record for partition 0 of `t`.
+fn record(value: &str) -> Record<'_> {
+    Record::to("t").partition(0).value(value)
+}
+
+/// Numbers as values.
+fn numbered(range: std::ops::Range<usize>) -> Vec<String> {
+    range.map(|n| n.to_string()).collect()
+}
