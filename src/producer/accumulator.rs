@@ -71,10 +71,8 @@ struct Flight {
 /// What an append must know besides the record.
 #[derive(Clone, Copy)]
 pub(super) struct Sizing {
-    /// The most bytes that the record takes in a batch.
+    /// The most bytes that the record takes in a batch; so many it has of the buffer's budget.
     pub(super) record: usize,
-    /// What it has reserved of the buffer's budget.
-    pub(super) reserved: usize,
     /// Where a batch is closed.
     pub(super) batch_limit: usize,
 }
@@ -136,7 +134,7 @@ impl Partition {
         let open = queue.open.get_or_insert_with(|| self.open_batch(sizing.record));
         let (key, value) = (record.key.as_deref(), record.value.as_deref());
         let index = open.builder.push(timestamp.as_millis(), key, value, &record.headers);
-        open.reserved += sizing.reserved;
+        open.reserved += sizing.record;
         let explicit_partition = record.partition.is_some();
         let place = Place { index, timestamp, explicit_partition };
         let delivery = Delivery::new(Arc::clone(&open.ack), place);
