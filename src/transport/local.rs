@@ -79,10 +79,10 @@ impl Transport for LocalTransport {
     }
 
     fn submit(&self, submission: Submission) {
-        let Submission { at, topic_id, batch, completion } = submission;
+        let Submission { at, topic_id, batch } = submission;
         match self.partition(&at, Some(topic_id)) {
-            Ok(partition) => partition.append(batch, completion),
-            Err(error) => completion.run(batch, Err(error)),
+            Ok(partition) => partition.append(batch),
+            Err(error) => batch.fail(error),
         }
     }
 
