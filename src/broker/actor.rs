@@ -13,9 +13,8 @@ use crate::log::Log;
 use crate::partition::Partition;
 use crate::topic::{TopicName, TopicPartition};
 
-use super::builder::on_blocking_thread;
 use super::catalog::{Catalog, Change, TopicEntry, encode};
-use super::core::{Core, Topic, random_id};
+use super::core::{Core, Topic, on_blocking_thread, random_id};
 use super::lock::DirLock;
 use super::open::{CATALOG_TOPIC, CLEAN_MARK, Opened, remove_folder, rename_for_deletion};
 use super::settings::{Durability, TopicConfig};

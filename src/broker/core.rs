@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::{Arc, OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use crate::clock::Clock;
@@ -14,7 +15,7 @@ use crate::storage::{MemoryStorage, Storage};
 use crate::topic::{TopicId, TopicName, TopicPartition};
 
 use super::catalog::TopicEntry;
-use super::open::RecoveryReport;
+use super::report::RecoveryReport;
 use super::settings::{Durability, Settings};
 
 /// A topic with its partitions.
@@ -157,4 +158,13 @@ impl Core {
 pub(super) fn random_id() -> TopicId {
     let half = || RandomState::new().build_hasher().finish();
     TopicId((u128::from(half()) << 64 | u128::from(half())).to_be_bytes())
+}
+
+/// Runs what may wait for the disk.
+pub(super) async fn on_blocking_thread<T: Send + 'static>(
+    runtime: &Handle,
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let done = runtime.spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err(Error::closed(format!("a blocking thread ended: {error}"))))
 }

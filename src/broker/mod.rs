@@ -10,6 +10,7 @@ mod catalog;
 pub(crate) mod core;
 mod lock;
 mod open;
+mod report;
 mod settings;
 
 use std::path::Path;
@@ -22,7 +23,7 @@ use crate::error::{Error, Result};
 use crate::topic::{TopicId, TopicName};
 
 pub use builder::BrokerBuilder;
-pub use open::RecoveryReport;
+pub use report::RecoveryReport;
 pub use settings::{Durability, MAX_PARTITIONS, TopicConfig};
 
 use actor::Command;

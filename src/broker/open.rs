@@ -18,7 +18,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::log::{
@@ -29,6 +28,7 @@ use crate::topic::{TopicId, TopicName, TopicPartition};
 
 use super::catalog::{Catalog, Change, TopicEntry, decode, encode};
 use super::core::{Core, random_id};
+use super::report::RecoveryReport;
 use super::settings::{Durability, TopicConfig};
 
 pub(super) const CLEAN_MARK: &str = ".kafka_cleanshutdown";
@@ -38,26 +38,6 @@ const FORMAT_VERSION: u32 = 1;
 /// Records of the catalog that are kept though later ones have replaced them.
 const CATALOG_HISTORY: i64 = 1000;
 pub(super) const CATALOG_TOPIC: &str = "__ottla_catalog";
-
-/// What opening a data directory found and mended. All empty after a clean shutdown.
-#[derive(Debug, Clone, Default)]
-#[non_exhaustive]
-pub struct RecoveryReport {
-    /// Whether the last broker here was shut down.
-    pub clean_shutdown: bool,
-    /// The partitions that had to be mended, and how.
-    pub partitions: BTreeMap<TopicPartition, Recovered>,
-    /// Topics that the catalog had lost; they have default settings now.
-    pub topics_without_catalog: Vec<TopicName>,
-    /// Records of the catalog that could not be read.
-    pub unreadable_catalog_records: usize,
-    /// Folders that were in the way of a topic's, and their new names.
-    pub stray: Vec<String>,
-    /// Files and folders in the data directory that are not ottla's. They are left alone.
-    pub foreign: Vec<String>,
-    /// How long it took.
-    pub took: Duration,
-}
 
 /// What was read from a data directory.
 pub(super) struct Opened {

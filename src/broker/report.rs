@@ -1,0 +1,27 @@
+//! What opening a data directory found and mended.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::log::Recovered;
+use crate::topic::{TopicName, TopicPartition};
+
+/// What opening a data directory found and mended. All empty after a clean shutdown.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct RecoveryReport {
+    /// Whether the last broker here was shut down.
+    pub clean_shutdown: bool,
+    /// The partitions that had to be mended, and how.
+    pub partitions: BTreeMap<TopicPartition, Recovered>,
+    /// Topics that the catalog had lost; they have default settings now.
+    pub topics_without_catalog: Vec<TopicName>,
+    /// Records of the catalog that could not be read.
+    pub unreadable_catalog_records: usize,
+    /// Folders that were in the way of a topic's, and their new names.
+    pub stray: Vec<String>,
+    /// Files and folders in the data directory that are not ottla's. They are left alone.
+    pub foreign: Vec<String>,
+    /// How long it took.
+    pub took: Duration,
+}
