@@ -3,6 +3,7 @@
 pub mod batch;
 pub mod clock;
 pub mod codec;
+pub mod consumer;
 pub mod error;
 pub mod log;
 pub mod record;

@@ -1,0 +1,163 @@
+//! Making a [`Consumer`]: settings, and the verbs that say what it reads.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::subscription::Subscription;
+use super::{Consumer, OutOfRange, Position, Settings, Start};
+use crate::error::{Error, Result};
+use crate::topic::{TopicId, TopicName, TopicPartition};
+use crate::transport::{OffsetSpec, TopicMetadata, Transport};
+
+/// 1 MiB, Kafka's default for `max.partition.fetch.bytes`.
+const DEFAULT_MAX_PARTITION_FETCH_BYTES: usize = 1 << 20;
+
+/// Settings of a [`Consumer`]; ends with [`subscribe`](ConsumerBuilder::subscribe) or
+/// [`assign`](ConsumerBuilder::assign).
+#[derive(Debug, Clone)]
+#[must_use = "a builder does nothing until `subscribe` or `assign`"]
+pub struct ConsumerBuilder {
+    transport: Arc<dyn Transport>,
+    start: Start,
+    settings: Settings,
+}
+
+impl ConsumerBuilder {
+    pub(crate) fn new(transport: Arc<dyn Transport>) -> Self {
+        let settings = Settings {
+            out_of_range: OutOfRange::default(),
+            max_partition_fetch_bytes: DEFAULT_MAX_PARTITION_FETCH_BYTES,
+        };
+        ConsumerBuilder { transport, start: Start::default(), settings }
+    }
+
+    /// Where to begin in a partition without a position. Default: [`Start::Earliest`].
+    pub fn start(mut self, start: Start) -> Self {
+        self.start = start;
+        self
+    }
+
+    /// What to do when the position lies outside of the log. Default: [`OutOfRange::Error`].
+    pub fn out_of_range(mut self, policy: OutOfRange) -> Self {
+        self.settings.out_of_range = policy;
+        self
+    }
+
+    /// How much of one partition is read at a time, in bytes; a batch that is larger is read all
+    /// the same. Default: 1 MiB. Kafka: `max.partition.fetch.bytes`.
+    pub fn max_partition_fetch_bytes(mut self, bytes: usize) -> Self {
+        self.settings.max_partition_fetch_bytes = bytes;
+        self
+    }
+
+    /// Reads all partitions of these topics, and those that are added later, from their
+    /// beginning: all they hold is newer than the subscription.
+    ///
+    /// A topic that is unknown is created, if the broker does that by itself. One that is deleted
+    /// later is one [`Error::UnknownTopic`] from the consumer; if it is created again, it is
+    /// read again, from its beginning. [`Start::Latest`] is decided before this returns: what is
+    /// produced afterwards is read.
+    ///
+    /// Errors: [`Error::InvalidTopic`]; [`Error::UnknownTopic`]; [`Error::InvalidState`] without
+    /// any topic; [`Error::Closed`]. Cancel safe, but a topic may have been created.
+    pub async fn subscribe(
+        self,
+        topics: impl IntoIterator<Item = impl AsRef<str>>,
+    ) -> Result<Consumer> {
+        let parsed = topics.into_iter().map(|topic| TopicName::parse(topic.as_ref()));
+        let names = parsed.collect::<Result<Vec<_>, _>>()?;
+        // Taken before the topics are looked at: whatever changes afterwards is noticed.
+        let version = self.transport.metadata_version();
+        let topics = self.topics(names).await?;
+        let all = topics.values().flat_map(|topic| {
+            let at = |partition| TopicPartition { topic: topic.name.clone(), partition };
+            (0..topic.partitions).map(move |partition| (at(partition), topic.id))
+        });
+        let positions = self.positions(all.collect()).await?;
+        let subscription = Subscription::to_topics(topics.values().map(AsRef::as_ref));
+        Ok(Consumer::new(self.transport, self.settings, subscription, version, positions))
+    }
+
+    /// Reads these partitions, and no others. If their topic is deleted, that is one
+    /// [`Error::UnknownTopic`] from the consumer, and they are no longer assigned.
+    ///
+    /// As [`ConsumerBuilder::subscribe`] in all else, and [`Error::UnknownPartition`].
+    pub async fn assign(
+        self,
+        partitions: impl IntoIterator<Item = TopicPartition>,
+    ) -> Result<Consumer> {
+        let mut wanted = partitions.into_iter().collect::<Vec<_>>();
+        wanted.sort_unstable();
+        wanted.dedup();
+        let version = self.transport.metadata_version();
+        let names = wanted.iter().map(|at| at.topic.clone()).collect();
+        let topics = self.topics(names).await?;
+        let known = wanted.into_iter().map(|at| match topics.get(&at.topic) {
+            Some(topic) if (0..topic.partitions).contains(&at.partition) => Ok((at, topic.id)),
+            topic => Err(Error::UnknownPartition {
+                topic: at.topic.to_string(),
+                partition: at.partition,
+                partitions: topic.map_or(0, |topic| topic.partitions),
+            }),
+        });
+        let positions = self.positions(known.collect::<Result<_>>()?).await?;
+        let subscription = Subscription::to_partitions(topics.values().map(AsRef::as_ref));
+        Ok(Consumer::new(self.transport, self.settings, subscription, version, positions))
+    }
+
+    async fn topics(
+        &self,
+        names: Vec<TopicName>,
+    ) -> Result<BTreeMap<TopicName, Arc<TopicMetadata>>> {
+        if names.is_empty() {
+            return Err(Error::InvalidState("a consumer needs something to consume".into()));
+        }
+        let mut topics = BTreeMap::new();
+        for name in names {
+            if topics.contains_key(&name) {
+                continue;
+            }
+            let topic = match self.transport.known_topic(name.as_str()) {
+                Some(topic) => topic,
+                None => self.transport.metadata(&name).await?,
+            };
+            topics.insert(name, topic);
+        }
+        Ok(topics)
+    }
+
+    async fn positions(&self, partitions: Vec<(TopicPartition, TopicId)>) -> Result<Vec<Begin>> {
+        let mut positions = Vec::with_capacity(partitions.len());
+        for (at, topic_id) in partitions {
+            let position = locate(&*self.transport, &at, self.start).await?;
+            positions.push(Begin { at, topic_id, position });
+        }
+        Ok(positions)
+    }
+}
+
+/// A partition, and where its reading begins.
+pub(super) struct Begin {
+    pub(super) at: TopicPartition,
+    pub(super) topic_id: TopicId,
+    pub(super) position: Position,
+}
+
+/// The offset that `start` means for a partition now.
+pub(super) async fn locate(
+    transport: &dyn Transport,
+    at: &TopicPartition,
+    start: Start,
+) -> Result<Position> {
+    let list = async |spec| transport.list_offset(at, spec).await.map(Position::listed);
+    // Every log has a first offset and an end, so only a timestamp can find nothing.
+    match start {
+        Start::Earliest => Ok(list(OffsetSpec::Earliest).await?.unwrap_or_default()),
+        Start::Latest => Ok(list(OffsetSpec::Latest).await?.unwrap_or_default()),
+        Start::Timestamp(timestamp) => {
+            // The end comes first: asked for later, it would skip records that arrive between.
+            let end = list(OffsetSpec::Latest).await?.unwrap_or_default();
+            Ok(list(OffsetSpec::Timestamp(timestamp)).await?.unwrap_or(end))
+        }
+    }
+}

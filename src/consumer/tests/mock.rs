@@ -1,0 +1,339 @@
+//! A transport in memory: topics are lists of real batches, and everything that goes wrong is
+//! put there by the test.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll, Waker};
+
+use async_trait::async_trait;
+use bytes::BytesMut;
+use tokio::sync::watch;
+
+use crate::batch::{Batch, BatchBuilder, HEADER_LEN, patch};
+use crate::clock::Clock;
+use crate::consumer::ConsumerBuilder;
+use crate::error::{Error, Result};
+use crate::topic::{TopicId, TopicName, TopicPartition};
+use crate::transport::{
+    FetchPosition, Fetched, Fetcher, ListedOffset, OffsetSpec, Submission, TopicMetadata, Transport,
+};
+
+/// What the records of [`Mock::append`] say of when they were made: their offset times this.
+pub(super) const MILLIS_PER_OFFSET: i64 = 10;
+
+/// A handle to a broker that is not there. Clones are the same one.
+#[derive(Debug, Clone)]
+pub(super) struct Mock {
+    state: Arc<Mutex<State>>,
+    version: Arc<watch::Sender<u64>>,
+    clock: Clock,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    topics: BTreeMap<TopicName, Topic>,
+    topics_made: u8,
+    /// Partitions of a topic that is created by asking for it; 0: it is not.
+    auto_create: i32,
+    closed: bool,
+    waiting: Vec<Waker>,
+    /// What fetchers were told: `partition@offset/epoch`, `partition stopped`.
+    told: Vec<String>,
+}
+
+#[derive(Debug)]
+struct Topic {
+    id: TopicId,
+    partitions: Vec<Log>,
+}
+
+#[derive(Debug, Default)]
+struct Log {
+    batches: Vec<Batch>,
+    start: i64,
+    end: i64,
+    epoch: i32,
+    errors: VecDeque<Error>,
+}
+
+impl Mock {
+    pub(super) fn new() -> Self {
+        let (version, _) = watch::channel(0);
+        Mock { state: Arc::default(), version: Arc::new(version), clock: Clock::system() }
+    }
+
+    /// With one topic `t`.
+    pub(super) fn with_partitions(partitions: i32) -> Self {
+        let mock = Mock::new();
+        mock.create("t", partitions);
+        mock
+    }
+
+    pub(super) fn consumer(&self) -> ConsumerBuilder {
+        ConsumerBuilder::new(Arc::new(self.clone()))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    pub(super) fn auto_create(&self, partitions: i32) {
+        self.state().auto_create = partitions;
+    }
+
+    /// Creates a topic, or adds partitions to it.
+    pub(super) fn create(&self, topic: &str, partitions: i32) {
+        self.state().create(&TopicName::parse(topic).unwrap(), partitions);
+        self.version.send_modify(|version| *version += 1);
+    }
+
+    pub(super) fn delete(&self, topic: &str) {
+        self.delete_quietly(topic);
+        self.version.send_modify(|version| *version += 1);
+    }
+
+    /// Fetches find the topic gone before the metadata say so.
+    pub(super) fn delete_quietly(&self, topic: &str) {
+        let mut state = self.state();
+        state.topics.remove(topic);
+        state.wake();
+    }
+
+    /// From now on, everything is over.
+    pub(super) fn close(&self) {
+        let mut state = self.state();
+        state.closed = true;
+        state.wake();
+    }
+
+    /// Appends one batch of `count` records to `t`, each of which holds `partition:offset`.
+    pub(super) fn append(&self, partition: i32, count: i64) {
+        let end = self.end(partition);
+        let mut builder = BatchBuilder::new(BytesMut::new());
+        for offset in end..end + count {
+            let value = format!("{partition}:{offset}");
+            builder.push(offset * MILLIS_PER_OFFSET, None, Some(value.as_bytes()), &[]);
+        }
+        self.append_bytes(partition, builder.finish());
+    }
+
+    /// Appends a batch of `count` records whose bytes `change` has had its way with.
+    pub(super) fn append_changed(
+        &self,
+        partition: i32,
+        count: i64,
+        change: impl FnOnce(&mut BytesMut),
+    ) {
+        self.append(partition, count);
+        let mut state = self.state();
+        let log = state.log(partition);
+        let mut bytes = BytesMut::from(&log.batches.pop().unwrap().bytes()[..]);
+        change(&mut bytes);
+        log.batches.push(Batch::parse(bytes.freeze()).unwrap());
+    }
+
+    /// Appends a batch that compaction has emptied; `offsets` were in it.
+    pub(super) fn append_empty(&self, partition: i32, offsets: i64) {
+        self.append_changed(partition, offsets, |bytes| {
+            bytes.truncate(HEADER_LEN);
+            bytes[8..12].copy_from_slice(&(HEADER_LEN as i32 - 12).to_be_bytes());
+            bytes[57..61].copy_from_slice(&0i32.to_be_bytes());
+        });
+    }
+
+    /// Appends a mark of the broker's: a control batch.
+    pub(super) fn append_control(&self, partition: i32) {
+        self.append_changed(partition, 1, |bytes| bytes[22] |= 1 << 5);
+    }
+
+    pub(super) fn append_bytes(&self, partition: i32, mut bytes: BytesMut) {
+        let mut state = self.state();
+        let log = state.log(partition);
+        patch(&mut bytes, log.end, log.epoch);
+        let batch = Batch::parse(bytes.freeze()).unwrap();
+        log.end = batch.header().next_offset();
+        log.batches.push(batch);
+        state.wake();
+    }
+
+    /// Retention takes the batches before `offset`.
+    pub(super) fn retain_from(&self, partition: i32, offset: i64) {
+        let mut state = self.state();
+        let log = state.log(partition);
+        log.start = offset;
+        log.batches.retain(|batch| batch.header().last_offset() >= offset);
+    }
+
+    /// The next fetch of the partition fails.
+    pub(super) fn fail_next(&self, partition: i32, error: Error) {
+        let mut state = self.state();
+        state.log(partition).errors.push_back(error);
+        state.wake();
+    }
+
+    /// What fetchers were told since this was asked before.
+    pub(super) fn told(&self) -> Vec<String> {
+        std::mem::take(&mut self.state().told)
+    }
+
+    pub(super) fn end(&self, partition: i32) -> i64 {
+        self.state().log(partition).end
+    }
+}
+
+impl State {
+    fn create(&mut self, name: &TopicName, partitions: i32) {
+        if !self.topics.contains_key(name) {
+            self.topics_made += 1;
+        }
+        let id = TopicId([self.topics_made; 16]);
+        let new = || Topic { id, partitions: Vec::new() };
+        let topic = self.topics.entry(name.clone()).or_insert_with(new);
+        topic.partitions.resize_with(partitions as usize, Log::default);
+    }
+
+    fn log(&mut self, partition: i32) -> &mut Log {
+        &mut self.topics.get_mut("t").unwrap().partitions[partition as usize]
+    }
+
+    fn wake(&mut self) {
+        self.waiting.drain(..).for_each(Waker::wake);
+    }
+
+    fn metadata(&self, name: &str) -> Option<Arc<TopicMetadata>> {
+        let (name, topic) = self.topics.get_key_value(name)?;
+        Some(Arc::new(TopicMetadata {
+            name: name.clone(),
+            id: topic.id,
+            partitions: topic.partitions.len() as i32,
+            max_message_bytes: 1 << 20,
+        }))
+    }
+}
+
+#[async_trait]
+impl Transport for Mock {
+    fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    fn known_topic(&self, topic: &str) -> Option<Arc<TopicMetadata>> {
+        self.state().metadata(topic)
+    }
+
+    async fn metadata(&self, topic: &TopicName) -> Result<Arc<TopicMetadata>> {
+        let mut state = self.state();
+        if state.auto_create > 0 && !state.topics.contains_key(topic) {
+            let partitions = state.auto_create;
+            state.create(topic, partitions);
+        }
+        let unknown = || Error::UnknownTopic { topic: topic.to_string() };
+        state.metadata(topic.as_str()).ok_or_else(unknown)
+    }
+
+    fn metadata_version(&self) -> watch::Receiver<u64> {
+        self.version.subscribe()
+    }
+
+    fn submit(&self, _: Submission) {
+        unreachable!("a consumer produces nothing")
+    }
+
+    fn fetcher(&self) -> Box<dyn Fetcher> {
+        Box::new(MockFetcher { mock: self.clone(), turns: VecDeque::new() })
+    }
+
+    async fn list_offset(&self, at: &TopicPartition, spec: OffsetSpec) -> Result<ListedOffset> {
+        let state = self.state();
+        let log = &state.topics[&at.topic].partitions[at.partition as usize];
+        let records = log.batches.iter().flat_map(Batch::records);
+        let offset = match spec {
+            OffsetSpec::Earliest => Some(log.start),
+            OffsetSpec::Latest => Some(log.end),
+            OffsetSpec::Timestamp(timestamp) => records
+                .map(Result::unwrap)
+                .find(|record| record.timestamp >= timestamp)
+                .map(|record| record.offset),
+        };
+        Ok(ListedOffset { offset, leader_epoch: log.epoch })
+    }
+}
+
+/// Serves partitions in turn: who was served goes to the end.
+struct MockFetcher {
+    mock: Mock,
+    turns: VecDeque<Turn>,
+}
+
+struct Turn {
+    at: TopicPartition,
+    topic_id: TopicId,
+    position: FetchPosition,
+}
+
+impl Fetcher for MockFetcher {
+    fn fetch_from(&mut self, at: &TopicPartition, topic_id: TopicId, position: FetchPosition) {
+        self.turns.retain(|turn| turn.at != *at);
+        let told = format!("{}@{}/{}", at.partition, position.offset, position.leader_epoch);
+        self.mock.state().told.push(told);
+        self.turns.push_back(Turn { at: at.clone(), topic_id, position });
+    }
+
+    fn stop(&mut self, at: &TopicPartition) {
+        self.mock.state().told.push(format!("{} stopped", at.partition));
+        self.turns.retain(|turn| turn.at != *at);
+    }
+
+    fn poll_fetch(&mut self, cx: &mut Context<'_>, max_bytes: usize) -> Poll<Fetched> {
+        let mut state = self.mock.state();
+        for index in 0..self.turns.len() {
+            let turn = &mut self.turns[index];
+            let Some(result) = state.fetch(turn, max_bytes) else { continue };
+            // A partition that fails stands still: it has no turn any more.
+            let turn = self.turns.remove(index).unwrap();
+            let at = turn.at.clone();
+            if result.is_ok() {
+                self.turns.push_back(turn);
+            }
+            return Poll::Ready(Fetched { at, result });
+        }
+        state.waiting.push(cx.waker().clone());
+        Poll::Pending
+    }
+}
+
+impl State {
+    fn fetch(&mut self, turn: &mut Turn, max_bytes: usize) -> Option<Result<Vec<Batch>>> {
+        if self.closed {
+            return Some(Err(Error::closed("the test says so")));
+        }
+        let topic = self.topics.get_mut(&turn.at.topic).filter(|topic| topic.id == turn.topic_id);
+        let Some(topic) = topic else {
+            return Some(Err(Error::UnknownTopic { topic: turn.at.topic.to_string() }));
+        };
+        let log = &mut topic.partitions[turn.at.partition as usize];
+        if let Some(error) = log.errors.pop_front() {
+            return Some(Err(error));
+        }
+        let offset = turn.position.offset;
+        if offset < log.start || offset > log.end {
+            return Some(Err(Error::OffsetOutOfRange {
+                at: turn.at.clone(),
+                offset,
+                log_start_offset: log.start,
+                log_end_offset: log.end,
+            }));
+        }
+        let mut batches = Vec::<Batch>::new();
+        let mut bytes = 0;
+        for batch in log.batches.iter().filter(|batch| batch.header().last_offset() >= offset) {
+            bytes += batch.bytes().len();
+            if bytes > max_bytes && !batches.is_empty() {
+                break;
+            }
+            batches.push(batch.clone());
+        }
+        turn.position.offset = batches.last()?.header().next_offset();
+        Some(Ok(batches))
+    }
+}
