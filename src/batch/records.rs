@@ -74,7 +74,7 @@ impl<'a> RecordIter<'a> {
 impl<'a> Iterator for RecordIter<'a> {
     type Item = Result<RecordView<'a>, BatchError>;
 
-    #[inline]
+    #[inline(always)]
     fn next(&mut self) -> Option<Self::Item> {
         self.position.next(self.batch)
     }
@@ -102,7 +102,7 @@ impl Default for RecordPosition {
 
 impl RecordPosition {
     /// The next record; `None` at the end and after an error.
-    #[inline]
+    #[inline(always)]
     pub fn next<'b>(&mut self, batch: &'b Batch) -> Option<Result<RecordView<'b>, BatchError>> {
         let header = batch.header();
         if self.ended {
@@ -145,6 +145,7 @@ impl RecordPosition {
 /// allocates nothing.
 ///
 /// Panics if `view` is not of `batch`.
+#[inline(always)]
 pub fn to_consumer_record(
     view: &RecordView<'_>,
     batch: &Batch,
@@ -189,7 +190,7 @@ fn span_before(reader: &Reader<'_>, bytes: &[u8]) -> std::ops::Range<u32> {
     (end - bytes.len()) as u32..end as u32
 }
 
-#[inline]
+#[inline(always)]
 fn decode<'a>(
     reader: &mut Reader<'a>,
     header: &BatchHeader,
@@ -220,7 +221,7 @@ fn decode<'a>(
 }
 
 /// Goes through all headers to the end of the record; returns how many there are.
-#[inline]
+#[inline(always)]
 fn check_headers(mut body: Reader<'_>, declared: i32) -> Result<usize, RecordFault> {
     let count = usize::try_from(declared).map_err(|_| RecordFault::HeaderCount(declared))?;
     if count > body.remaining() / MIN_HEADER_LEN {
@@ -235,6 +236,7 @@ fn check_headers(mut body: Reader<'_>, declared: i32) -> Result<usize, RecordFau
     }
 }
 
+#[inline(always)]
 fn skip_header(body: &mut Reader<'_>) -> Result<(), CodecError> {
     body.varint_bytes()?;
     body.nullable_varint_bytes()?;

@@ -8,9 +8,8 @@ use std::vec;
 
 use super::Position;
 use super::records::Part;
-use crate::batch::{Batch, BatchError, RecordPosition, to_consumer_record};
+use crate::batch::{Batch, BatchError, RecordPosition, RecordView};
 use crate::error::{Error, Result};
-use crate::record::ConsumerRecord;
 use crate::topic::TopicPartition;
 use crate::transport::Fetched;
 
@@ -39,7 +38,8 @@ pub(super) enum Taken<T> {
 }
 
 impl Buffer {
-    pub(super) fn new(slot: usize, fetched: Fetched) -> Self {
+    /// What was `fetched` from `position` on.
+    pub(super) fn new(slot: usize, position: Position, fetched: Fetched) -> Self {
         let (batches, error) = match fetched.result {
             Ok(batches) => (batches, None),
             Err(error) => (Vec::new(), Some(error)),
@@ -52,7 +52,7 @@ impl Buffer {
             left: 0,
             error,
         };
-        buffer.open();
+        buffer.open(position);
         buffer
     }
 
@@ -62,148 +62,116 @@ impl Buffer {
         self.batches.as_slice().last().map(|batch| Position::after(batch.header()))
     }
 
-    /// The next record.
+    /// Makes sure of a record that has not been read, which [`Buffer::read`] can take.
     #[inline]
-    pub(super) fn take_record(&mut self, position: &mut Position) -> Taken<ConsumerRecord> {
-        loop {
-            let Some(batch) = self.batches.as_slice().first() else {
-                return self.ended();
+    pub(super) fn advance(&mut self, position: &mut Position) -> Taken<()> {
+        while self.left == 0 {
+            let Some(done) = self.batches.next() else {
+                return self.error.clone().map_or(Taken::Nothing, Taken::Failed);
             };
-            if self.left == 0 {
-                self.close(position);
-                continue;
-            }
-            let view = match self.cursor.next(batch) {
-                Some(Ok(view)) => view,
-                Some(Err(fault)) => return Taken::Failed(self.fault(batch, *position, fault)),
-                None => {
-                    self.left = 0;
-                    continue;
-                }
-            };
-            self.left -= 1;
-            if view.offset < position.offset {
-                continue;
-            }
-            *position = Position::after_record(view.offset, batch.header());
-            let record = to_consumer_record(&view, batch, &self.at.topic, self.at.partition);
-            if self.left == 0 {
-                self.close(position);
-            }
-            return Taken::Some(record);
-        }
-    }
-
-    /// Up to `max` records that lie in one batch. All of them have been decoded.
-    pub(super) fn take_part(&mut self, position: &mut Position, max: usize) -> Taken<Part> {
-        loop {
-            let Some(batch) = self.batches.as_slice().first() else {
-                return self.ended();
-            };
-            match self.walk(batch, *position, max) {
-                Ok(walked) => {
-                    self.cursor = walked.end;
-                    self.left = walked.left;
-                    *position = walked.position;
-                    let whole = self.left == 0;
-                    let part = (walked.count > 0).then(|| self.part(walked.start, walked.count));
-                    if whole {
-                        self.close(position);
-                    }
-                    if let Some(part) = part {
-                        return Taken::Some(part);
-                    }
-                }
-                Err(fault) => return Taken::Failed(self.fault(batch, *position, fault)),
-            }
-        }
-    }
-
-    /// Goes over the first batch's records from the position on, until `max`, the end, or one
-    /// that is malformed: it is an error only if it is the first.
-    fn walk(&self, batch: &Batch, from: Position, max: usize) -> Result<Walked, BatchError> {
-        let (start, end) = (self.cursor.clone(), self.cursor.clone());
-        let mut walked = Walked { start, end, count: 0, left: self.left, position: from };
-        let mut next_offset = from.offset;
-        while walked.left > 0 && walked.count < max {
-            let before = walked.end.clone();
-            match walked.end.next(batch) {
-                Some(Ok(view)) if view.offset >= next_offset => {
-                    next_offset = view.offset + 1;
-                    walked.count += 1;
-                }
-                Some(Ok(_)) if walked.count == 0 => walked.start = walked.end.clone(),
-                Some(Err(fault)) if walked.count == 0 => return Err(fault),
-                // Malformed, or out of order: the next walk begins with it.
-                Some(_) => {
-                    walked.end = before;
-                    break;
-                }
-                None => walked.left = 1,
-            }
-            walked.left -= 1;
-        }
-        if walked.count > 0 {
-            walked.position = Position::after_record(next_offset - 1, batch.header());
-        }
-        Ok(walked)
-    }
-
-    fn part(&self, start: RecordPosition, count: usize) -> Part {
-        let batch = self.batches.as_slice().first().expect("the walk was over the first batch");
-        Part { at: self.at.clone(), batch: batch.clone(), start, count }
-    }
-
-    /// Leaves the first batch behind: what it did not hold, no other batch does.
-    fn close(&mut self, position: &mut Position) {
-        if let Some(batch) = self.batches.next() {
-            let end = Position::after(batch.header());
+            let end = Position::after(done.header());
             if end.offset >= position.offset {
                 *position = end;
             }
+            self.open(*position);
         }
-        self.open();
+        Taken::Some(())
     }
 
-    /// Begins with the batch that is now the first.
-    fn open(&mut self) {
-        self.cursor = RecordPosition::default();
-        self.left = match self.batches.as_slice().first().map(Batch::header) {
-            Some(header) if !header.is_control() => header.record_count,
-            _ => 0,
+    /// Takes the next record. To be called after [`Buffer::advance`].
+    #[inline]
+    pub(super) fn read(
+        &mut self,
+        position: &mut Position,
+    ) -> Result<(RecordView<'_>, &Batch, &TopicPartition)> {
+        let batch = self.batches.as_slice().first().expect("`advance` has found a record");
+        let view = match self.cursor.next(batch) {
+            Some(Ok(view)) => view,
+            fault => return Err(self.fault(batch, *position, fault.and_then(Result::err))),
         };
+        self.left -= 1;
+        *position = after(view.offset, batch, self.left);
+        Ok((view, batch, &self.at))
     }
 
-    #[cold]
-    fn ended<T>(&self) -> Taken<T> {
-        self.error.clone().map_or(Taken::Nothing, Taken::Failed)
+    /// Takes up to `max` records that lie in one batch, all of which have been decoded.
+    pub(super) fn take_part(&mut self, position: &mut Position, max: usize) -> Taken<Part> {
+        match self.advance(position) {
+            Taken::Some(()) => {}
+            Taken::Failed(error) => return Taken::Failed(error),
+            Taken::Nothing => return Taken::Nothing,
+        }
+        let batch = self.batches.as_slice().first().expect("`advance` has found a record");
+        let start = self.cursor.clone();
+        let mut count = 0;
+        while self.left > 0 && count < max {
+            let before = self.cursor.clone();
+            match self.cursor.next(batch) {
+                Some(Ok(view)) => {
+                    self.left -= 1;
+                    *position = after(view.offset, batch, self.left);
+                    count += 1;
+                }
+                // The next call begins with what is wrong, and says so.
+                _ if count > 0 => {
+                    self.cursor = before;
+                    break;
+                }
+                fault => {
+                    let fault = fault.and_then(Result::err);
+                    return Taken::Failed(self.fault(batch, *position, fault));
+                }
+            }
+        }
+        Taken::Some(Part { at: self.at.clone(), batch: batch.clone(), start, count })
+    }
+
+    /// Begins with the batch that is now the first, where `position` lies in it.
+    fn open(&mut self, position: Position) {
+        self.cursor = RecordPosition::default();
+        self.left = 0;
+        let Some(batch) = self.batches.as_slice().first() else { return };
+        let header = batch.header();
+        if header.is_control() {
+            return;
+        }
+        self.left = header.record_count;
+        while header.base_offset < position.offset && self.left > 0 {
+            let before = self.cursor.clone();
+            match self.cursor.next(batch) {
+                Some(Ok(view)) if view.offset < position.offset => self.left -= 1,
+                _ => {
+                    self.cursor = before;
+                    return;
+                }
+            }
+        }
     }
 
     /// What a batch that can't be decoded means: its rest is lost, unless it only takes a codec
     /// that is not built in.
     #[cold]
-    fn fault(&self, batch: &Batch, position: Position, fault: BatchError) -> Error {
+    fn fault(&self, batch: &Batch, position: Position, fault: Option<BatchError>) -> Error {
         let at = self.at.clone();
         match fault {
-            BatchError::UnsupportedCompression(_) => Error::InvalidRecord { at, source: fault },
+            Some(source @ BatchError::UnsupportedCompression(_)) => {
+                Error::InvalidRecord { at, source }
+            }
             _ => {
-                let to = batch.header().next_offset();
-                tracing::warn!(%at, from = position.offset, to, %fault, "skipping a batch's rest");
-                Error::Corrupt { at, from: position.offset, to }
+                let (from, to) = (position.offset, batch.header().next_offset());
+                tracing::warn!(%at, from, to, ?fault, "the rest of a batch can't be decoded");
+                Error::Corrupt { at, from, to }
             }
         }
     }
 }
 
-/// A run of records in one batch.
-struct Walked {
-    /// Before the first of them.
-    start: RecordPosition,
-    /// After the last of them.
-    end: RecordPosition,
-    count: usize,
-    /// How many records of the batch have not been read.
-    left: i32,
-    /// The partition's position once they are handed out.
-    position: Position,
+/// The position after a record, of whose batch `left` more are to come: after the last one it is
+/// past the offsets that compaction took.
+#[inline]
+fn after(offset: i64, batch: &Batch, left: i32) -> Position {
+    match left {
+        0 => Position::after(batch.header()),
+        _ => Position::after_record(offset, batch.header()),
+    }
 }

@@ -9,6 +9,7 @@ use tokio::task::coop::poll_proceed;
 use super::buffer::{Buffer, Taken};
 use super::subscription::Change;
 use super::{Consumer, OutOfRange, Position, Records};
+use crate::batch::to_consumer_record;
 use crate::error::{Error, Result};
 use crate::record::ConsumerRecord;
 use crate::topic::{TopicId, TopicName, TopicPartition};
@@ -45,17 +46,29 @@ impl Consumer {
                 continue;
             };
             let slot = buffer.slot;
-            match buffer.take_record(&mut self.assignment[slot].position) {
-                Taken::Some(record) => {
-                    self.until_look -= 1;
-                    return Poll::Ready(Ok(record));
-                }
-                Taken::Failed(error) => {
-                    if let Some(error) = self.fail(slot, error) {
-                        return Poll::Ready(Err(error));
+            let position = &mut self.assignment[slot].position;
+            let failure = match buffer.advance(position) {
+                Taken::Some(()) => match buffer.read(position) {
+                    Ok((view, batch, at)) => {
+                        self.until_look -= 1;
+                        // Made where it is returned: to move a record costs as much as to decode it.
+                        return Poll::Ready(Ok(to_consumer_record(
+                            &view,
+                            batch,
+                            &at.topic,
+                            at.partition,
+                        )));
                     }
+                    Err(error) => error,
+                },
+                Taken::Failed(error) => error,
+                Taken::Nothing => {
+                    self.ready.pop_front();
+                    continue;
                 }
-                Taken::Nothing => drop(self.ready.pop_front()),
+            };
+            if let Some(error) = self.fail(slot, failure) {
+                return Poll::Ready(Err(error));
             }
         }
     }
@@ -66,8 +79,9 @@ impl Consumer {
         max: usize,
     ) -> Poll<Result<Records>> {
         let budget = ready!(poll_proceed(cx));
+        let max = max.max(1);
         let mut records = Records::default();
-        while records.len() < max.max(1) && records.bytes() < MAX_POLL_BYTES {
+        while records.len() < max && records.bytes() < MAX_POLL_BYTES {
             let Some(buffer) = self.ready.front_mut() else {
                 if records.is_empty() {
                     if let Some(error) = self.take_notice() {
@@ -80,16 +94,23 @@ impl Consumer {
                 continue;
             };
             let slot = buffer.slot;
-            let left = max.max(1) - records.len();
-            match buffer.take_part(&mut self.assignment[slot].position, left) {
-                Taken::Some(part) => records.push(part),
-                Taken::Failed(_) if !records.is_empty() => break,
-                Taken::Failed(error) => {
-                    if let Some(error) = self.fail(slot, error) {
-                        return Poll::Ready(Err(error));
-                    }
+            let position = &mut self.assignment[slot].position;
+            let failure = match buffer.take_part(position, max - records.len()) {
+                Taken::Some(part) => {
+                    records.push(part);
+                    continue;
                 }
-                Taken::Nothing => drop(self.ready.pop_front()),
+                Taken::Failed(error) => error,
+                Taken::Nothing => {
+                    self.ready.pop_front();
+                    continue;
+                }
+            };
+            if !records.is_empty() {
+                break;
+            }
+            if let Some(error) = self.fail(slot, failure) {
+                return Poll::Ready(Err(error));
             }
         }
         budget.made_progress();
@@ -122,16 +143,18 @@ impl Consumer {
             return;
         }
         let (topic, number) = (&partition.at.topic, partition.at.partition);
-        let offset = partition.position.offset;
+        let position = partition.position;
+        let offset = position.offset;
         match &fetched.result {
-            Ok(batches) => {
-                tracing::debug!(%topic, partition = number, offset, batches = batches.len(), "fetched");
+            Ok(found) => {
+                let batches = found.len();
+                tracing::debug!(%topic, partition = number, offset, batches, "fetched");
             }
             Err(error) => {
                 tracing::debug!(%topic, partition = number, offset, %error, "fetch failed");
             }
         }
-        self.ready.push_back(Buffer::new(slot, fetched));
+        self.ready.push_back(Buffer::new(slot, position, fetched));
     }
 
     /// Fetches again what failed before; false if nothing had.

@@ -65,7 +65,7 @@ struct Settings {
 /// Reads records of one or several partitions, each partition's in order.
 ///
 /// Receive with [`recv`](Consumer::recv), [`poll`](Consumer::poll), as a
-/// [`Stream`](futures_core::Stream), or on a plain thread with the blocking forms. Dropping the
+/// [`Stream`], or on a plain thread with the blocking forms. Dropping the
 /// consumer ends its fetching.
 ///
 /// # Errors
@@ -77,10 +77,11 @@ struct Settings {
 /// |---|---|
 /// | [`OffsetOutOfRange`](Error::OffsetOutOfRange) | the oldest record (see [`OutOfRange`]) |
 /// | [`Corrupt`](Error::Corrupt), [`Truncated`](Error::Truncated) | its `to` |
-/// | [`Io`](Error::Io), [`InvalidRecord`](Error::InvalidRecord) and others | as it was: the next call tries again |
+/// | [`Io`](Error::Io), [`InvalidRecord`](Error::InvalidRecord) | as it was: the next call retries |
 /// | [`UnknownTopic`](Error::UnknownTopic) | none: the topic's partitions are no longer assigned |
 /// | [`InvalidState`](Error::InvalidState) | nothing is assigned, and nothing can be again |
 /// | [`Closed`](Error::Closed) | every later call returns it too |
+/// | all others | as it was: the next call retries |
 pub struct Consumer {
     transport: Arc<dyn Transport>,
     fetcher: Box<dyn Fetcher>,
@@ -140,8 +141,9 @@ impl Consumer {
     /// Waits for ever while all partitions that have records are paused.
     ///
     /// Cancel safe: a future that is dropped has handed out nothing.
-    pub async fn recv(&mut self) -> Result<ConsumerRecord> {
-        poll_fn(|cx| self.poll_record(cx)).await
+    pub fn recv(&mut self) -> impl Future<Output = Result<ConsumerRecord>> + Send {
+        // No `async fn`: that would move the record once more.
+        poll_fn(|cx| self.poll_record(cx))
     }
 
     /// Waits for at least one record, then returns those that are there, up to `max` (0 counts as

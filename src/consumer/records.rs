@@ -231,7 +231,8 @@ impl Iterator for IntoIter {
                 && let Some(view) = cursor.next(part)
             {
                 self.left -= 1;
-                return Some(RecordRef::new(part, view).to_owned());
+                let TopicPartition { topic, partition } = &part.at;
+                return Some(to_consumer_record(&view, &part.batch, topic, *partition));
             }
             self.part = None;
             let part = self.parts.next()?;

@@ -13,10 +13,10 @@ async fn seek_discards_what_was_fetched() {
     let mut consumer = mock.consumer().subscribe(["t"]).await.unwrap();
     assert_eq!(text(&consumer.recv().await.unwrap()), "0:0");
     consumer.seek(&tp(0), Position { offset: 7, leader_epoch: Some(0) }).unwrap();
-    assert_eq!(mock.begun().last().unwrap(), "0@7/0");
+    assert_eq!(mock.told().last().unwrap(), "0@7/0");
     assert_eq!(at_hand(&mut consumer), [run(1, 0..=1), run(0, 7..=8)].concat());
     consumer.seek(&tp(0), 8).unwrap();
-    assert_eq!(mock.begun(), ["0@8/-1"]);
+    assert_eq!(mock.told(), ["0@8/-1"]);
     assert_eq!(at_hand(&mut consumer), ["0:8"]);
 }
 
@@ -47,14 +47,15 @@ async fn what_was_fetched_of_a_paused_partition_is_held_back() {
     let mut consumer = mock.consumer().subscribe(["t"]).await.unwrap();
     assert_eq!(text(&consumer.recv().await.unwrap()), "0:0");
     consumer.pause(&[tp(0)]).unwrap();
+    assert_eq!(mock.told().last().unwrap(), "0 stopped");
     consumer.pause(&[tp(0)]).unwrap();
     assert_eq!(consumer.paused(), [tp(0)]);
     mock.append(0, 2);
     assert_eq!(at_hand(&mut consumer), run(1, 0..=1));
     assert_eq!(offset_of(&consumer, 0), 1);
-    mock.begun();
+    mock.told();
     consumer.resume(&[tp(0), tp(1)]).unwrap();
-    assert_eq!(mock.begun(), ["0@4/0"], "nothing is read twice");
+    assert_eq!(mock.told(), ["0@4/0"], "nothing is read twice");
     assert_eq!(at_hand(&mut consumer), run(0, 1..=5));
     assert!(consumer.paused().is_empty());
 }

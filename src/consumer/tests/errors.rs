@@ -36,7 +36,7 @@ async fn out_of_range_can_be_passed_over_in_either_direction() {
     let builder = mock.consumer().out_of_range(OutOfRange::Latest);
     let mut consumer = builder.subscribe(["t"]).await.unwrap();
     consumer.seek(&tp(0), 0).unwrap();
-    assert_eq!(at_hand(&mut consumer), run(0, 1..=0));
+    assert!(recv_once(&mut consumer).is_none());
     assert_eq!(offset_of(&consumer, 0), 6);
     mock.append(0, 1);
     assert_eq!(at_hand(&mut consumer), ["0:6"]);
@@ -69,15 +69,15 @@ async fn an_io_error_is_tried_again_by_the_next_call() {
     assert_eq!(text(&consumer.recv().await.unwrap()), "0:0");
     assert_eq!(text(&consumer.recv().await.unwrap()), "0:1");
     mock.append(0, 1);
-    mock.begun();
+    mock.told();
     mock.fail_next(0, io_error());
     mock.fail_next(0, io_error());
     assert!(matches!(failed(&mut consumer), Error::Io { .. }));
-    assert!(mock.begun().is_empty(), "not before the next call");
+    assert!(mock.told().is_empty(), "not before the next call");
     assert!(matches!(failed(&mut consumer), Error::Io { .. }));
     assert_eq!(offset_of(&consumer, 0), 2);
     assert_eq!(at_hand(&mut consumer), ["0:2"]);
-    assert_eq!(mock.begun(), ["0@2/0", "0@2/0"]);
+    assert_eq!(mock.told(), ["0@2/0", "0@2/0"]);
 }
 
 #[tokio::test]
@@ -94,7 +94,7 @@ async fn a_partition_that_keeps_failing_does_not_stop_the_others() {
     while let Some(result) = recv_once(&mut consumer) {
         seen.push(result.map_or("error".to_owned(), |record| text(&record)));
     }
-    assert_eq!(seen, ["error", "1:0", "error", "1:1", "error", "1:2", "0:0"]);
+    assert_eq!(seen, ["error", "1:0", "1:1", "error", "1:2", "error", "0:0"]);
 }
 
 #[tokio::test]
@@ -127,8 +127,8 @@ async fn a_malformed_record_costs_its_batchs_rest_and_is_told() {
     for by_poll in [false, true] {
         let mock = Mock::with_partitions(1);
         // The third of four records claims more bytes than there are.
-        let record = 12;
-        let third = crate::batch::HEADER_LEN + 2 * (record - 1);
+        let record = 10;
+        let third = crate::batch::HEADER_LEN + 2 * record;
         mock.append_changed(0, 4, |bytes| bytes[third] = 0x7e);
         mock.append(0, 1);
         let mut consumer = mock.consumer().subscribe(["t"]).await.unwrap();

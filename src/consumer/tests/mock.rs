@@ -37,8 +37,8 @@ struct State {
     auto_create: i32,
     closed: bool,
     waiting: Vec<Waker>,
-    /// Positions at which fetching was begun, as `partition@offset/epoch`.
-    begun: Vec<String>,
+    /// What fetchers were told: `partition@offset/epoch`, `partition stopped`.
+    told: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -171,9 +171,9 @@ impl Mock {
         state.wake();
     }
 
-    /// Where fetching was begun since this was asked before.
-    pub(super) fn begun(&self) -> Vec<String> {
-        std::mem::take(&mut self.state().begun)
+    /// What fetchers were told since this was asked before.
+    pub(super) fn told(&self) -> Vec<String> {
+        std::mem::take(&mut self.state().told)
     }
 
     pub(super) fn end(&self, partition: i32) -> i64 {
@@ -273,13 +273,14 @@ struct Turn {
 
 impl Fetcher for MockFetcher {
     fn fetch_from(&mut self, at: &TopicPartition, topic_id: TopicId, position: FetchPosition) {
-        self.stop(at);
-        let begun = format!("{}@{}/{}", at.partition, position.offset, position.leader_epoch);
-        self.mock.state().begun.push(begun);
+        self.turns.retain(|turn| turn.at != *at);
+        let told = format!("{}@{}/{}", at.partition, position.offset, position.leader_epoch);
+        self.mock.state().told.push(told);
         self.turns.push_back(Turn { at: at.clone(), topic_id, position });
     }
 
     fn stop(&mut self, at: &TopicPartition) {
+        self.mock.state().told.push(format!("{} stopped", at.partition));
         self.turns.retain(|turn| turn.at != *at);
     }
 
