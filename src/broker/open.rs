@@ -66,10 +66,11 @@ pub(super) fn prepare_dir(path: &Path) -> Result<()> {
 
 /// Opens everything below `storage`. Blocks.
 pub(super) fn open_all(core: &Core, storage: &dyn Storage, path: &str) -> Result<Opened> {
-    check_format(storage, path)?;
+    let is_new = check_format(storage, path)?;
     let failed = |error| Error::io(format!("opening the data directory {path}"), error);
     let clean = exists(storage, CLEAN_MARK).map_err(failed)?;
-    let mut report = RecoveryReport { clean_shutdown: clean, ..RecoveryReport::default() };
+    let mut report =
+        RecoveryReport { clean_shutdown: clean || is_new, ..RecoveryReport::default() };
     let (catalog_log, mut catalog) = open_catalog(core, clean, &mut report).map_err(failed)?;
     let changes = settle_folders(core, storage, &mut catalog, &mut report).map_err(failed)?;
     let openings = openings(core, &catalog, clean)?;
@@ -91,8 +92,9 @@ fn exists(storage: &dyn Storage, name: &str) -> io::Result<bool> {
     }
 }
 
-/// Reads `meta.properties`, or writes it into a directory that has none.
-fn check_format(storage: &dyn Storage, path: &str) -> Result<()> {
+/// Reads `meta.properties`, or writes it into a directory that has none. Says whether the
+/// directory is new.
+fn check_format(storage: &dyn Storage, path: &str) -> Result<bool> {
     let failed = |error| Error::io(format!("reading {path}/{META_FILE}"), error);
     let file = Path::new(META_FILE);
     let text = match read_whole(storage, file, 64 * 1024) {
@@ -102,13 +104,14 @@ fn check_format(storage: &dyn Storage, path: &str) -> Result<()> {
             let text = format!(
                 "version=1\ncluster.id={id}\nnode.id=1\nottla.format.version={FORMAT_VERSION}\n"
             );
-            return replace(storage, file, text.as_bytes()).map_err(failed);
+            replace(storage, file, text.as_bytes()).map_err(failed)?;
+            return Ok(true);
         }
         Err(error) => return Err(failed(error)),
     };
     let found = text.lines().find_map(|line| line.strip_prefix("ottla.format.version="));
     match found.map(|version| (version, version.trim().parse::<u32>())) {
-        Some((_, Ok(version))) if version <= FORMAT_VERSION => Ok(()),
+        Some((_, Ok(version))) if version <= FORMAT_VERSION => Ok(false),
         other => Err(Error::UnsupportedFormat {
             path: path.to_owned(),
             found: other.map_or("unknown", |(version, _)| version).chars().take(20).collect(),

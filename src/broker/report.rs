@@ -10,7 +10,7 @@ use crate::topic::{TopicName, TopicPartition};
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct RecoveryReport {
-    /// Whether the last broker here was shut down.
+    /// Whether the last broker here was shut down; true for a new directory.
     pub clean_shutdown: bool,
     /// The partitions that had to be mended, and how.
     pub partitions: BTreeMap<TopicPartition, Recovered>,
