@@ -6,14 +6,14 @@ use std::sync::atomic::Ordering;
 
 use bytes::BytesMut;
 
-use crate::batch::{self, BatchHeader};
+use crate::batch::{self, BatchError, BatchHeader};
 use crate::record::{Timestamp, TimestampType};
 use crate::storage::MemoryPolicy;
 
-use super::Log;
 use super::error::AppendError;
 use super::producers::{ProducerBatch, Verdict};
 use super::segment::Segment;
+use super::{Log, is_full};
 
 /// In memory a segment is this large at most, so that memory is freed in small steps.
 const MEMORY_SEGMENT_BYTES: u64 = 1 << 20;
@@ -156,10 +156,12 @@ impl Log {
 
     /// The checks that need nothing but the batch and the producers' state.
     fn try_check(&self, bytes: &[u8]) -> Result<Admission, AppendError> {
-        if let Some(failure) = &self.failure {
-            return Err(AppendError::ReadOnly(failure.clone()));
-        }
+        self.check_writable()?;
         let header = BatchHeader::parse(bytes)?;
+        if header.size() != bytes.len() {
+            let (needed, have) = (header.size(), bytes.len());
+            return Err(BatchError::Truncated { needed, have }.into());
+        }
         let (size, limit) = (bytes.len(), self.config.max_message_bytes);
         if size > limit {
             return Err(AppendError::TooLarge { size, limit });
@@ -172,11 +174,14 @@ impl Log {
         }
         match self.producers.check(&ProducerBatch::of(&header))? {
             Verdict::Append => Ok(Admission::Take(header)),
-            Verdict::Duplicate { base_offset, .. } => Ok(Admission::Duplicate(Appended {
-                base_offset,
-                last_offset: base_offset + i64::from(header.last_offset_delta),
-                log_append_time: None,
-            })),
+            Verdict::Duplicate { base_offset, timestamp } => {
+                let stamped = self.config.timestamp_type == TimestampType::LogAppendTime;
+                Ok(Admission::Duplicate(Appended {
+                    base_offset,
+                    last_offset: base_offset + i64::from(header.last_offset_delta),
+                    log_append_time: stamped.then(|| Timestamp::from_millis(timestamp)),
+                }))
+            }
         }
     }
 
@@ -187,7 +192,7 @@ impl Log {
         if self.active.is_none() || self.must_roll(header, 0) {
             self.roll().map_err(|error| self.classify(error, "a new segment"))?;
         }
-        self.begin_epoch().map_err(|error| self.fail(error))?;
+        self.begin_epoch().map_err(|error| self.classify(error, "the leader epochs"))?;
         self.make_room(header.size())
     }
 
@@ -296,18 +301,6 @@ impl Log {
         }
         self.fail(error)
     }
-
-    fn classify(&mut self, error: io::Error, what: &str) -> AppendError {
-        if is_full(&error) {
-            let what = format!("{what} of {}", self.partition);
-            return AppendError::StorageFull { what };
-        }
-        self.fail(error)
-    }
-}
-
-fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 impl Run {

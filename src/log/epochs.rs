@@ -79,6 +79,11 @@ impl LeaderEpochs {
         Some(self.starts[..above].last()?.epoch)
     }
 
+    /// Whether `epoch` wrote all of these offsets: a batch is never of two epochs.
+    pub fn wrote(&self, epoch: i32, first_offset: i64, last_offset: i64) -> bool {
+        [first_offset, last_offset].iter().all(|offset| self.epoch_at(*offset) == Some(epoch))
+    }
+
     /// The answer to OffsetForLeaderEpoch: the newest epoch not above `requested_epoch`, and the
     /// offset at which it ended.
     ///

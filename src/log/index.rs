@@ -171,9 +171,10 @@ impl<E: Entry> Index<E> {
         Ok(())
     }
 
-    /// Appends the entries that the file lacks, and cuts off what it should not have.
-    pub(super) fn store(&mut self, storage: &dyn Storage, path: &Path) -> io::Result<()> {
-        let Entries::Held(entries) = &self.entries else { return Ok(()) };
+    /// Appends the entries that the file lacks, and cuts off what it should not have. False if
+    /// the entries are in the file anyway.
+    pub(super) fn store(&mut self, storage: &dyn Storage, path: &Path) -> io::Result<bool> {
+        let Entries::Held(entries) = &self.entries else { return Ok(false) };
         let file = storage.open(path, true)?;
         let at = (self.stored * E::LEN) as u64;
         match file.len()? {
@@ -192,7 +193,7 @@ impl<E: Entry> Index<E> {
             file.append((self.stored * E::LEN) as u64, &[&bytes])?;
         }
         self.stored = entries.len();
-        Ok(())
+        Ok(true)
     }
 
     /// Lets go of the entries after a `store`: from now on lookups read the file.

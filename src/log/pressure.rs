@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex, Weak};
 
 use crate::storage::MemoryPolicy;
 
-use super::shared::{LogReader, Shared};
+use super::reader::LogReader;
+use super::shared::Shared;
 
 /// The logs that share one memory budget, and the policy when it is used up.
 ///

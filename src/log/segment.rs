@@ -7,14 +7,16 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 
-use bytes::Bytes;
-
-use crate::batch::{Batch, BatchHeader, HEADER_LEN, check_crc};
+use crate::batch::{BatchHeader, HEADER_LEN};
 use crate::storage::{Storage, StorageFile, read_exact_at};
 
 use super::index::{Index, OffsetEntry, TimeEntry};
+use super::scan::{Step, Walk};
+
+/// How much is read at a time to find one batch near an index entry.
+const CONFIRM_CHUNK: usize = 16 * 1024;
 
 /// The name of a file of a segment: its base offset in 20 digits, and an ending.
 pub(super) fn file_name(base_offset: i64, ending: &str) -> String {
@@ -35,7 +37,9 @@ pub(super) struct Segment {
     /// Bytes of whole batches; what lies beyond is not the log's.
     size: AtomicU64,
     live: AtomicBool,
-    pub(super) indexes: RwLock<Indexes>,
+    indexes: RwLock<Indexes>,
+    /// Whether a sync of the file failed. The next would succeed, but pages are lost.
+    sync_failed: Mutex<bool>,
 }
 
 /// What a segment knows of its insides without reading them.
@@ -79,7 +83,18 @@ impl Segment {
             size: AtomicU64::new(size),
             live: AtomicBool::new(true),
             indexes: RwLock::new(indexes),
+            sync_failed: Mutex::new(false),
         }
+    }
+
+    /// Makes its bytes durable. Once that has failed it fails for good, whoever asks: the system
+    /// reports a lost page only once.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        let mut failed = self.sync_failed.lock().expect("no one panics while a file is synced");
+        if *failed {
+            return Err(io::Error::other("an earlier sync of this file failed"));
+        }
+        self.file.sync().inspect_err(|_| *failed = true)
     }
 
     pub(super) fn size(&self) -> u64 {
@@ -111,22 +126,37 @@ impl Segment {
         self.indexes.write().expect("no one panics with an index in hand")
     }
 
-    /// Where to start looking for `offset`: the position of a batch that ends at or before it,
-    /// and the offset with which that batch begins, if known. Checks what the index says.
-    pub(super) fn seek(&self, offset: i64) -> io::Result<(u64, Option<i64>)> {
+    /// Where to start looking for `offset`: the position of a batch that ends at or before it, and
+    /// the offset with which that batch begins. What the index says is checked.
+    pub(super) fn seek(&self, offset: i64) -> io::Result<(u64, i64)> {
         let entry = self.read_indexes().offsets.floor(offset, true)?;
         if let Some(OffsetEntry { last_offset, position }) = entry
             && position < self.size()
             && let Some(header) = self.header_at(position)?
             && header.last_offset() == last_offset
+            && header.base_offset >= self.base_offset
         {
-            return Ok((position, None));
+            return Ok((position, header.base_offset));
         }
-        Ok((0, Some(self.base_offset)))
+        Ok((0, self.base_offset))
+    }
+
+    /// Whether there is such a batch as a time entry speaks of.
+    pub(super) fn confirms(&self, entry: TimeEntry) -> io::Result<bool> {
+        let mut walk = Walk::to(self, entry.offset, CONFIRM_CHUNK)?;
+        while let Step::Batch(batch) = walk.next(|_| true)? {
+            let header = batch.header();
+            if header.last_offset() >= entry.offset {
+                return Ok(
+                    header.last_offset() == entry.offset && header.max_timestamp == entry.timestamp
+                );
+            }
+        }
+        Ok(false)
     }
 
     fn header_at(&self, position: u64) -> io::Result<Option<BatchHeader>> {
-        if self.size() - position < HEADER_LEN as u64 {
+        if self.size().saturating_sub(position) < HEADER_LEN as u64 {
             return Ok(None);
         }
         let bytes = read_exact_at(&*self.file, position, HEADER_LEN)?;
@@ -139,16 +169,12 @@ impl Segment {
         self.header_at(0).ok().flatten().map(|header| header.max_timestamp)
     }
 
-    pub(super) fn scan(&self, position: u64, chunk: usize) -> Scanner<'_> {
-        Scanner::new(&*self.file, position, self.size(), chunk)
-    }
-
-    /// Writes the entries that the index files lack. Not synced.
-    pub(super) fn store_indexes(&self, storage: &dyn Storage, dir: &Path) -> io::Result<()> {
+    /// Writes the entries that the index files lack, unless they are left in their files. Not
+    /// synced. Whether anything may have been written.
+    pub(super) fn store_indexes(&self, storage: &dyn Storage, dir: &Path) -> io::Result<bool> {
         let mut indexes = self.write_indexes();
         let (index, timeindex) = self.index_paths(dir);
-        indexes.offsets.store(storage, &index)?;
-        indexes.times.store(storage, &timeindex)
+        Ok(indexes.offsets.store(storage, &index)? | indexes.times.store(storage, &timeindex)?)
     }
 
     /// The last time entry, so that the greatest timestamp is known without a scan.
@@ -167,141 +193,4 @@ impl Segment {
     pub(super) fn log_path(&self, dir: &Path) -> PathBuf {
         dir.join(file_name(self.base_offset, "log"))
     }
-}
-
-/// Walks the batches of a file one after the other, reading a chunk at a time.
-pub(super) struct Scanner<'a> {
-    file: &'a dyn StorageFile,
-    position: u64,
-    end: u64,
-    chunk_len: usize,
-    /// Bytes read already, starting at `position`.
-    chunk: Bytes,
-}
-
-/// What a [`Scanner`] met.
-pub(super) enum Step {
-    /// A whole batch whose header makes sense. Its CRC is not checked.
-    Batch(Batch),
-    /// Bytes that are no batch, or only the beginning of one.
-    Bad,
-    /// Nothing more.
-    End,
-}
-
-impl<'a> Scanner<'a> {
-    pub(super) fn new(file: &'a dyn StorageFile, position: u64, end: u64, chunk: usize) -> Self {
-        let chunk_len = chunk.max(HEADER_LEN);
-        Scanner { file, position, end, chunk_len, chunk: Bytes::new() }
-    }
-
-    /// Where the next batch begins.
-    pub(super) fn position(&self) -> u64 {
-        self.position
-    }
-
-    pub(super) fn skip_to(&mut self, position: u64) {
-        self.chunk = Bytes::new();
-        self.position = position;
-    }
-
-    pub(super) fn next(&mut self) -> io::Result<Step> {
-        if self.position >= self.end {
-            return Ok(Step::End);
-        }
-        if !self.fill(HEADER_LEN)? {
-            return Ok(Step::Bad);
-        }
-        let Ok(header) = BatchHeader::parse(&self.chunk) else { return Ok(Step::Bad) };
-        if !self.fill(header.size())? {
-            return Ok(Step::Bad);
-        }
-        let Ok(batch) = Batch::parse(self.chunk.clone()) else { return Ok(Step::Bad) };
-        bytes::Buf::advance(&mut self.chunk, header.size());
-        self.position += header.size() as u64;
-        Ok(Step::Batch(batch))
-    }
-
-    /// Sees to it that the chunk holds `len` bytes, if the file has them.
-    fn fill(&mut self, len: usize) -> io::Result<bool> {
-        if self.chunk.len() >= len {
-            return Ok(true);
-        }
-        let left = self.end - self.position;
-        if left < len as u64 {
-            return Ok(false);
-        }
-        let wanted = self.chunk_len.max(len).min(usize::try_from(left).unwrap_or(usize::MAX));
-        self.chunk = self.file.read_at(self.position, wanted)?;
-        if self.chunk.len() < len {
-            self.chunk = read_exact_at(self.file, self.position, len)?;
-        }
-        Ok(true)
-    }
-}
-
-/// What the batch after a bad stretch may look like.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Plausible {
-    pub(super) min_offset: i64,
-    pub(super) max_offset: i64,
-}
-
-/// How much a search for the next good batch reads at a time.
-const RESYNC_WINDOW: usize = 256 * 1024;
-
-/// The first good batch after the bad bytes at `from`: the one that the bad batch's own length
-/// points to, or else the next that a search byte by byte finds. Its CRC has been checked.
-pub(super) fn resync(
-    file: &dyn StorageFile,
-    from: u64,
-    end: u64,
-    plausible: Plausible,
-) -> io::Result<Option<(u64, BatchHeader)>> {
-    if end - from >= HEADER_LEN as u64
-        && let Ok(bad) = BatchHeader::parse(&read_exact_at(file, from, HEADER_LEN)?)
-        && let Some(header) = good_batch_at(file, from + bad.size() as u64, end, plausible)?
-    {
-        return Ok(Some((from + bad.size() as u64, header)));
-    }
-    let mut position = from + 1;
-    while position + HEADER_LEN as u64 <= end {
-        let len = usize::try_from(end - position).unwrap_or(usize::MAX).min(RESYNC_WINDOW);
-        let window = read_exact_at(file, position, len)?;
-        let last = len - HEADER_LEN;
-        for i in (0..=last).filter(|i| window[i + 16] == 2) {
-            if BatchHeader::parse(&window[i..]).is_ok_and(|header| plausible.admits(&header))
-                && let Some(header) = good_batch_at(file, position + i as u64, end, plausible)?
-            {
-                return Ok(Some((position + i as u64, header)));
-            }
-        }
-        position += last as u64 + 1;
-    }
-    Ok(None)
-}
-
-impl Plausible {
-    fn admits(&self, header: &BatchHeader) -> bool {
-        header.base_offset >= self.min_offset && header.base_offset < self.max_offset
-    }
-}
-
-fn good_batch_at(
-    file: &dyn StorageFile,
-    position: u64,
-    end: u64,
-    plausible: Plausible,
-) -> io::Result<Option<BatchHeader>> {
-    if position + HEADER_LEN as u64 > end {
-        return Ok(None);
-    }
-    let Ok(header) = BatchHeader::parse(&read_exact_at(file, position, HEADER_LEN)?) else {
-        return Ok(None);
-    };
-    if !plausible.admits(&header) || header.size() as u64 > end - position {
-        return Ok(None);
-    }
-    let whole = read_exact_at(file, position, header.size())?;
-    Ok(check_crc(&whole).is_ok().then_some(header))
 }

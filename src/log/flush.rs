@@ -1,0 +1,155 @@
+//! Making a log durable: syncs, and the recovery point with what must be on the disk before it.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::topic::TopicPartition;
+
+use super::error::AppendError;
+use super::segment::{Segment, file_name};
+use super::shared::Shared;
+use super::{Log, is_full, recovery};
+
+impl Log {
+    /// Makes durable what was appended. After a failure the log is read-only.
+    pub fn sync(&mut self) -> Result<(), AppendError> {
+        self.check_writable()?;
+        let log_end = self.shared.log_end();
+        if self.synced < log_end {
+            let segments = self.dirty_segments(self.synced);
+            let synced = segments.iter().try_for_each(|segment| segment.sync());
+            synced.map_err(|error| self.fail_sync(error))?;
+            self.synced = log_end;
+        }
+        Ok(())
+    }
+
+    /// The segments that hold something from `offset` on.
+    fn dirty_segments(&self, offset: i64) -> Vec<Arc<Segment>> {
+        let segments = self.shared.segments();
+        let first = segments.partition_point(|s| s.base_offset <= offset).saturating_sub(1);
+        segments[first..].to_vec()
+    }
+
+    /// After a failed sync the page cache may call pages clean that the disk does not have. The
+    /// mark need not be durable: where the page cache is lost, so is the doubt.
+    pub(super) fn fail_sync(&mut self, error: io::Error) -> AppendError {
+        recovery::mark_sync_failed(&*self.shared.storage, &self.shared.dir);
+        self.fail(error)
+    }
+
+    /// Everything that must be on the disk before the recovery point may move to where the log
+    /// ends now. The plan can run on another thread while appends go on; [`Log::checkpointed`]
+    /// wants to know how it ended, before there is another. On a full disk there is no plan.
+    pub fn checkpoint(&mut self) -> Result<Option<CheckpointPlan>, AppendError> {
+        let up_to = self.shared.log_end();
+        if !self.shared.verify || self.failure.is_some() || self.recovery_point >= up_to {
+            return Ok(None);
+        }
+        let segments = self.dirty_segments(self.recovery_point);
+        match self.store_derived(&segments, up_to) {
+            Ok(()) => {}
+            Err(error) if is_full(&error) => return Ok(None),
+            Err(error) => return Err(self.fail(error)),
+        }
+        self.checkpointing = Some(up_to);
+        Ok(Some(CheckpointPlan {
+            shared: self.shared.clone(),
+            partition: self.partition.clone(),
+            truncations: self.shared.truncations.load(Ordering::Acquire),
+            segments,
+            up_to,
+        }))
+    }
+
+    fn store_derived(&mut self, segments: &[Arc<Segment>], up_to: i64) -> io::Result<()> {
+        for segment in segments {
+            segment.store_indexes(&*self.shared.storage, &self.shared.dir)?;
+        }
+        self.write_snapshot(up_to)
+    }
+
+    /// Takes note of how a plan ended.
+    pub fn checkpointed(&mut self, done: Result<i64, io::Error>) -> Result<(), AppendError> {
+        let wanted = self.checkpointing.take();
+        match done {
+            Ok(up_to) if wanted == Some(up_to) => {
+                self.recovery_point = self.recovery_point.max(up_to);
+                self.synced = self.synced.max(up_to);
+                Ok(())
+            }
+            Ok(_) => Ok(()),
+            Err(error) if is_full(&error) => Ok(()),
+            Err(error) => Err(self.fail_sync(error)),
+        }
+    }
+
+    /// Makes everything durable and writes that down, so that the next open has nothing to do.
+    pub fn close(&mut self) -> Result<(), AppendError> {
+        if let Some(active) = &self.active {
+            active.segment.seal_times();
+        }
+        self.sync()?;
+        match self.checkpoint()? {
+            Some(plan) => self.checkpointed(plan.run()),
+            None => Ok(()),
+        }
+    }
+
+    /// Producer state as of `offset`. It can be derived from the log and carries a checksum, so it
+    /// is not synced. The last one below the recovery point stays until that has moved.
+    pub(super) fn write_snapshot(&mut self, offset: i64) -> io::Result<()> {
+        let (storage, dir) = (&*self.shared.storage, &self.shared.dir);
+        let file = storage.open(&dir.join(file_name(offset, "snapshot")), true)?;
+        file.truncate(0)?;
+        file.append(0, &[&self.producers.encode()])?;
+        recovery::remove_snapshots(storage, dir, |other| other < self.recovery_point)
+    }
+}
+
+/// What must be synced before a recovery point may move: see [`Log::checkpoint`].
+#[derive(Debug)]
+pub struct CheckpointPlan {
+    shared: Arc<Shared>,
+    partition: TopicPartition,
+    /// How many truncations there had been.
+    truncations: u64,
+    segments: Vec<Arc<Segment>>,
+    up_to: i64,
+}
+
+impl CheckpointPlan {
+    /// Syncs, then writes the recovery point down. Segments that retention removed meanwhile need
+    /// no sync. If the log was truncated meanwhile, nothing is written.
+    pub fn run(self) -> io::Result<i64> {
+        let (storage, dir) = (&*self.shared.storage, &self.shared.dir);
+        for segment in &self.segments {
+            match segment.sync() {
+                Err(error) if segment.is_live() => {
+                    recovery::mark_sync_failed(storage, dir);
+                    return Err(error);
+                }
+                _ => {}
+            }
+            match self.sync_indexes(segment) {
+                Err(error) if segment.is_live() => return Err(error),
+                _ => {}
+            }
+        }
+        storage.sync_dir(dir)?;
+        storage.sync_dir(dir.parent().unwrap_or(Path::new("")))?;
+        let _point = self.shared.point.lock().expect("no one panics with the point in hand");
+        if self.shared.truncations.load(Ordering::Acquire) == self.truncations {
+            recovery::store_recovery_point(&self.shared, &self.partition, self.up_to)?;
+        }
+        Ok(self.up_to)
+    }
+
+    fn sync_indexes(&self, segment: &Segment) -> io::Result<()> {
+        let (index, timeindex) = segment.index_paths(&self.shared.dir);
+        self.shared.storage.open(&index, false)?.sync()?;
+        self.shared.storage.open(&timeindex, false)?.sync()
+    }
+}

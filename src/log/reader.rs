@@ -1,0 +1,354 @@
+//! Reading a log while its writer appends, rolls, truncates and retires.
+//!
+//! Any number of readers work at the same time, and none waits for an append. A reader sees whole
+//! batches below the high watermark, and checks every one that comes from a disk: CRC, offset and
+//! epoch. What was read counts only if its segment was the log's, and nothing was truncated,
+//! until after the read; otherwise the position is resolved again.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use crate::batch::{Batch, BatchHeader};
+
+use super::error::ReadError;
+use super::scan::{Step, Walk};
+use super::segment::Segment;
+use super::shared::Shared;
+
+/// How much a search through a segment reads at a time.
+const SEARCH_CHUNK: usize = 64 * 1024;
+
+/// A handle for reading a log.
+#[derive(Debug, Clone)]
+pub struct LogReader(pub(super) Arc<Shared>);
+
+/// Where a reader stands. Keep it between reads: it remembers the byte position.
+#[derive(Debug, Clone)]
+pub struct ReadCursor {
+    /// The next offset to read.
+    pub offset: i64,
+    /// The leader epoch of the record before it; -1 if unknown (then truncation goes unnoticed).
+    pub leader_epoch: i32,
+    hint: Option<Place>,
+}
+
+/// The batch that begins with `offset` begins at this byte of the segment.
+#[derive(Debug, Clone)]
+struct Place {
+    segment: Arc<Segment>,
+    position: u64,
+    offset: i64,
+}
+
+impl Place {
+    fn start_of(segment: Arc<Segment>) -> Self {
+        Place { position: 0, offset: segment.base_offset, segment }
+    }
+}
+
+impl ReadCursor {
+    /// A cursor at `offset`, whose previous record had `leader_epoch` (-1 if unknown).
+    pub fn new(offset: i64, leader_epoch: i32) -> Self {
+        ReadCursor { offset, leader_epoch, hint: None }
+    }
+
+    fn pass(&mut self, header: &BatchHeader, place: Place) {
+        self.offset = header.next_offset();
+        self.leader_epoch = header.partition_leader_epoch;
+        self.hint = Some(place);
+    }
+}
+
+/// A record found by its timestamp.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FoundOffset {
+    /// Its offset.
+    pub offset: i64,
+    /// Its timestamp, in milliseconds.
+    pub timestamp: i64,
+    /// Its leader epoch.
+    pub leader_epoch: i32,
+}
+
+impl LogReader {
+    /// The first offset there is.
+    pub fn log_start_offset(&self) -> i64 {
+        self.0.log_start()
+    }
+
+    /// The offset before which records are visible.
+    pub fn high_watermark(&self) -> i64 {
+        self.0.high_watermark()
+    }
+
+    /// The offset before which no transaction is open: today the high watermark.
+    pub fn last_stable_offset(&self) -> i64 {
+        self.0.high_watermark()
+    }
+
+    /// The offset that the next record gets.
+    pub fn log_end_offset(&self) -> i64 {
+        self.0.log_end()
+    }
+
+    /// Bytes in all segments.
+    pub fn size(&self) -> u64 {
+        self.0.size()
+    }
+
+    /// How many segments there are.
+    pub fn segment_count(&self) -> usize {
+        self.0.segments().len()
+    }
+
+    /// The latest leader epoch; -1 before the first.
+    pub fn leader_epoch(&self) -> i32 {
+        self.0.epochs().latest().map_or(-1, |latest| latest.epoch)
+    }
+
+    /// Makes a reader's place known, so that memory it still needs is not freed under `Block`.
+    /// The reader stores its position as it goes, and is forgotten when it drops its handle.
+    pub fn register(&self, position: i64) -> Arc<AtomicI64> {
+        let position = Arc::new(AtomicI64::new(position));
+        let mut positions = self.0.positions.lock().expect("no one panics with the positions");
+        positions.retain(|other| other.strong_count() > 0);
+        positions.push(Arc::downgrade(&position));
+        position
+    }
+
+    /// Whole batches from the one that holds `cursor.offset` on, up to `max_bytes`, but at least
+    /// one if one is visible. Empty means that the cursor stands at the high watermark.
+    ///
+    /// The first batch may begin before the cursor. The cursor is moved behind what is returned.
+    pub fn read(&self, cursor: &mut ReadCursor, max_bytes: usize) -> Result<Vec<Batch>, ReadError> {
+        loop {
+            let truncations = self.0.truncations.load(Ordering::Acquire);
+            self.check_position(cursor)?;
+            if cursor.offset >= self.high_watermark() {
+                return Ok(Vec::new());
+            }
+            let mut attempt = cursor.clone();
+            let result = self.read_live(&mut attempt, max_bytes);
+            let live = attempt.hint.as_ref().is_some_and(|place| place.segment.is_live());
+            if live && truncations == self.0.truncations.load(Ordering::Acquire) {
+                *cursor = attempt;
+                return result;
+            }
+            cursor.hint = None;
+        }
+    }
+
+    fn check_position(&self, cursor: &ReadCursor) -> Result<(), ReadError> {
+        let log_end_offset = self.log_end_offset();
+        let log_start_offset = self.log_start_offset();
+        let offset = cursor.offset;
+        if cursor.leader_epoch >= 0 {
+            let epochs = self.0.epochs();
+            let agreed = epochs.divergence(offset, cursor.leader_epoch, log_end_offset);
+            // What differs below the log's start is gone anyway.
+            if let Some(to) = agreed.map(|to| to.max(log_start_offset)).filter(|to| *to < offset) {
+                return Err(ReadError::Truncated { to });
+            }
+        }
+        if offset < log_start_offset || offset > log_end_offset {
+            return Err(ReadError::OffsetOutOfRange { offset, log_start_offset, log_end_offset });
+        }
+        Ok(())
+    }
+
+    /// One attempt. Leaves in `cursor.hint` the segment it read, live or not.
+    fn read_live(
+        &self,
+        cursor: &mut ReadCursor,
+        max_bytes: usize,
+    ) -> Result<Vec<Batch>, ReadError> {
+        let limit = self.high_watermark();
+        // None: dropped since the position was checked, which the caller does again.
+        let Some(place) = self.place_of(cursor) else { return Ok(Vec::new()) };
+        cursor.hint = Some(place.clone());
+        let Place { segment, position, offset } = place;
+        let mut walk = match offset == cursor.offset {
+            true => Walk::new(&segment, position, offset, max_bytes),
+            false => Walk::to(&segment, cursor.offset, max_bytes)?,
+        }
+        .verifying(self.0.verify);
+        let (mut batches, mut bytes) = (Vec::new(), 0);
+        loop {
+            if !batches.is_empty() && bytes + walk.next_size() > max_bytes {
+                return Ok(batches);
+            }
+            match walk.next(|header| self.0.belongs(header))? {
+                Step::Batch(batch) => {
+                    let header = *batch.header();
+                    let full = !batches.is_empty() && bytes + header.size() > max_bytes;
+                    if header.base_offset >= limit || full {
+                        return Ok(batches);
+                    }
+                    if header.last_offset() < cursor.offset {
+                        continue;
+                    }
+                    bytes += header.size();
+                    let (segment, position) = (segment.clone(), walk.position());
+                    cursor.pass(&header, Place { segment, position, offset: walk.expected() });
+                    batches.push(batch);
+                }
+                _ if !batches.is_empty() => return Ok(batches),
+                Step::End => return self.read_next_segment(cursor, &segment, max_bytes, limit),
+                Step::Bad => self.pass_bad(cursor, &segment, &mut walk, limit)?,
+            }
+        }
+    }
+
+    /// Where to read on: what the cursor remembers, if that is still so.
+    fn place_of(&self, cursor: &mut ReadCursor) -> Option<Place> {
+        let known = |place: &Place| place.segment.is_live() && place.offset == cursor.offset;
+        match cursor.hint.take().filter(known) {
+            Some(place) => Some(place),
+            None => self.0.segment_of(cursor.offset).map(Place::start_of),
+        }
+    }
+
+    /// The segment read last is at its end: goes on in the one that follows.
+    fn read_next_segment(
+        &self,
+        cursor: &mut ReadCursor,
+        ended: &Arc<Segment>,
+        max_bytes: usize,
+        limit: i64,
+    ) -> Result<Vec<Batch>, ReadError> {
+        match self.0.segment_after(ended) {
+            Some(next) if next.base_offset == cursor.offset => {
+                cursor.hint = Some(Place::start_of(next));
+                self.read_live(cursor, max_bytes)
+            }
+            // Rolled while we looked.
+            Some(next) if next.base_offset < cursor.offset => {
+                cursor.hint = None;
+                self.read_live(cursor, max_bytes)
+            }
+            Some(next) => {
+                let to = next.base_offset.min(limit);
+                cursor.hint = Some(Place::start_of(next));
+                Err(self.corrupt(cursor, to))
+            }
+            // The visible end lies behind lost batches.
+            None if ended.is_live() => Err(self.corrupt(cursor, limit)),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Moves the walk over bad bytes. If that skips the cursor's offset, it is told.
+    fn pass_bad(
+        &self,
+        cursor: &mut ReadCursor,
+        segment: &Arc<Segment>,
+        walk: &mut Walk<'_>,
+        limit: i64,
+    ) -> Result<(), ReadError> {
+        let boundary = self.0.segment_after(segment).map_or(limit, |next| next.base_offset);
+        let found = walk.pass_bad(boundary, |header| self.0.belongs(header))?;
+        let to = found.unwrap_or(boundary).min(limit);
+        if to <= cursor.offset {
+            return Ok(());
+        }
+        if let Some(offset) = found {
+            let (segment, position) = (segment.clone(), walk.position());
+            cursor.hint = Some(Place { segment, position, offset });
+        }
+        Err(self.corrupt(cursor, to))
+    }
+
+    /// Moves the cursor over what can't be read, and says so.
+    fn corrupt(&self, cursor: &mut ReadCursor, to: i64) -> ReadError {
+        let from = std::mem::replace(&mut cursor.offset, to);
+        if cursor.leader_epoch >= 0 {
+            // An epoch may have begun among what was passed: that is no truncation.
+            cursor.leader_epoch = self.0.epochs().epoch_at(to - 1).unwrap_or(-1);
+        }
+        ReadError::Corrupt { from, to }
+    }
+
+    /// The first visible record with a timestamp of at least `timestamp`, also where timestamps
+    /// are out of order (Kafka: `ListOffsets` with a time). `None` if there is none.
+    ///
+    /// Of a batch compressed with a codec that is not built in, the first record stands for all.
+    pub fn offset_for_timestamp(&self, timestamp: i64) -> Result<Option<FoundOffset>, ReadError> {
+        'again: loop {
+            let truncations = self.0.truncations.load(Ordering::Acquire);
+            let limit = self.high_watermark();
+            let segments = self.0.segments().clone();
+            for segment in segments {
+                let max = segment.max_timestamp().map_or(i64::MIN, |max| max.timestamp);
+                if max < timestamp {
+                    continue;
+                }
+                let found = self.find_timestamp(&segment, timestamp, limit);
+                if !segment.is_live() || truncations != self.0.truncations.load(Ordering::Acquire) {
+                    continue 'again;
+                }
+                if let Some(found) = found? {
+                    return Ok(Some(found));
+                }
+            }
+            return Ok(None);
+        }
+    }
+
+    fn find_timestamp(
+        &self,
+        segment: &Segment,
+        timestamp: i64,
+        limit: i64,
+    ) -> Result<Option<FoundOffset>, ReadError> {
+        // Up to this entry's offset every timestamp is smaller.
+        let entry = segment.read_indexes().times.floor(timestamp, false)?;
+        let before = match entry {
+            Some(entry) if segment.confirms(entry)? => entry.offset,
+            _ => segment.base_offset,
+        };
+        let mut walk = Walk::to(segment, before, SEARCH_CHUNK)?.verifying(self.0.verify);
+        loop {
+            match walk.next(|header| self.0.belongs(header))? {
+                Step::Batch(batch) if batch.header().base_offset >= limit => return Ok(None),
+                Step::Batch(batch) => {
+                    if let Some(found) = self.first_in(&batch, timestamp) {
+                        return Ok(Some(found));
+                    }
+                }
+                Step::End => return Ok(None),
+                Step::Bad => {
+                    let next = self.0.segment_after(segment);
+                    let boundary = next.map_or(limit, |next| next.base_offset);
+                    walk.pass_bad(boundary, |header| self.0.belongs(header))?;
+                }
+            }
+        }
+    }
+
+    fn first_in(&self, batch: &Batch, timestamp: i64) -> Option<FoundOffset> {
+        let header = batch.header();
+        if header.max_timestamp < timestamp || header.is_control() {
+            return None;
+        }
+        let start = self.log_start_offset();
+        let leader_epoch = header.partition_leader_epoch;
+        for record in batch.records() {
+            let Ok(record) = record else {
+                let offset = header.base_offset.max(start);
+                return Some(FoundOffset { offset, timestamp: header.max_timestamp, leader_epoch });
+            };
+            let found = record.timestamp.as_millis();
+            if found >= timestamp && record.offset >= start {
+                return Some(FoundOffset { offset: record.offset, timestamp: found, leader_epoch });
+            }
+        }
+        None
+    }
+
+    /// Frees the oldest segment of an in-memory log; with `passed_by_all` only if every
+    /// registered reader has passed it.
+    pub(super) fn drop_oldest(&self, passed_by_all: bool) -> bool {
+        // Memory has no errors.
+        self.0.drop_oldest(passed_by_all).unwrap_or(false)
+    }
+}

@@ -1,0 +1,91 @@
+//! Dropping the oldest segments, and moving the log's start.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crate::record::Timestamp;
+
+use super::Log;
+use super::error::AppendError;
+use super::segment::Segment;
+
+/// `producer.id.expiration.ms`: how long an idempotent producer is remembered that sends nothing.
+const PRODUCER_EXPIRATION: Duration = Duration::from_secs(24 * 3600);
+
+impl Log {
+    /// Removes segments that retention no longer wants, the oldest first, the active one too
+    /// (after a roll), and forgets producers that were silent for a day. Returns how many segments.
+    ///
+    /// By time: every record of the segment is older than `retention` at `now`. By size: the
+    /// segments behind it alone hold `retention_bytes`.
+    pub fn enforce_retention(&mut self, now: Timestamp) -> Result<usize, AppendError> {
+        self.check_writable()?;
+        let expiration = PRODUCER_EXPIRATION.as_millis() as i64;
+        self.producers.expire(now.as_millis(), expiration);
+        let mut removed = 0;
+        while self.drop_if_expired(now)? {
+            removed += 1;
+        }
+        if removed > 0 {
+            self.trim_epochs()?;
+        }
+        Ok(removed)
+    }
+
+    fn drop_if_expired(&mut self, now: Timestamp) -> Result<bool, AppendError> {
+        let segments = self.shared.segments().clone();
+        let Some(oldest) = segments.first() else { return Ok(false) };
+        if oldest.size() == 0 && segments.len() == 1
+            || !self.is_too_old(&segments, now) && !self.is_too_much(oldest)
+        {
+            return Ok(false);
+        }
+        if segments.len() == 1 {
+            if self.shared.high_watermark() < self.shared.log_end() {
+                return Ok(false);
+            }
+            self.roll().map_err(|error| self.classify(error, "a new segment"))?;
+        }
+        self.shared.drop_oldest(false).map_err(|error| self.fail(error))
+    }
+
+    /// A segment whose records have no timestamps is as old as the one that follows.
+    fn is_too_old(&self, segments: &[std::sync::Arc<Segment>], now: Timestamp) -> bool {
+        let Some(retention) = self.config.retention else { return false };
+        let limit = now.saturating_sub(retention).as_millis();
+        let mut known = segments.iter().filter_map(|segment| segment.max_timestamp());
+        known.find(|max| max.timestamp >= 0).is_some_and(|max| max.timestamp < limit)
+    }
+
+    fn is_too_much(&self, oldest: &Segment) -> bool {
+        let rest = self.shared.size().saturating_sub(oldest.size());
+        self.config.retention_bytes.is_some_and(|limit| rest >= limit)
+    }
+
+    /// Forgets epochs of which no batch is left. The first batch may begin before the log does.
+    fn trim_epochs(&mut self) -> Result<(), AppendError> {
+        let first = self.shared.segments().first().map(|segment| segment.base_offset);
+        let start = first.unwrap_or(self.shared.log_start());
+        let mut epochs = self.shared.epochs().clone();
+        if epochs.truncate_from_start(start) {
+            self.store_epochs(&epochs).map_err(|error| self.classify(error, "the epochs"))?;
+            *self.shared.epochs_mut() = epochs;
+        }
+        Ok(())
+    }
+
+    /// Moves the first offset up to `offset`, which may stand inside of a batch, and removes the
+    /// segments before it. The caller keeps the offset: [`super::Opening::log_start_offset`].
+    pub fn advance_log_start(&mut self, offset: i64) -> Result<(), AppendError> {
+        self.check_writable()?;
+        let offset = offset.min(self.shared.high_watermark());
+        self.shared.log_start.fetch_max(offset, Ordering::AcqRel);
+        loop {
+            let second = self.shared.segments().get(1).map(|segment| segment.base_offset);
+            if second.is_none_or(|base| base > self.shared.log_start()) {
+                return self.trim_epochs();
+            }
+            self.shared.drop_oldest(false).map_err(|error| self.fail(error))?;
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Beginning things: a folder, a segment, a leader epoch.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::checkpoint::{PARTITION_METADATA_FILE, PartitionMetadata};
+use super::error::AppendError;
+use super::segment::{Indexes, Segment, file_name};
+use super::{Active, Log, recovery};
+
+impl Log {
+    /// Begins a new segment, unless the active one is empty.
+    pub fn roll_now(&mut self) -> Result<(), AppendError> {
+        self.check_writable()?;
+        match &self.active {
+            Some(active) if active.segment.size() == 0 => Ok(()),
+            _ => self.roll().map_err(|error| self.classify(error, "a new segment")),
+        }
+    }
+
+    /// Ends the active segment and begins a new one at the log's end. After an error it may be
+    /// tried again; until then there is no active segment.
+    pub(super) fn roll(&mut self) -> io::Result<()> {
+        let log_end = self.shared.log_end();
+        if let Some(active) = self.active.take() {
+            active.segment.seal_times();
+            if self.shared.verify {
+                self.store_and_release(&active.segment)?;
+            }
+        }
+        self.add_segment(log_end)
+    }
+
+    fn store_and_release(&mut self, segment: &Segment) -> io::Result<()> {
+        let (storage, dir) = (&self.shared.storage, &self.shared.dir);
+        segment.store_indexes(&**storage, dir)?;
+        let (index, timeindex) = segment.index_paths(dir);
+        let (index, timeindex) = (storage.open(&index, false)?, storage.open(&timeindex, false)?);
+        let mut indexes = segment.write_indexes();
+        indexes.offsets.release(index);
+        indexes.times.release(timeindex);
+        drop(indexes);
+        self.write_snapshot(self.shared.log_end())
+    }
+
+    /// A new, empty segment. Its name is durable before anything is in it, whatever the promise:
+    /// a later segment without an earlier one would be worth nothing.
+    fn add_segment(&mut self, base_offset: i64) -> io::Result<()> {
+        let storage = self.shared.storage.clone();
+        if self.shared.segments().is_empty() {
+            self.create_dir()?;
+        }
+        let path = self.shared.dir.join(file_name(base_offset, "log"));
+        let file = storage.open(&path, true)?;
+        // A file that is there already is what an attempt left that did not come so far as to be
+        // on the list: opening a log takes in or sets aside all that hold something.
+        file.truncate(0)?;
+        storage.sync_dir(&self.shared.dir)?;
+        let segment = Arc::new(Segment::new(base_offset, file, 0, Indexes::empty(base_offset)));
+        self.shared.segments_mut().push(segment.clone());
+        self.active = Some(Active { segment, bytes_since_index: 0, first_timestamp: None });
+        Ok(())
+    }
+
+    /// The folder, and what belongs into it from the start. Its name must last as the epochs in
+    /// it do, or else an epoch could be given out twice.
+    fn create_dir(&self) -> io::Result<()> {
+        let (storage, dir) = (&*self.shared.storage, &self.shared.dir);
+        storage.create_dir(dir)?;
+        if !self.shared.verify {
+            return Ok(());
+        }
+        if recovery::readable(PartitionMetadata::load(storage, dir))?.is_none() {
+            let file = storage.open(&dir.join(PARTITION_METADATA_FILE), true)?;
+            file.truncate(0)?;
+            file.append(0, &[&PartitionMetadata { topic_id: self.topic_id }.encode()])?;
+            file.sync()?;
+        }
+        storage.sync_dir(dir.parent().unwrap_or(Path::new("")))
+    }
+
+    /// Begins this incarnation's epoch at the log's end, durably, before its first batch.
+    pub(super) fn begin_epoch(&mut self) -> io::Result<()> {
+        let mut epochs = self.shared.epochs().clone();
+        if epochs.assign(self.leader_epoch, self.shared.log_end()) {
+            self.store_epochs(&epochs)?;
+            *self.shared.epochs_mut() = epochs;
+        }
+        Ok(())
+    }
+
+    pub(super) fn store_epochs(&self, epochs: &super::epochs::LeaderEpochs) -> io::Result<()> {
+        match self.shared.verify {
+            true => epochs.store(&*self.shared.storage, &self.shared.dir),
+            false => Ok(()),
+        }
+    }
+}

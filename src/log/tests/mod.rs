@@ -1,0 +1,11 @@
+//! The log as a whole: against a model, through crashes, on damaged files, under many readers.
+
+mod crash;
+mod damage;
+mod kafka_files;
+mod memory;
+mod model;
+mod parts;
+mod readers;
+mod restart;
+pub(super) mod sabotage;
