@@ -278,7 +278,7 @@ impl Actor {
                 }
             }
             if let Some(core) = core.upgrade() {
-                core.context.memory_freed.notify_waiters();
+                core.context.memory.ring();
             }
         }));
     }

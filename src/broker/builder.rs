@@ -4,11 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Semaphore;
 
 use crate::clock::Clock;
 use crate::error::{Error, Result};
-use crate::partition::PartitionContext;
+use crate::partition::{MemoryBell, PartitionContext};
 use crate::storage::{FileStorage, MemoryPolicy, Storage};
 
 use super::Broker;
@@ -143,7 +143,7 @@ impl BrokerBuilder {
             runtime: self.handle()?,
             clock: self.clock.clone().unwrap_or_default(),
             io: Arc::new(Semaphore::new(self.settings.io_threads)),
-            memory_freed: Notify::new(),
+            memory: MemoryBell::default(),
         };
         Ok(Core::new(context, self.settings.clone(), storage))
     }

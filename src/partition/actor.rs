@@ -12,10 +12,11 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::error::{Error, Result};
@@ -48,6 +49,12 @@ pub(super) struct Actor {
     log: Option<Box<Log>>,
     /// Appends that wait for memory (`Block`), in order. Bounded by the producers' buffers.
     parked: VecDeque<(Append, Completion)>,
+    /// Whether the bell counts this actor.
+    awaits_memory: bool,
+    /// Memory freed before the bell knew of this actor was not rung for: one more attempt.
+    just_parked: bool,
+    /// Seen up to before the last attempt to append.
+    memory_rings: watch::Receiver<u64>,
     checkpoint: Option<JoinHandle<io::Result<i64>>>,
     bytes_since_checkpoint: u64,
     /// Appends to gather before the next group, and for how long at most.
@@ -83,6 +90,9 @@ impl Actor {
             guard: EndGuard(Some(partition.0.shared.clone())),
             log: Some(log),
             parked: VecDeque::new(),
+            awaits_memory: false,
+            just_parked: false,
+            memory_rings: context.memory.rings.subscribe(),
             checkpoint: None,
             bytes_since_checkpoint: 0,
             expected: 0,
@@ -116,6 +126,9 @@ impl Actor {
     ) -> Next {
         loop {
             let parked = !self.parked.is_empty();
+            if std::mem::take(&mut self.just_parked) {
+                return Next::Continue;
+            }
             let context = self.context.clone();
             tokio::select! {
                 biased;
@@ -124,7 +137,8 @@ impl Actor {
                     return if n > 0 { Next::Continue } else { self.abandoned().await };
                 }
                 done = finished(&mut self.checkpoint) => self.checkpoint_done(done),
-                () = context.memory_freed.notified(), if parked => return Next::Continue,
+                // Cannot fail: the context holds the sender.
+                _ = self.memory_rings.changed(), if parked => return Next::Continue,
                 () = context.clock.sleep(MEMORY_RETRY), if parked => return Next::Continue,
                 () = &mut self.idle => {
                     self.idle = timer(&self.context, IDLE);
@@ -184,8 +198,9 @@ impl Actor {
 
     async fn work(&mut self, taken: &mut Vec<Command>) -> Next {
         let mut group = Group::default();
-        for parked in self.parked.drain(..) {
-            group.push(parked.0, parked.1);
+        if !self.parked.is_empty() {
+            self.memory_rings.mark_unchanged();
+            self.parked.drain(..).for_each(|(append, completion)| group.push(append, completion));
         }
         for command in taken.drain(..) {
             match command {
@@ -209,6 +224,10 @@ impl Actor {
             }
         }
         self.append(group).await;
+        if self.awaits_memory && self.parked.is_empty() {
+            self.awaits_memory = false;
+            self.context.memory.waiting.fetch_sub(1, Ordering::AcqRel);
+        }
         match self.log {
             Some(_) => Next::Continue,
             None => Next::End,
@@ -253,7 +272,7 @@ impl Actor {
         for (mut append, completion) in appends.into_iter().zip(completions) {
             let result = match append.result.take() {
                 Some(Err(AppendError::MemoryFull { .. })) if blocks => {
-                    self.parked.push_back((append, completion));
+                    self.park(append, completion);
                     continue;
                 }
                 Some(result) => result.and_then(|done| synced.clone().map(|()| done)),
@@ -263,6 +282,15 @@ impl Actor {
             let result = result.map(metadata).map_err(|error| self.error(error));
             completion.run(append.batch, result);
         }
+    }
+
+    fn park(&mut self, append: Append, completion: Completion) {
+        if !self.awaits_memory {
+            self.awaits_memory = true;
+            self.just_parked = true;
+            self.context.memory.waiting.fetch_add(1, Ordering::AcqRel);
+        }
+        self.parked.push_back((append, completion));
     }
 
     /// Raises the high watermark to what has the promised durability.

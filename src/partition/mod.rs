@@ -13,11 +13,12 @@ mod actor;
 pub(crate) mod ready;
 
 use std::fmt;
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use bytes::BytesMut;
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::batch::Batch;
 use crate::clock::Clock;
@@ -40,8 +41,44 @@ pub(crate) struct PartitionContext {
     pub(crate) clock: Clock,
     /// How many calls may wait for the disk at once.
     pub(crate) io: Arc<Semaphore>,
-    /// Rung when memory may have been freed, for appends that wait under `Block`.
-    pub(crate) memory_freed: Notify,
+    pub(crate) memory: MemoryBell,
+}
+
+/// Rung when memory may have been freed, for appends that wait for it under `Block`.
+#[derive(Debug, Default)]
+pub(crate) struct MemoryBell {
+    /// How many partitions have appends that wait.
+    waiting: AtomicUsize,
+    rings: watch::Sender<u64>,
+}
+
+impl MemoryBell {
+    pub(crate) fn ring(&self) {
+        if self.waiting.load(Ordering::Acquire) > 0 {
+            self.rings.send_modify(|rings| *rings += 1);
+        }
+    }
+}
+
+/// How far a reader has come, for as long as it reads: under `Block` the memory that it has not
+/// passed yet is not freed.
+#[derive(Debug)]
+pub(crate) struct ReaderPosition {
+    position: Arc<AtomicI64>,
+    context: Arc<PartitionContext>,
+}
+
+impl ReaderPosition {
+    pub(crate) fn advance(&self, offset: i64) {
+        self.position.store(offset, Ordering::Release);
+        self.context.memory.ring();
+    }
+}
+
+impl Drop for ReaderPosition {
+    fn drop(&mut self) {
+        self.advance(i64::MAX);
+    }
 }
 
 /// A handle to one partition. Cheap to clone.
@@ -52,6 +89,8 @@ struct Inner {
     at: TopicPartition,
     /// Whether reads may wait for a disk.
     may_block: bool,
+    /// Whether appends wait for readers when memory is used up.
+    waits_for_readers: bool,
     reader: LogReader,
     shared: Arc<Shared>,
     place: Mutex<Place>,
@@ -141,6 +180,7 @@ impl Partition {
         Partition(Arc::new(Inner {
             at,
             may_block: log.may_block(),
+            waits_for_readers: log.blocks_when_full(),
             reader: log.reader(),
             shared: Arc::default(),
             place: Mutex::new(Place::Idle(Box::new(log))),
@@ -185,6 +225,14 @@ impl Partition {
         let is_ready =
             || self.0.reader.high_watermark() > offset || self.0.shared.closed.get().is_some();
         self.0.shared.waiters.add(queue, key, offset, is_ready);
+    }
+
+    /// Makes a reader's place known, if memory is to wait for it.
+    pub(crate) fn register(&self, offset: i64) -> Option<ReaderPosition> {
+        self.0.waits_for_readers.then(|| ReaderPosition {
+            position: self.0.reader.register(offset),
+            context: self.0.context.clone(),
+        })
     }
 
     /// Hands a batch to the actor. Never waits; the completion runs once its fate is known.

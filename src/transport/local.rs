@@ -16,8 +16,8 @@ use crate::broker::core::Topic;
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::log::ReadCursor;
-use crate::partition::Partition;
 use crate::partition::ready::ReadyQueue;
+use crate::partition::{Partition, ReaderPosition};
 use crate::topic::{TopicId, TopicName, TopicPartition};
 
 use super::{
@@ -152,9 +152,11 @@ struct LocalFetcher {
 struct Slot {
     at: TopicPartition,
     topic_id: TopicId,
-    /// Looked up at the first read.
-    partition: Option<Partition>,
+    /// The partition, or why there is none.
+    partition: Result<Partition>,
     cursor: ReadCursor,
+    /// Where the log knows this reader to be, if it waits for readers.
+    position: Option<ReaderPosition>,
 }
 
 /// A read on a blocking thread: which slot it is for, and what comes back.
@@ -171,7 +173,10 @@ impl Fetcher for LocalFetcher {
         let key = self.next_key;
         self.next_key += 1;
         let cursor = ReadCursor::new(position.offset, position.leader_epoch);
-        self.slots.insert(key, Slot { at: at.clone(), topic_id, partition: None, cursor });
+        let partition = self.transport.partition(at, Some(topic_id));
+        let position = partition.as_ref().ok().and_then(|it| it.register(position.offset));
+        let slot = Slot { at: at.clone(), topic_id, partition, cursor, position };
+        self.slots.insert(key, slot);
         self.keys.insert(at.clone(), key);
         self.ready.push(key);
     }
@@ -206,11 +211,11 @@ impl LocalFetcher {
     fn read(&mut self, key: u64, max_bytes: usize) -> Option<Fetched> {
         let slot = self.slots.get_mut(&key)?;
         let partition = match &slot.partition {
-            Some(partition) => partition.clone(),
-            None => match self.transport.partition(&slot.at, Some(slot.topic_id)) {
-                Ok(partition) => slot.partition.insert(partition).clone(),
-                Err(error) => return self.failed(key, error),
-            },
+            Ok(partition) => partition.clone(),
+            Err(error) => {
+                let error = error.clone();
+                return self.failed(key, error);
+            }
         };
         let waits = partition.reader().high_watermark() <= slot.cursor.offset;
         if !partition.may_block() || waits {
@@ -249,12 +254,15 @@ impl LocalFetcher {
         let slot = self.slots.get(&key)?;
         match result {
             Ok(batches) if batches.is_empty() => {
-                if let Some(partition) = &slot.partition {
+                if let Ok(partition) = &slot.partition {
                     partition.notify_beyond(slot.cursor.offset, &self.ready, key);
                 }
                 None
             }
             Ok(batches) => {
+                if let Some(position) = &slot.position {
+                    position.advance(slot.cursor.offset);
+                }
                 self.ready.push(key);
                 Some(Fetched { at: slot.at.clone(), result: Ok(batches) })
             }
