@@ -1,3 +1,8 @@
 //! The integration tests: one binary, so that the crate is linked once.
+//!
+//! They use what users use, and see what users see. `suite` runs over every backend; the others
+//! are about what only some of them have.
 
+mod suite;
+mod support;
 mod tidy;
