@@ -1,34 +1,80 @@
 //! An embeddable, in-process, Kafka-style partitioned event log with an async channel API.
+//!
+//! A [`Broker`] owns partitioned topics, in memory or in a data directory. A [`Producer`] appends
+//! records to them and is told where they stand; any number of [`Consumer`]s read them in order,
+//! live or in replay.
+//!
+//! ```
+//! use ottla::{Broker, Record};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> ottla::Result<()> {
+//! let broker = Broker::in_memory().await?; // or Broker::open("./data").await?
+//! let producer = broker.producer().build();
+//! let at = producer.send(Record::to("orders").key("alice").value("2 coffees")).await?;
+//! assert_eq!((at.topic.as_str(), at.partition, at.offset), ("orders", 0, 0));
+//!
+//! let mut consumer = broker.consumer().subscribe(["orders"]).await?;
+//! let record = consumer.recv().await?;
+//! assert_eq!(record.value.as_deref(), Some(&b"2 coffees"[..]));
+//! broker.shutdown().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Names are Apache Kafka's. What an acknowledged record survives is a promise made per topic:
+//! [`Durability`]. Time can be moved by hand: [`Clock::manual`].
+//!
+//! Runs on any tokio runtime that has time enabled. The blocking forms of producers and consumers
+//! serve plain threads.
+//!
+//! # Stability
+//!
+//! What is re-exported here is the API. The modules `batch`, `codec`, `log` and `storage`
+//! are public for this project's tests, benches and fuzzers, and change without notice.
 
+#[doc(hidden)]
 pub mod batch;
 pub mod broker;
 pub mod client;
 pub mod clock;
+#[doc(hidden)]
 pub mod codec;
 pub mod consumer;
 pub mod error;
 mod handles;
+#[doc(hidden)]
 pub mod log;
 mod partition;
 pub mod producer;
 pub mod record;
+#[doc(hidden)]
 pub mod storage;
 pub mod topic;
 mod transport;
 
+pub use batch::{BatchError, RecordFault};
 pub use broker::{
     Broker, BrokerBuilder, Durability, PartitionDescription, RecoveryReport, TopicConfig,
     TopicDescription,
 };
 pub use client::Client;
 pub use clock::{Clock, ManualClock};
+pub use codec::CodecError;
 pub use consumer::{Consumer, ConsumerBuilder, OutOfRange, Position, RecordRef, Records, Start};
 pub use error::{Error, Result};
+pub use log::{CutTail, LostRange, ProducerError, Recovered};
 pub use producer::{
-    Acks, Delivery, Partitioner, ProduceError, Producer, ProducerBuilder, ProducerStats,
+    Acks, CustomPartitioner, Delivery, Partitioner, PartitionerInput, ProduceError, Producer,
+    ProducerBuilder, ProducerStats,
 };
 pub use record::{
     ConsumerRecord, Header, Headers, Payload, Record, RecordMetadata, Timestamp, TimestampType,
 };
 pub use storage::MemoryPolicy;
 pub use topic::{InvalidTopic, TopicId, TopicName, TopicPartition};
+
+/// The README's example is run as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

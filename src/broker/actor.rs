@@ -10,7 +10,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::error::{Error, Result};
 use crate::log::Log;
-use crate::partition::{Completion, Partition};
+use crate::partition::Partition;
 use crate::topic::{TopicName, TopicPartition};
 
 use super::builder::on_blocking_thread;
@@ -238,14 +238,8 @@ impl Actor {
     /// Writes changes to the catalog, durably, and then applies them.
     async fn record(&mut self, changes: Vec<Change>) -> Result<()> {
         if let Some(log) = &self.catalog_log {
-            let (answer, answered) = oneshot::channel();
             let now = self.core.context.clock.wall().as_millis();
-            let done = Completion::new(move |_, result| {
-                // The receiver waits below.
-                let _ = answer.send(result);
-            });
-            log.append(encode(&changes, now), done);
-            answered.await.map_err(|_| Error::closed("the catalog is closed"))??;
+            log.append_one(encode(&changes, now)).await?;
         }
         changes.into_iter().for_each(|change| self.catalog.apply(change));
         Ok(())

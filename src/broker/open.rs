@@ -21,7 +21,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::log::{Log, LogConfig, Opening, ReadCursor, Recovered, partition_topic_id};
+use crate::log::{
+    CutTail, Log, LogConfig, LostRange, Opening, ReadCursor, Recovered, partition_topic_id,
+};
 use crate::storage::{EntryKind, Storage, read_whole, replace};
 use crate::topic::{TopicId, TopicName, TopicPartition};
 
@@ -324,6 +326,7 @@ fn open_logs(
         let (log, recovered) =
             result.map_err(|error| Error::io(format!("opening partition {at}"), error))?;
         if !recovered.is_clean() || !recovered.foreign.is_empty() {
+            tell(&at, &recovered);
             report.partitions.insert(at.clone(), recovered);
         }
         logs.insert(at, log);
@@ -332,6 +335,20 @@ fn open_logs(
         return Err(Error::InvalidState("a thread that opened logs has panicked".into()));
     }
     Ok(logs)
+}
+
+fn tell(at: &TopicPartition, recovered: &Recovered) {
+    for cut in &recovered.cut {
+        let CutTail { offset, bytes, file } = cut;
+        tracing::warn!(partition = %at, offset, bytes, file, "the log's end was cut off");
+    }
+    for lost in &recovered.lost {
+        let LostRange { from, to } = lost;
+        tracing::error!(partition = %at, from, to, "offsets can't be read any more");
+    }
+    if recovered.rewritten {
+        tracing::warn!(partition = %at, "files were written anew after a failed sync");
+    }
 }
 
 impl Opened {

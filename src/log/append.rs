@@ -46,6 +46,13 @@ pub struct Appended {
     pub log_append_time: Option<Timestamp>,
 }
 
+impl Appended {
+    /// How many offsets it takes.
+    pub fn records(&self) -> usize {
+        usize::try_from(self.last_offset - self.base_offset + 1).unwrap_or(0)
+    }
+}
+
 /// A batch that has passed its checks and waits for the write.
 struct Prepared {
     index: usize,

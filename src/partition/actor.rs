@@ -1,9 +1,10 @@
 //! The actor: gathers what queues up, appends it with one write, makes it durable with one sync,
 //! then answers.
 //!
-//! **Group commit.** After answering `n` appends with `q` queued, the actor gathers until `n + q`
-//! are there or 5 % of the last sync's time has passed. Otherwise senders that wait for each ack
-//! split into two cohorts, one queueing while the other is synced, and the group is halved.
+//! **Group commit.** After answering `n` records with `q` batches queued, the actor gathers until
+//! `n + q` records are there or 5 % of the last sync's time has passed. Otherwise senders that wait
+//! for each ack split into two cohorts, one queueing while the other is synced, and the group is
+//! halved. Batches are taken from their producers only then: up to there they grow.
 //!
 //! **Where it blocks.** On storage that may block, a group that is synced or has 64 KiB or more
 //! runs on a blocking thread, under the broker's limit; so does everything that is no append.
@@ -114,6 +115,7 @@ impl Actor {
             if let Next::End = self.work(&mut taken).await {
                 return;
             }
+            // A queued batch may still grow; what it has now is a fair guess.
             self.expected += commands.len();
         }
     }
@@ -181,18 +183,21 @@ impl Actor {
     /// Waits a moment for the senders that were just answered to come back.
     async fn gather(&mut self, commands: &mut mpsc::Receiver<Command>, taken: &mut Vec<Command>) {
         let patience = self.last_sync / 20;
-        if patience.is_zero() || taken.len() >= self.expected {
+        if patience.is_zero() || taken.iter().map(Command::records).sum::<usize>() >= self.expected
+        {
             return;
         }
         let until = self.context.clock.instant() + patience;
-        while taken.len() < self.expected.min(MAX_GROUP) {
-            while let Ok(command) = commands.try_recv() {
+        while self.context.clock.instant() < until {
+            tokio::task::yield_now().await;
+            while taken.len() < MAX_GROUP
+                && let Ok(command) = commands.try_recv()
+            {
                 taken.push(command);
             }
-            if self.context.clock.instant() >= until {
+            if taken.iter().map(Command::records).sum::<usize>() >= self.expected {
                 return;
             }
-            tokio::task::yield_now().await;
         }
     }
 
@@ -204,7 +209,8 @@ impl Actor {
         }
         for command in taken.drain(..) {
             match command {
-                Command::Append { batch, completion } => {
+                Command::Append(queued) => {
+                    let (batch, completion) = queued.take();
                     group.push(Append::new(batch), completion);
                 }
                 Command::Run(work) => {
@@ -278,7 +284,7 @@ impl Actor {
                 Some(result) => result.and_then(|done| synced.clone().map(|()| done)),
                 None => continue,
             };
-            self.expected += 1;
+            self.expected += result.as_ref().map_or(1, Appended::records);
             let result = result.map(metadata).map_err(|error| self.error(error));
             completion.run(append.batch, result);
         }
@@ -371,6 +377,15 @@ impl Actor {
 
     fn error(&self, error: AppendError) -> Error {
         Error::append(&self.at, error)
+    }
+}
+
+impl Command {
+    fn records(&self) -> usize {
+        match self {
+            Command::Append(batch) => batch.records(),
+            Command::Run(_) | Command::Close { .. } => 1,
+        }
     }
 }
 

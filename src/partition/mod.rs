@@ -19,6 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use bytes::BytesMut;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tracing::Instrument;
 
 use crate::batch::Batch;
 use crate::clock::Clock;
@@ -117,10 +118,7 @@ enum Place {
 
 /// What the actor is asked to do.
 enum Command {
-    Append {
-        batch: BytesMut,
-        completion: Completion,
-    },
+    Append(QueuedBatch),
     /// Anything else: runs on the log, between appends.
     Run(Box<dyn FnOnce(&mut Log) + Send>),
     /// Makes everything durable and ends.
@@ -138,36 +136,90 @@ pub(crate) struct BatchMetadata {
     pub(crate) log_append_time: Option<Timestamp>,
 }
 
-type CompletionFn = Box<dyn FnOnce(BytesMut, Result<BatchMetadata>) + Send>;
+/// Where a batch comes from, and where its answer goes. It is taken at the last moment, so that
+/// it can be filled for as long as it waits.
+pub(crate) trait BatchSource: Send + Sync {
+    /// How many records the batch would have if it were taken now.
+    fn records(&self) -> usize;
 
-/// What to do when a batch's fate is known: gets the batch back (the buffer can be used again,
-/// its content is unspecified after a success) and the result. Dropped without a result, it runs
-/// with `Closed` and an empty buffer: a panicking or ended task leaves no one waiting.
-pub(crate) struct Completion(Option<CompletionFn>);
+    /// Closes the batch and hands it over.
+    fn take(&self) -> BytesMut;
 
-impl Completion {
-    pub(crate) fn new(run: impl FnOnce(BytesMut, Result<BatchMetadata>) + Send + 'static) -> Self {
-        Completion(Some(Box::new(run)))
+    /// The fate of the batch taken. It comes back, so that its buffer can be used again; its
+    /// content is unspecified after a success, and it is empty where it was lost.
+    fn complete(self: Arc<Self>, batch: BytesMut, result: Result<BatchMetadata>);
+}
+
+/// A batch that waits to be taken. Dropped, it is taken and fails with `Closed`.
+pub(crate) struct QueuedBatch(Option<Arc<dyn BatchSource>>);
+
+impl QueuedBatch {
+    pub(crate) fn new(source: Arc<dyn BatchSource>) -> Self {
+        QueuedBatch(Some(source))
     }
 
+    fn records(&self) -> usize {
+        self.0.as_ref().map_or(0, |source| source.records())
+    }
+
+    pub(crate) fn take(mut self) -> (BytesMut, Completion) {
+        let source = self.0.take();
+        (source.as_ref().map(|source| source.take()).unwrap_or_default(), Completion(source))
+    }
+
+    pub(crate) fn fail(self, error: Error) {
+        let (batch, completion) = self.take();
+        completion.run(batch, Err(error));
+    }
+}
+
+impl Drop for QueuedBatch {
+    fn drop(&mut self) {
+        if let Some(source) = self.0.take() {
+            QueuedBatch(Some(source)).fail(Error::closed(ENDED));
+        }
+    }
+}
+
+/// The answer that a taken batch is owed. Dropped, it is `Closed` with an empty batch: a panicking
+/// or ended task leaves no one waiting.
+pub(crate) struct Completion(Option<Arc<dyn BatchSource>>);
+
+impl Completion {
     pub(crate) fn run(mut self, batch: BytesMut, result: Result<BatchMetadata>) {
-        if let Some(run) = self.0.take() {
-            run(batch, result);
+        if let Some(source) = self.0.take() {
+            source.complete(batch, result);
         }
     }
 }
 
 impl Drop for Completion {
     fn drop(&mut self) {
-        if let Some(run) = self.0.take() {
-            run(BytesMut::new(), Err(Error::closed(ENDED)));
+        if let Some(source) = self.0.take() {
+            source.complete(BytesMut::new(), Err(Error::closed(ENDED)));
         }
     }
 }
 
-impl fmt::Debug for Completion {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Completion")
+/// A batch that is ready when it is queued, for callers that wait for its one answer.
+struct OneBatch {
+    batch: Mutex<BytesMut>,
+    answer: Mutex<Option<oneshot::Sender<Result<BatchMetadata>>>>,
+}
+
+impl BatchSource for OneBatch {
+    fn records(&self) -> usize {
+        1
+    }
+
+    fn take(&self) -> BytesMut {
+        std::mem::take(&mut *self.batch.lock().expect("no one panics with the batch in hand"))
+    }
+
+    fn complete(self: Arc<Self>, _batch: BytesMut, result: Result<BatchMetadata>) {
+        let answer = self.answer.lock().expect("no one panics with the answer in hand").take();
+        // Whoever asked may have gone.
+        answer.map(|answer| answer.send(result).is_ok());
     }
 }
 
@@ -235,17 +287,25 @@ impl Partition {
         })
     }
 
-    /// Hands a batch to the actor. Never waits; the completion runs once its fate is known.
-    pub(crate) fn append(&self, batch: BytesMut, completion: Completion) {
-        let Err((sender, command)) = self.try_command(Command::Append { batch, completion }) else {
+    /// Hands a batch to the actor. Never waits; its source is told its fate.
+    pub(crate) fn append(&self, batch: QueuedBatch) {
+        let Err((sender, command)) = self.try_command(Command::Append(batch)) else {
             return;
         };
         // The mailbox is full. Its sender has no other batch of this partition in flight, so
         // waiting in a task of its own keeps the order.
         self.0.context.runtime.spawn(async move {
-            // A closed mailbox drops the command, which completes it.
+            // A closed mailbox drops the command, which answers it.
             let _ = sender.send(command).await;
         });
+    }
+
+    /// Appends one batch and waits for its fate.
+    pub(crate) async fn append_one(&self, batch: BytesMut) -> Result<BatchMetadata> {
+        let (answer, answered) = oneshot::channel();
+        let one = OneBatch { batch: Mutex::new(batch), answer: Mutex::new(Some(answer)) };
+        self.append(QueuedBatch::new(Arc::new(one)));
+        answered.await.unwrap_or_else(|_| Err(self.why_closed()))
     }
 
     /// Runs `work` on the log, after all that was sent before.
@@ -305,7 +365,7 @@ impl Partition {
 
     fn refuse(&self, command: Command) {
         match command {
-            Command::Append { batch, completion } => completion.run(batch, Err(self.why_closed())),
+            Command::Append(batch) => batch.fail(self.why_closed()),
             // Dropping the answer's sender is the answer.
             Command::Run(_) | Command::Close { .. } => {}
         }
@@ -316,7 +376,8 @@ impl Partition {
         let (sender, commands) = mpsc::channel(MAILBOX);
         *place = Place::Running(sender);
         let actor = Actor::new(self, log);
-        self.0.context.runtime.spawn(actor.run(commands));
+        let span = tracing::debug_span!("partition", at = %self.0.at);
+        self.0.context.runtime.spawn(actor.run(commands).instrument(span));
     }
 
     fn why_closed(&self) -> Error {

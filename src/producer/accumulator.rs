@@ -1,7 +1,8 @@
 //! The records of one partition between their producer and the transport.
 //!
 //! Invariants:
-//! * At most one batch is in flight, so the order of the appends is the order in the log.
+//! * At most one batch is submitted, so the order of the appends is the order in the log. It is
+//!   taken when its turn comes, and filled until then.
 //! * Where records wait, something will send them: the batch in flight when it completes, or the
 //!   timer if they linger. No caller's future does.
 //! * The mutex is held for copying one record or moving one batch; never while the transport is
@@ -26,7 +27,7 @@ use crate::batch::{BatchBuilder, HEADER_LEN};
 use crate::error::Result;
 use crate::record::{Record, Timestamp};
 use crate::topic::{TopicId, TopicPartition};
-use crate::transport::{BatchMetadata, Completion, Submission};
+use crate::transport::{BatchMetadata, BatchSource, QueuedBatch, Submission};
 
 /// The batches of one partition, in one life of its topic.
 pub(super) struct Partition {
@@ -43,8 +44,10 @@ struct Queue {
     open: Option<PendingBatch>,
     /// Batches that were full, oldest first. All are older than the open one.
     ready: VecDeque<PendingBatch>,
-    /// The batch that the transport has; older than all others.
-    in_flight: Option<Arc<BatchAck>>,
+    /// Whether the transport has been told that there is a batch to take.
+    submitted: bool,
+    /// The batch that it has taken; older than all others.
+    flight: Option<Flight>,
     /// Whether some thread is in [`Partition::pump`], and will look here once more.
     pumping: bool,
 }
@@ -61,6 +64,7 @@ struct PendingBatch {
 }
 
 /// What is to be remembered of a batch while the transport has it.
+#[derive(Clone)]
 struct Flight {
     ack: Arc<BatchAck>,
     records: i32,
@@ -71,10 +75,8 @@ struct Flight {
 /// What an append must know besides the record.
 #[derive(Clone, Copy)]
 pub(super) struct Sizing {
-    /// The most bytes that the record takes in a batch.
+    /// The most bytes that the record takes in a batch; so many it has of the buffer's budget.
     pub(super) record: usize,
-    /// What it has reserved of the buffer's budget.
-    pub(super) reserved: usize,
     /// Where a batch is closed.
     pub(super) batch_limit: usize,
 }
@@ -112,13 +114,13 @@ impl Partition {
             lingers = opened_to_linger;
             delivery
         });
-        let next = self.next_batch(&mut queue);
+        let submits = self.may_submit(&mut queue);
         drop(queue);
         if lingers {
             self.start_lingering();
         }
-        if let Some(batch) = next {
-            self.pump(batch);
+        if submits {
+            self.pump();
         }
         delivery
     }
@@ -136,7 +138,7 @@ impl Partition {
         let open = queue.open.get_or_insert_with(|| self.open_batch(sizing.record));
         let (key, value) = (record.key.as_deref(), record.value.as_deref());
         let index = open.builder.push(timestamp.as_millis(), key, value, &record.headers);
-        open.reserved += sizing.reserved;
+        open.reserved += sizing.record;
         let explicit_partition = record.partition.is_some();
         let place = Place { index, timestamp, explicit_partition };
         let delivery = Delivery::new(Arc::clone(&open.ack), place);
@@ -164,11 +166,11 @@ impl Partition {
             open.due |= due(open);
         }
         let newest = queue.open.as_ref().or(queue.ready.back()).map(|batch| &batch.ack);
-        let last = newest.or(queue.in_flight.as_ref()).cloned();
-        let next = self.next_batch(&mut queue);
+        let last = newest.or(queue.flight.as_ref().map(|flight| &flight.ack)).cloned();
+        let submits = self.may_submit(&mut queue);
         drop(queue);
-        if let Some(batch) = next {
-            self.pump(batch);
+        if submits {
+            self.pump();
         }
         last
     }
@@ -176,7 +178,7 @@ impl Partition {
     /// Whether nothing is buffered.
     pub(super) fn is_idle(&self) -> bool {
         let queue = self.lock();
-        queue.open.is_none() && queue.ready.is_empty() && queue.in_flight.is_none()
+        queue.open.is_none() && queue.ready.is_empty() && !queue.submitted
     }
 
     #[cold]
@@ -207,69 +209,37 @@ impl Partition {
     fn close_open(&self, queue: &mut Queue) {
         if let Some(batch) = queue.open.take() {
             queue.ready.push_back(batch);
-            self.sticky.leave(self.at.partition);
+            self.leave();
         }
     }
 
-    /// The next batch to send, if it may go now. Who gets one must [`Partition::pump`] it: it
-    /// counts as in flight already, so no other thread can overtake.
-    fn next_batch(&self, queue: &mut Queue) -> Option<PendingBatch> {
-        if queue.in_flight.is_some() || queue.pumping {
-            return None;
-        }
-        let batch = match queue.ready.pop_front() {
-            Some(batch) => batch,
-            None => {
-                let batch = queue.open.take_if(|open| open.due)?;
-                self.sticky.leave(self.at.partition);
-                batch
-            }
-        };
-        queue.in_flight = Some(Arc::clone(&batch.ack));
-        queue.pumping = true;
-        Some(batch)
+    /// Records without a key go to the next partition from now on.
+    fn leave(&self) {
+        self.sticky.leave(self.at.partition);
+    }
+
+    /// Whether a batch may be submitted now. Who is told so must [`Partition::pump`]: it counts as
+    /// submitted already, so no other thread can overtake.
+    fn may_submit(&self, queue: &mut Queue) -> bool {
+        let has_batch = !queue.ready.is_empty() || queue.open.as_ref().is_some_and(|it| it.due);
+        let may = has_batch && !queue.submitted && !queue.pumping;
+        queue.submitted |= may;
+        queue.pumping |= may;
+        may
     }
 
     /// Submits a batch, and those after it for as long as the transport completes them at once.
-    fn pump(self: &Arc<Self>, mut batch: PendingBatch) {
+    fn pump(self: &Arc<Self>) {
         loop {
-            self.submit(batch);
+            let (at, topic_id) = (self.at.clone(), self.topic_id);
+            let batch = QueuedBatch::new(self.clone());
+            self.shared.transport.submit(Submission { at, topic_id, batch });
             let mut queue = self.lock();
             queue.pumping = false;
-            match self.next_batch(&mut queue) {
-                Some(next) => batch = next,
-                None => return,
+            if !self.may_submit(&mut queue) {
+                return;
             }
         }
-    }
-
-    fn submit(self: &Arc<Self>, pending: PendingBatch) {
-        let PendingBatch { builder, ack, reserved, .. } = pending;
-        let records = builder.count();
-        let batch = builder.finish();
-        let flight = Flight { ack, records, bytes: batch.len(), reserved };
-        let partition = Arc::clone(self);
-        let completion =
-            Completion::new(move |batch, result| partition.complete(flight, batch, result));
-        let (at, topic_id) = (self.at.clone(), self.topic_id);
-        self.shared.transport.submit(Submission { at, topic_id, batch, completion });
-    }
-
-    /// Runs on any thread, possibly inside of [`Partition::submit`]. The order matters: counters
-    /// and budget are right before anyone can see the outcome, a flush that finds nothing in
-    /// flight may rely on the outcome being known, and the next batch goes before anyone is woken.
-    fn complete(self: &Arc<Self>, flight: Flight, batch: BytesMut, result: Result<BatchMetadata>) {
-        let outcome = self.account(&flight, batch, result);
-        self.shared.memory.release(flight.reserved);
-        let waiters = flight.ack.resolve(outcome);
-        let mut queue = self.lock();
-        queue.in_flight = None;
-        let next = self.next_batch(&mut queue);
-        drop(queue);
-        if let Some(next) = next {
-            self.pump(next);
-        }
-        drop(waiters);
     }
 
     fn account(&self, flight: &Flight, batch: BytesMut, result: Result<BatchMetadata>) -> Outcome {
@@ -296,6 +266,47 @@ impl Partition {
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().expect("records are checked before they are encoded under the lock")
+    }
+}
+
+impl BatchSource for Partition {
+    fn records(&self) -> usize {
+        let queue = self.lock();
+        let next = queue.ready.front().or(queue.open.as_ref());
+        next.map_or(0, |batch| batch.builder.count() as usize)
+    }
+
+    fn take(&self) -> BytesMut {
+        let mut queue = self.lock();
+        let ready = queue.ready.pop_front();
+        let batch = ready.or_else(|| queue.open.take().inspect(|_| self.leave()));
+        // What was submitted is there until it is taken, and it is taken once.
+        let Some(PendingBatch { builder, ack, reserved, .. }) = batch else {
+            return BytesMut::new();
+        };
+        let (records, bytes) = (builder.count(), builder.len());
+        queue.flight = Some(Flight { ack, records, bytes, reserved });
+        drop(queue);
+        builder.finish()
+    }
+
+    /// Runs on any thread, possibly inside of `submit`. The order matters: counters and budget are
+    /// right before anyone can see the outcome, a flush that finds nothing in flight may rely on
+    /// the outcome being known, and the next batch is submitted before anyone is woken.
+    fn complete(self: Arc<Self>, batch: BytesMut, result: Result<BatchMetadata>) {
+        let flight = self.lock().flight.clone();
+        let Some(flight) = flight else { return };
+        let outcome = self.account(&flight, batch, result);
+        self.shared.memory.release(flight.reserved);
+        let waiters = flight.ack.resolve(outcome);
+        let mut queue = self.lock();
+        (queue.submitted, queue.flight) = (false, None);
+        let submits = self.may_submit(&mut queue);
+        drop(queue);
+        if submits {
+            self.pump();
+        }
+        drop(waiters);
     }
 }
 

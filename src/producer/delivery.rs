@@ -172,7 +172,9 @@ impl Waiters {
 
 impl Drop for Waiters {
     fn drop(&mut self) {
-        let more = mem::take(&mut self.more);
-        self.first.take().into_iter().chain(more).for_each(Waker::wake);
+        if let Some(first) = self.first.take() {
+            first.wake();
+        }
+        self.more.drain(..).for_each(Waker::wake);
     }
 }

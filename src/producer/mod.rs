@@ -54,7 +54,7 @@ use crate::transport::Transport;
 pub struct Producer {
     inner: Arc<Inner>,
     /// The topic of the last record, which is most often that of the next one. One for each clone,
-    /// and skipped if another thread has it, so no one waits here.
+    /// and passed over while another thread uses it, so no one waits here.
     last: Mutex<Option<Arc<Topic>>>,
 }
 
@@ -227,17 +227,37 @@ impl Producer {
         record: &Record<'_>,
         room: Option<SemaphorePermit<'_>>,
     ) -> Result<Delivery, Refusal> {
+        let mut last = self.last.try_lock().ok();
+        if let Some(Some(topic)) = last.as_deref()
+            && topic.name() == record.topic
+            && topic.is_current()
+        {
+            return self.attempt_in(topic, record, room);
+        }
+        let topic = self.inner.topics.known(&record.topic).ok_or(Refusal::UnknownTopic)?;
+        if let Some(last) = &mut last {
+            **last = Some(Arc::clone(&topic));
+        }
+        self.attempt_in(&topic, record, room)
+    }
+
+    #[inline]
+    fn attempt_in(
+        &self,
+        topic: &Topic,
+        record: &Record<'_>,
+        room: Option<SemaphorePermit<'_>>,
+    ) -> Result<Delivery, Refusal> {
         let shared = &*self.inner.shared;
-        let topic = self.topic(&record.topic).ok_or(Refusal::UnknownTopic)?;
         let timestamp = record.timestamp.unwrap_or_else(|| shared.transport.clock().wall());
         if timestamp.as_millis() < 0 {
             let timestamp = timestamp.as_millis();
             return Err(Refusal::Invalid(Error::InvalidTimestamp { timestamp }));
         }
-        let sizing = topic.size(record, shared.memory.limit()).map_err(Refusal::Invalid)?;
+        let sizing = topic.size(record).map_err(Refusal::Invalid)?;
         let place = || topic.place(record, &shared.settings.partitioner).map_err(Refusal::Invalid);
         let partition = place()?;
-        let bytes = sizing.reserved;
+        let bytes = sizing.record;
         let room = room.or_else(|| shared.memory.try_room(bytes)).ok_or(Refusal::Full { bytes })?;
         let may_move = record.partition.is_none() && record.key.is_none();
         let delivery = match partition.append(record, timestamp, sizing, may_move) {
@@ -272,23 +292,6 @@ impl Producer {
                 Err(refusal) => refusal,
             };
         }
-    }
-
-    /// The topic, if it is known now.
-    #[inline]
-    fn topic(&self, name: &str) -> Option<Arc<Topic>> {
-        let mut last = self.last.try_lock().ok();
-        if let Some(Some(topic)) = last.as_deref()
-            && topic.name() == name
-            && topic.is_current()
-        {
-            return Some(Arc::clone(topic));
-        }
-        let topic = self.inner.topics.known(name)?;
-        if let Some(last) = &mut last {
-            **last = Some(Arc::clone(&topic));
-        }
-        Some(topic)
     }
 
     fn buffer_full(&self) -> Error {

@@ -196,17 +196,16 @@ impl Topic {
         })
     }
 
-    /// How much room the record takes, unless it is too large.
+    /// How large the record is, unless it is too large. Never more than the buffer can hold: the
+    /// bound is looser than the exact size by less than a batch's header, which it does not count.
     #[inline]
-    pub(super) fn size(&self, record: &Record<'_>, buffer_memory: usize) -> Result<Sizing> {
+    pub(super) fn size(&self, record: &Record<'_>) -> Result<Sizing> {
         let (key, value) = (record.key.as_deref(), record.value.as_deref());
         let size = BatchBuilder::record_size_upper_bound(key, value, &record.headers);
         if HEADER_LEN + size > self.record_limit {
             self.check_exact_size(record)?;
         }
-        // The exact size is within the buffer's; the bound may be a few bytes over it.
-        let reserved = size.min(buffer_memory);
-        Ok(Sizing { record: size, reserved, batch_limit: self.batch_limit })
+        Ok(Sizing { record: size, batch_limit: self.batch_limit })
     }
 
     #[cold]

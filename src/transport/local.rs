@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use async_trait::async_trait;
+use fnv::FnvHashMap;
 use tokio::sync::watch;
 
 use crate::batch::Batch;
@@ -78,10 +79,10 @@ impl Transport for LocalTransport {
     }
 
     fn submit(&self, submission: Submission) {
-        let Submission { at, topic_id, batch, completion } = submission;
+        let Submission { at, topic_id, batch } = submission;
         match self.partition(&at, Some(topic_id)) {
-            Ok(partition) => partition.append(batch, completion),
-            Err(error) => completion.run(batch, Err(error)),
+            Ok(partition) => partition.append(batch),
+            Err(error) => batch.fail(error),
         }
     }
 
@@ -89,7 +90,7 @@ impl Transport for LocalTransport {
         Box::new(LocalFetcher {
             transport: self.clone(),
             ready: ReadyQueue::new(),
-            slots: HashMap::new(),
+            slots: FnvHashMap::default(),
             keys: HashMap::new(),
             next_key: 0,
             reading: None,
@@ -143,7 +144,7 @@ struct LocalFetcher {
     transport: LocalTransport,
     ready: Arc<ReadyQueue>,
     /// By a key that is used once: whatever refers to an older one is out of date.
-    slots: HashMap<u64, Slot>,
+    slots: FnvHashMap<u64, Slot>,
     keys: HashMap<TopicPartition, u64>,
     next_key: u64,
     reading: Option<Reading>,

@@ -10,13 +10,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use async_trait::async_trait;
-use bytes::BytesMut;
 use tokio::sync::watch;
 
 use crate::batch::Batch;
 use crate::clock::Clock;
 use crate::error::Result;
-pub(crate) use crate::partition::{BatchMetadata, Completion};
+pub(crate) use crate::partition::{BatchMetadata, BatchSource, QueuedBatch};
 use crate::record::Timestamp;
 use crate::topic::{TopicId, TopicName, TopicPartition};
 
@@ -47,8 +46,9 @@ pub(crate) trait Transport: Debug + Send + Sync + 'static {
     /// Rises whenever topics or partitions come or go.
     fn metadata_version(&self) -> watch::Receiver<u64>;
 
-    /// Hands over a batch for appending. Never waits; the completion runs exactly once, on
-    /// whatever thread finishes the work (possibly before this returns, possibly this one).
+    /// Hands over a batch for appending. Never waits; the batch is taken from its source when its
+    /// turn comes, and its fate told exactly once, on whatever thread finishes the work (possibly
+    /// before this returns, possibly this one).
     fn submit(&self, submission: Submission);
 
     /// A fetch session: many partitions, one place to wait.
@@ -63,17 +63,13 @@ pub(crate) struct Submission {
     pub(crate) at: TopicPartition,
     /// The topic's id when the producer chose it: a re-created topic must not get the batch.
     pub(crate) topic_id: TopicId,
-    /// An encoded record batch.
-    pub(crate) batch: BytesMut,
-    pub(crate) completion: Completion,
+    /// An encoded record batch, once it is taken.
+    pub(crate) batch: QueuedBatch,
 }
 
 impl Debug for Submission {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Submission")
-            .field("at", &self.at)
-            .field("bytes", &self.batch.len())
-            .finish()
+        f.debug_struct("Submission").field("at", &self.at).finish_non_exhaustive()
     }
 }
 

@@ -5,4 +5,5 @@
 
 mod suite;
 mod support;
+mod observe;
 mod tidy;

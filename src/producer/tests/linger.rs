@@ -50,14 +50,21 @@ async fn a_full_batch_goes_at_once_and_the_one_it_made_way_for_in_time() {
     let (clock, mock, producer) = lingering();
     let half = "x".repeat(600);
     producer.enqueue(record(&half)).await.unwrap();
+    settle().await;
+    clock.advance(LINGER / 2);
     producer.enqueue(record(&half)).await.unwrap();
     assert_eq!(mock.batch_sizes(), [1]);
     mock.complete_all();
-    assert_eq!(mock.batch_sizes(), [1], "the second batch lingers");
     settle().await;
-    clock.advance(LINGER);
+    clock.advance(LINGER / 2);
+    settle().await;
+    assert_eq!(mock.batch_sizes(), [1], "the second batch lingers from its own first record on");
+    clock.advance(LINGER / 2);
     settle().await;
     assert_eq!(mock.batch_sizes(), [1, 1]);
+    mock.complete_all();
+    producer.enqueue(record(&half.repeat(2))).await.unwrap();
+    assert_eq!(mock.batch_sizes(), [1, 1, 1], "full with its first record");
 }
 
 #[tokio::test]
@@ -98,15 +105,22 @@ async fn dropping_the_last_clone_ends_the_lingering() {
 }
 
 #[tokio::test]
-async fn a_full_buffer_ends_the_lingering() {
-    let clock = Clock::manual();
-    let mock = Mock::with_clock(Route::Immediate, 1, clock);
+async fn nothing_lingers_while_someone_waits_for_room() {
+    let mock = Mock::new(Route::Hold, 1);
     let producer = mock.producer().linger(LINGER).batch_size(1_000).buffer_memory(1_000).build();
     let half = "x".repeat(600);
-    producer.enqueue(record(&half)).await.unwrap();
-    // Without time passing: what lingers is the room that this one waits for.
-    producer.enqueue(record(&half)).await.unwrap();
-    assert_eq!(mock.values(0).len(), 1);
+    ready(producer.enqueue(record(&half))).unwrap();
+    assert_eq!(mock.in_flight(), 0);
+    let mut second = Box::pin(producer.enqueue(record(&half)));
+    assert!(poll_once(second.as_mut()).is_none());
+    let mut third = Box::pin(producer.enqueue(record(&half)));
+    assert!(poll_once(third.as_mut()).is_none());
+    // No time passes: what lingers is the room that they wait for.
+    mock.complete_next();
+    assert!(poll_once(second.as_mut()).is_some());
+    mock.complete_next();
+    assert!(poll_once(third.as_mut()).is_some());
+    assert_eq!(mock.in_flight(), 0, "no one waits any more");
 }
 
 #[test]

@@ -13,11 +13,13 @@ use std::sync::{Arc, Mutex, MutexGuard, mpsc};
 use std::task::{Context, Poll, Waker};
 
 use async_trait::async_trait;
+use bytes::BytesMut;
 use tokio::sync::watch;
 
 use super::*;
 use crate::batch::Batch;
 use crate::clock::{Clock, ManualClock};
+use crate::partition::Completion;
 use crate::topic::{TopicId, TopicPartition};
 use crate::transport::{
     BatchMetadata, Fetcher, ListedOffset, OffsetSpec, Submission, TopicMetadata,
@@ -30,7 +32,14 @@ enum Route {
     /// It is completed before `submit` returns.
     Immediate,
     /// Whoever holds the other end completes it.
-    Channel(mpsc::Sender<Submission>),
+    Channel(mpsc::Sender<Taken>),
+}
+
+/// A batch, taken from its source as soon as it is submitted.
+struct Taken {
+    at: TopicPartition,
+    batch: BytesMut,
+    completion: Completion,
 }
 
 /// A transport in memory that records all batches.
@@ -42,7 +51,7 @@ struct Mock {
 
 struct MockState {
     route: Route,
-    held: VecDeque<Submission>,
+    held: VecDeque<Taken>,
     /// Topics that `known_topic` knows.
     known: HashMap<String, Arc<TopicMetadata>>,
     /// Topics that become known by a call of `metadata`.
@@ -97,20 +106,20 @@ impl Mock {
         self.version.send_modify(|version| *version += 1);
     }
 
-    fn accept(&self, submission: Submission) {
-        let header = *Batch::parse(submission.batch.clone().freeze()).unwrap().header();
+    fn accept(&self, taken: Taken) {
+        let header = *Batch::parse(taken.batch.clone().freeze()).unwrap().header();
         let (base_offset, log_append_time) = {
             let mut state = self.state();
-            let next = state.next_offsets.entry(submission.at.clone()).or_default();
+            let next = state.next_offsets.entry(taken.at.clone()).or_default();
             let base_offset = *next;
             *next = base_offset + i64::from(header.record_count);
             (base_offset, state.log_append_time)
         };
         let metadata = BatchMetadata { base_offset, log_append_time };
-        submission.completion.run(submission.batch, Ok(metadata));
+        taken.completion.run(taken.batch, Ok(metadata));
     }
 
-    fn take_next(&self) -> Submission {
+    fn take_next(&self) -> Taken {
         self.state().held.pop_front().expect("a batch is in flight")
     }
 
@@ -125,7 +134,7 @@ impl Mock {
     }
 
     fn fail_next(&self, error: Error) {
-        let Submission { batch, completion, .. } = self.take_next();
+        let Taken { batch, completion, .. } = self.take_next();
         completion.run(batch, Err(error));
     }
 
@@ -179,15 +188,18 @@ impl Transport for Mock {
     }
 
     fn submit(&self, submission: Submission) {
-        let batch = Batch::parse_checked(submission.batch.clone().freeze()).unwrap();
+        let Submission { at, topic_id, batch } = submission;
+        let (batch, completion) = batch.take();
+        let parsed = Batch::parse_checked(batch.clone().freeze()).unwrap();
         let mut state = self.state();
-        state.submitted.push((submission.at.clone(), submission.topic_id, batch));
+        state.submitted.push((at.clone(), topic_id, parsed));
+        let taken = Taken { at, batch, completion };
         match &state.route {
-            Route::Hold => state.held.push_back(submission),
-            Route::Channel(sender) => sender.send(submission).unwrap(),
+            Route::Hold => state.held.push_back(taken),
+            Route::Channel(sender) => sender.send(taken).unwrap(),
             Route::Immediate => {
                 drop(state);
-                self.accept(submission);
+                self.accept(taken);
             }
         }
     }

@@ -96,17 +96,17 @@ fn records_that_are_too_large_are_refused_before_anything_is_queued() {
         Ok(_) => None,
     };
     let producer = mock.producer().max_request_size(100).build();
-    assert_eq!(too_large(&producer, record(&"x".repeat(31))), None);
+    assert_eq!(too_large(&producer, record(&"x".repeat(32))), None);
     let limit = (100, "max.request.size");
-    let refused = too_large(&producer, record(&"x".repeat(32)));
+    let refused = too_large(&producer, record(&"x".repeat(33)));
     assert_eq!(refused, Some((101, limit.0, limit.1)));
     // A header of "h" and one byte takes four.
-    assert_eq!(too_large(&producer, record(&"x".repeat(27)).header("h", "v")), None);
-    let refused = too_large(&producer, record(&"x".repeat(28)).header("h", "v"));
+    assert_eq!(too_large(&producer, record(&"x".repeat(28)).header("h", "v")), None);
+    let refused = too_large(&producer, record(&"x".repeat(29)).header("h", "v"));
     assert_eq!(refused, Some((101, limit.0, limit.1)));
 
     mock.set_topic(topic("t", 1, 1, 90));
-    let refused = too_large(&producer, record(&"x".repeat(22)));
+    let refused = too_large(&producer, record(&"x".repeat(23)));
     assert_eq!(refused, Some((91, 90, "max.message.bytes")));
     assert_eq!(mock.batch_sizes(), [1], "of those that fit, the second waits for the first");
 }

@@ -1,0 +1,108 @@
+//! What a subscriber of `tracing` sees: topics, partitions and offsets; at info nothing a record.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use ottla::{Broker, Record, TopicConfig};
+use tracing::field::{Field, Visit};
+use tracing::span;
+use tracing::{Event, Level, Metadata, Subscriber};
+
+/// One event, or one span as it was made.
+#[derive(Debug, Clone)]
+struct Seen {
+    level: Level,
+    name: String,
+    fields: BTreeMap<String, String>,
+}
+
+/// Keeps everything that it is told by this crate.
+#[derive(Clone, Default)]
+struct Keeper {
+    seen: Arc<Mutex<Vec<Seen>>>,
+    spans: Arc<AtomicU64>,
+}
+
+#[derive(Default)]
+struct Fields(BTreeMap<String, String>);
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        self.0.insert(field.name().to_owned(), format!("{value:?}"));
+    }
+}
+
+impl Keeper {
+    fn keep(&self, metadata: &Metadata<'_>, fields: Fields) {
+        let name = fields.0.get("message").cloned().unwrap_or_else(|| metadata.name().to_owned());
+        let seen = Seen { level: *metadata.level(), name, fields: fields.0 };
+        self.seen.lock().unwrap().push(seen);
+    }
+
+    fn all(&self) -> Vec<Seen> {
+        self.seen.lock().unwrap().clone()
+    }
+}
+
+impl Subscriber for Keeper {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target().starts_with("ottla")
+    }
+
+    fn new_span(&self, attributes: &span::Attributes<'_>) -> span::Id {
+        let mut fields = Fields::default();
+        attributes.record(&mut fields);
+        self.keep(attributes.metadata(), fields);
+        span::Id::from_u64(self.spans.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        self.keep(event.metadata(), fields);
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+    fn enter(&self, _: &span::Id) {}
+    fn exit(&self, _: &span::Id) {}
+}
+
+#[test]
+fn events_name_topic_partition_and_offset_and_records_are_silent_at_info() {
+    let keeper = Keeper::default();
+    let _guard = tracing::subscriber::set_default(keeper.clone());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(async {
+        let broker = Broker::in_memory().await.unwrap();
+        broker.create_topic("orders", TopicConfig::new()).await.unwrap();
+        let producer = broker.producer().build();
+        let mut consumer = broker.consumer().subscribe(["orders"]).await.unwrap();
+        for _ in 0..100 {
+            producer.send(Record::to("orders").value("2 coffees")).await.unwrap();
+            consumer.recv().await.unwrap();
+        }
+        broker.shutdown().await.unwrap();
+    });
+
+    let seen = keeper.all();
+    let has = |fields: &BTreeMap<String, String>, part: &str| {
+        fields.iter().any(|(name, value)| name.contains(part) || value.contains(part))
+    };
+    let loud = seen.iter().filter(|it| it.level <= Level::INFO).count();
+    assert!(loud <= 5, "{loud} events at info or above for 100 records");
+    let created = seen.iter().find(|it| it.name.contains("topic created")).expect("an event");
+    assert!(created.level == Level::INFO && has(&created.fields, "orders"), "{created:?}");
+    let span = seen.iter().find(|it| it.name == "partition").expect("a span for the partition");
+    assert!(has(&span.fields, "orders-0"), "{span:?}");
+    let detailed = |it: &&Seen| {
+        it.level == Level::DEBUG
+            && has(&it.fields, "orders")
+            && has(&it.fields, "partition")
+            && has(&it.fields, "offset")
+    };
+    // One for each batch that was produced, and one for each that was fetched.
+    assert!(seen.iter().filter(detailed).count() >= 200, "{seen:#?}");
+}
