@@ -3,6 +3,7 @@
 //! They use what users use, and see what users see. `suite` runs over every backend; the others
 //! are about what only some of them have.
 
+mod durability;
 mod suite;
 mod support;
 mod observe;

@@ -18,7 +18,7 @@ pub(crate) use child::{Child, child_dir};
 pub(crate) use disk::{copy_dir, file_in, flip_bit, truncate_file};
 
 /// How long a test may take before it counts as hanging.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a broker can keep its records on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
