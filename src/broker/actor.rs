@@ -10,7 +10,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::error::{Error, Result};
 use crate::log::Log;
-use crate::partition::Partition;
+use crate::partition::{ENDED, Partition};
 use crate::topic::{TopicName, TopicPartition};
 
 use super::catalog::{Catalog, Change, TopicEntry, encode};
@@ -18,7 +18,7 @@ use super::core::{Core, Topic, on_blocking_thread, random_id};
 use super::lock::DirLock;
 use super::open::{CATALOG_TOPIC, CLEAN_MARK, Opened, remove_folder, rename_for_deletion};
 use super::settings::{Durability, TopicConfig};
-use super::{Broker, BrokerHandle};
+use super::{Broker, BrokerHandle, UserHandle};
 
 /// Commands that may wait for the broker.
 const MAILBOX: usize = 64;
@@ -36,6 +36,20 @@ struct Actor {
     catalog_log: Option<Partition>,
     lock: Option<DirLock>,
     retention: Option<JoinHandle<()>>,
+    /// By the clock's `instant`; set before the task first runs, which a manual clock may precede.
+    next_retention: Duration,
+}
+
+/// Nobody waits for a broker whose task has ended, whatever ended it.
+impl Drop for Actor {
+    fn drop(&mut self) {
+        // Closed already, unless the task was cut short.
+        if self.core.check_open().is_ok() {
+            self.core.close(ENDED.into());
+            let topics = self.core.all_topics();
+            topics.iter().flat_map(|it| &it.partitions).for_each(Partition::abandon);
+        }
+    }
 }
 
 /// Builds the partitions of what was opened, and starts the actor.
@@ -47,6 +61,7 @@ pub(super) fn start(core: Core, opened: Option<Opened>, lock: Option<DirLock>) -
         catalog_log: None,
         lock,
         retention: None,
+        next_retention: core.clock().instant() + core.settings.retention_check_interval,
     };
     if let Some(opened) = opened {
         actor.take_over(opened);
@@ -54,7 +69,8 @@ pub(super) fn start(core: Core, opened: Option<Opened>, lock: Option<DirLock>) -
     let (commands, mailbox) = mpsc::channel(MAILBOX);
     let holding = actor.lock.as_ref().map(DirLock::holding);
     core.context.runtime.clone().spawn(actor.run(mailbox));
-    Broker(Arc::new(BrokerHandle { core, commands, holding }))
+    let handle = Arc::new(BrokerHandle { core, commands, holding });
+    Broker(Arc::new(UserHandle(handle)))
 }
 
 impl Actor {
@@ -110,7 +126,6 @@ impl Actor {
     async fn run(mut self, mut mailbox: mpsc::Receiver<Command>) {
         let clock = self.core.context.clock.clone();
         let interval = self.core.settings.retention_check_interval;
-        let mut next_retention = clock.instant().saturating_add(interval);
         loop {
             tokio::select! {
                 biased;
@@ -134,8 +149,8 @@ impl Actor {
                         return;
                     }
                 },
-                () = clock.sleep_until(next_retention) => {
-                    next_retention = clock.instant().saturating_add(interval);
+                () = clock.sleep_until(self.next_retention) => {
+                    self.next_retention = clock.instant().saturating_add(interval);
                     self.enforce_retention(interval);
                 }
             }
@@ -148,6 +163,8 @@ impl Actor {
         let partitions = config.checked_partitions()?;
         let durability = self.durability(&config)?;
         config.log_config(durability)?;
+        // As the catalog gives it back.
+        let config = config.partitions(partitions).durability(durability);
         let entry = TopicEntry { id: random_id(), partitions, durability, config };
         let mut changes = vec![Change::Topic(name.clone(), Some(entry.clone()))];
         if durability == Durability::Memory && self.catalog.runs.is_none() {

@@ -13,6 +13,7 @@ mod open;
 mod report;
 mod settings;
 
+use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -35,22 +36,35 @@ use lock::Holding;
 /// When the last handle is dropped, clients, producers and consumers included, the broker closes
 /// itself in the background. [`Broker::shutdown`] does so at a known moment, and says how it went.
 #[derive(Debug, Clone)]
-pub struct Broker(pub(crate) Arc<BrokerHandle>);
+pub struct Broker(pub(crate) Arc<UserHandle>);
 
-/// What every handle shares. Its end is the end of the broker.
+/// What every handle of a user's shares. When it ends, the broker is about to: only batches on
+/// their way still hold it.
 #[derive(Debug)]
-pub(crate) struct BrokerHandle {
-    pub(crate) core: Arc<Core>,
-    commands: mpsc::Sender<Command>,
-    holding: Option<Arc<Holding>>,
+pub(crate) struct UserHandle(pub(crate) Arc<BrokerHandle>);
+
+impl Deref for UserHandle {
+    type Target = BrokerHandle;
+
+    fn deref(&self) -> &BrokerHandle {
+        &self.0
+    }
 }
 
-impl Drop for BrokerHandle {
+impl Drop for UserHandle {
     fn drop(&mut self) {
         if let Some(holding) = &self.holding {
             holding.will_be_released();
         }
     }
+}
+
+/// The way to the broker's actor. Its end is the end of the broker.
+#[derive(Debug)]
+pub(crate) struct BrokerHandle {
+    pub(crate) core: Arc<Core>,
+    commands: mpsc::Sender<Command>,
+    holding: Option<Arc<Holding>>,
 }
 
 /// What there is to know about a topic.

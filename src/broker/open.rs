@@ -215,7 +215,8 @@ fn settle_folders(
     let mut changes: Vec<Change> = done.collect();
     for (name, (id, partitions)) in lost {
         let durability = core.settings.topic_defaults.durability.unwrap_or(Durability::Power);
-        let config = core.settings.topic_defaults.clone().partitions(partitions);
+        let config = core.settings.topic_defaults.clone();
+        let config = config.partitions(partitions).durability(durability);
         let id = id.unwrap_or_else(random_id);
         let entry = TopicEntry { id, partitions, durability, config };
         changes.push(Change::Topic(name.clone(), Some(entry)));

@@ -224,7 +224,7 @@ impl BatchSource for OneBatch {
 }
 
 /// Why a task is gone that nobody asked to end.
-const ENDED: &str = "the broker's runtime has ended, or one of its tasks has panicked";
+pub(crate) const ENDED: &str = "the broker's runtime has ended, or one of its tasks has panicked";
 
 impl Partition {
     /// Takes over an opened log.
@@ -306,6 +306,11 @@ impl Partition {
         let one = OneBatch { batch: Mutex::new(batch), answer: Mutex::new(Some(answer)) };
         self.append(QueuedBatch::new(Arc::new(one)));
         answered.await.unwrap_or_else(|_| Err(self.why_closed()))
+    }
+
+    /// The broker's task is gone: nobody need wait here any more.
+    pub(crate) fn abandon(&self) {
+        self.0.shared.close(ENDED.into());
     }
 
     /// Runs `work` on the log, after all that was sent before.

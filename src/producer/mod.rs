@@ -63,6 +63,9 @@ pub struct Producer {
 struct Inner {
     shared: Arc<Shared>,
     topics: Topics,
+    /// Held for what it says: that someone may still produce. What is on its way after that goes
+    /// through the one in `shared`.
+    _transport: Arc<dyn Transport>,
 }
 
 /// Why a record could not be buffered without waiting.
@@ -77,9 +80,11 @@ enum Refusal {
 
 impl Producer {
     fn new(transport: Arc<dyn Transport>, settings: Settings) -> Self {
-        let shared = Shared::new(transport, settings);
+        let unattended = transport.unattended().unwrap_or_else(|| Arc::clone(&transport));
+        let shared = Shared::new(unattended, settings);
         let topics = Topics::new(Arc::clone(&shared));
-        Producer { inner: Arc::new(Inner { shared, topics }), last: Mutex::default() }
+        let inner = Inner { shared, topics, _transport: transport };
+        Producer { inner: Arc::new(inner), last: Mutex::default() }
     }
 
     /// Sends a record and waits for its acknowledgement: its partition, offset and timestamp.

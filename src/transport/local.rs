@@ -12,7 +12,7 @@ use fnv::FnvHashMap;
 use tokio::sync::watch;
 
 use crate::batch::Batch;
-use crate::broker::BrokerHandle;
+use crate::broker::{BrokerHandle, UserHandle};
 use crate::broker::core::Topic;
 use crate::clock::Clock;
 use crate::error::{Error, Result};
@@ -29,11 +29,13 @@ use super::{
 #[derive(Debug, Clone)]
 pub(crate) struct LocalTransport {
     handle: Arc<BrokerHandle>,
+    /// `None` if no user holds this.
+    user: Option<Arc<UserHandle>>,
 }
 
 impl LocalTransport {
-    pub(crate) fn new(handle: Arc<BrokerHandle>) -> Self {
-        LocalTransport { handle }
+    pub(crate) fn new(user: Arc<UserHandle>) -> Self {
+        LocalTransport { handle: user.0.clone(), user: Some(user) }
     }
 
     /// The partition, if the topic is still the one that was meant.
@@ -63,6 +65,11 @@ fn metadata(topic: &Topic) -> Arc<TopicMetadata> {
 impl Transport for LocalTransport {
     fn clock(&self) -> &Clock {
         self.handle.core.clock()
+    }
+
+    fn unattended(&self) -> Option<Arc<dyn Transport>> {
+        let _attended = self.user.as_ref()?;
+        Some(Arc::new(LocalTransport { handle: self.handle.clone(), user: None }))
     }
 
     fn known_topic(&self, topic: &str) -> Option<Arc<TopicMetadata>> {

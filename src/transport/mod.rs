@@ -36,6 +36,12 @@ pub(crate) trait Transport: Debug + Send + Sync + 'static {
     /// The clock by which this client stamps and waits.
     fn clock(&self) -> &Clock;
 
+    /// The same transport for what goes on after its users have let go, so that whoever waits for
+    /// that need not wait for nothing. `None` if there is no difference.
+    fn unattended(&self) -> Option<Arc<dyn Transport>> {
+        None
+    }
+
     /// The topic as far as it is known here, without waiting. `None` sends the caller to
     /// [`Transport::metadata`].
     fn known_topic(&self, topic: &str) -> Option<Arc<TopicMetadata>>;

@@ -1,4 +1,10 @@
 //! The integration tests: one binary, so that the crate is linked once.
+//!
+//! They use what users use, and see what users see. `suite` runs over every backend; the others
+//! are about what only some of them have.
 
+mod durability;
+mod suite;
+mod support;
 mod observe;
 mod tidy;

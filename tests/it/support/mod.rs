@@ -1,0 +1,213 @@
+//! What the modules share: backends, data directories, and waiting that cannot hang.
+
+mod child;
+mod disk;
+
+use std::future::{Future, poll_fn};
+use std::ops::Deref;
+use std::task::Poll;
+use std::time::Duration;
+
+use ottla::{
+    Broker, Client, Clock, Consumer, ConsumerRecord, Durability, Error, ManualClock, Record,
+    TopicConfig, TopicPartition,
+};
+use tempfile::TempDir;
+
+pub(crate) use child::{Child, child_dir};
+pub(crate) use disk::{copy_dir, file_in, flip_bit, truncate_file};
+
+/// How long a test may take before it counts as hanging.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a broker can keep its records on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Backend {
+    Memory,
+    Process,
+    Power,
+}
+
+impl Backend {
+    /// Both that survive a restart.
+    pub(crate) const ON_DISK: [Backend; 2] = [Backend::Process, Backend::Power];
+
+    pub(crate) fn durability(self) -> Durability {
+        match self {
+            Backend::Memory => Durability::Memory,
+            Backend::Process => Durability::Process,
+            Backend::Power => Durability::Power,
+        }
+    }
+
+    /// A broker, its client, a manual clock, and topics that are auto-created with this promise.
+    pub(crate) async fn host(self) -> Host {
+        self.host_with(TopicConfig::new()).await
+    }
+
+    /// As [`Backend::host`], with more defaults for topics.
+    pub(crate) async fn host_with(self, defaults: TopicConfig) -> Host {
+        let clock = Clock::manual();
+        let builder = Broker::builder()
+            .clock(clock.clone())
+            .topic_defaults(defaults.durability(self.durability()));
+        let (broker, dir) = match self {
+            Backend::Memory => (builder.in_memory().await.unwrap(), None),
+            Backend::Process | Backend::Power => {
+                let dir = TempDir::new().unwrap();
+                (builder.open(dir.path()).await.unwrap(), Some(dir))
+            }
+        };
+        let client = broker.client();
+        Host { client, clock, broker, _dir: dir }
+    }
+}
+
+/// A broker on some backend. Producing and consuming go through the client.
+pub(crate) struct Host {
+    pub(crate) client: Client,
+    pub(crate) clock: ManualClock,
+    pub(crate) broker: Broker,
+    _dir: Option<TempDir>,
+}
+
+impl Deref for Host {
+    type Target = Broker;
+
+    fn deref(&self) -> &Broker {
+        &self.broker
+    }
+}
+
+/// Runs the named functions, which take a [`Host`], once on each backend.
+macro_rules! on_all_backends {
+    ($($name:ident),* $(,)?) => {
+        on_all_backends!(@ memory, Memory, $($name),*);
+        on_all_backends!(@ process, Process, $($name),*);
+        on_all_backends!(@ power, Power, $($name),*);
+    };
+    (@ $module:ident, $backend:ident, $($name:ident),*) => {
+        mod $module {
+            use crate::support::{Backend, within};
+            $(
+                #[tokio::test]
+                async fn $name() {
+                    within(async { super::$name(Backend::$backend.host().await).await }).await
+                }
+            )*
+        }
+    };
+}
+pub(crate) use on_all_backends;
+
+/// The future's output; a panic if it hangs.
+pub(crate) async fn within<F: Future>(future: F) -> F::Output {
+    tokio::time::timeout(PATIENCE, future).await.expect("the test hangs")
+}
+
+/// A runtime with threads of its own.
+pub(crate) fn runtime() -> tokio::runtime::Runtime {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(2).enable_all().build().unwrap()
+}
+
+pub(crate) fn at(topic: &str, partition: i32) -> TopicPartition {
+    TopicPartition::new(topic, partition).unwrap()
+}
+
+/// Sends the values one after the other to partition 0, each as a batch of its own.
+pub(crate) async fn send_all<T: ToString>(
+    client: &Client,
+    topic: &str,
+    values: impl IntoIterator<Item = T>,
+) {
+    let producer = client.producer().build();
+    for value in values {
+        producer.send(Record::to(topic).partition(0).value(value.to_string())).await.unwrap();
+    }
+}
+
+pub(crate) fn value(record: &ConsumerRecord) -> String {
+    String::from_utf8(record.value.as_deref().expect("it has a value").to_vec()).unwrap()
+}
+
+/// The next `n` records.
+pub(crate) async fn take(consumer: &mut Consumer, n: usize) -> Vec<ConsumerRecord> {
+    let mut records = Vec::new();
+    while records.len() < n {
+        records.push(consumer.recv().await.unwrap());
+    }
+    records
+}
+
+/// The values of the next `n` records.
+pub(crate) async fn take_values(consumer: &mut Consumer, n: usize) -> Vec<String> {
+    take(consumer, n).await.iter().map(value).collect()
+}
+
+/// All that a topic holds, partition by partition.
+pub(crate) async fn read_topic(client: &Client, topic: &str) -> Vec<ConsumerRecord> {
+    let mut consumer = client.consumer().subscribe([topic]).await.unwrap();
+    let left: i64 = consumer.lag().await.unwrap().values().sum();
+    let mut records = take(&mut consumer, left as usize).await;
+    assert!(is_at_end(&mut consumer).await);
+    records.sort_by_key(|record| (record.partition, record.offset));
+    records
+}
+
+/// The values of all that a topic holds.
+pub(crate) async fn read_values(client: &Client, topic: &str) -> Vec<String> {
+    read_topic(client, topic).await.iter().map(value).collect()
+}
+
+/// Whether there is nothing more to read.
+pub(crate) async fn is_at_end(consumer: &mut Consumer) -> bool {
+    consumer.lag().await.unwrap().values().all(|lag| *lag == 0)
+}
+
+/// The numbers as text: what [`send_all`] makes of them.
+pub(crate) fn texts(numbers: impl IntoIterator<Item = usize>) -> Vec<String> {
+    numbers.into_iter().map(|n| n.to_string()).collect()
+}
+
+/// Polls `future` `polls` times, each time as soon as it has been woken, and then drops it; zero
+/// drops it unpolled. The output if it was ready by then.
+pub(crate) async fn drop_after<F: Future>(future: F, polls: usize) -> Option<F::Output> {
+    let mut future = Box::pin(future);
+    let mut left = polls;
+    poll_fn(|cx| {
+        if left == 0 {
+            return Poll::Ready(None);
+        }
+        left -= 1;
+        match future.as_mut().poll(cx) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending if left == 0 => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
+}
+
+/// The error's text, if it is of the variant and says all of `parts`.
+#[track_caller]
+pub(crate) fn says(error: &Error, parts: &[&str]) {
+    let text = error.to_string();
+    for part in parts {
+        assert!(text.contains(part), "{text:?} does not say {part:?}");
+    }
+}
+
+/// Asserts that an expression is an error of the given variant whose text has all of the parts.
+macro_rules! assert_error {
+    ($result:expr, $pattern:pat $(, $part:expr)* $(,)?) => {{
+        let error: ottla::Error = match $result {
+            Err(error) => error.into(),
+            Ok(_) => panic!("no error, but {} was expected", stringify!($pattern)),
+        };
+        assert!(matches!(error, $pattern), "{error:?} is no {}", stringify!($pattern));
+        crate::support::says(&error, &[$(AsRef::<str>::as_ref(&$part)),*]);
+        error
+    }};
+}
+pub(crate) use assert_error;
