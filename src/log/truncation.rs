@@ -95,6 +95,9 @@ impl Log {
         let written = self.recovery_point.max(self.checkpointing.take().unwrap_or(0));
         if written > end {
             self.recovery_point = self.recovery_point.min(end);
+            let mut producers = self.producers.clone();
+            producers.truncate_from(self.recovery_point);
+            self.write_snapshot(self.recovery_point, &producers)?;
             recovery::store_recovery_point(&self.shared, &self.partition, self.recovery_point)?;
         }
         Ok(())
