@@ -155,22 +155,34 @@ impl LeaderEpochs {
         !unchanged
     }
 
-    /// The content of `leader-epoch-checkpoint`.
+    /// The content of `leader-epoch-checkpoint`. Each line stands there twice: the format has no
+    /// checksum, and a log whose epochs are wrong could not be read. Kafka takes a line that comes
+    /// again for one (`LeaderEpochFileCache.assign`).
     pub fn encode(&self) -> Vec<u8> {
-        encode_lines(&self.starts)
+        let twice: Vec<EpochStart> = self.starts.iter().flat_map(|it| [*it, *it]).collect();
+        encode_lines(&twice)
     }
 
     /// Reads what [`encode`](Self::encode) or Kafka wrote.
     pub fn decode(content: &[u8]) -> Result<Self, CheckpointError> {
-        let mut last = EpochStart { epoch: -1, start_offset: -1 };
-        let starts = decode_lines(LEADER_EPOCH_FILE, content, |[epoch, start_offset]| {
-            let next =
-                EpochStart { epoch: epoch.parse().ok()?, start_offset: start_offset.parse().ok()? };
-            let rises = next.epoch > last.epoch && next.start_offset > last.start_offset;
-            last = next;
-            rises.then_some(next)
+        let mut starts = decode_lines(LEADER_EPOCH_FILE, content, |[epoch, start_offset]| {
+            let (epoch, start_offset) = (epoch.parse().ok()?, start_offset.parse().ok()?);
+            (epoch >= 0 && start_offset >= 0).then_some(EpochStart { epoch, start_offset })
         })?;
-        Ok(LeaderEpochs { starts })
+        if starts.len() % 2 == 0 && starts.chunks(2).all(|pair| pair[0] == pair[1]) {
+            starts.dedup();
+        }
+        // If one of two lines was damaged, they do not rise.
+        let rises = |pair: &[EpochStart]| {
+            pair[0].epoch < pair[1].epoch && pair[0].start_offset < pair[1].start_offset
+        };
+        match starts.windows(2).position(|pair| !rises(pair)) {
+            None => Ok(LeaderEpochs { starts }),
+            // After version, count and the first line, counted from 1.
+            Some(index) => {
+                Err(CheckpointError::Malformed { file: LEADER_EPOCH_FILE, line: index + 4 })
+            }
+        }
     }
 
     /// Reads the file in `dir`; `None` if there is none.
@@ -267,13 +279,28 @@ mod tests {
     }
 
     #[test]
-    fn the_file_is_what_kafka_writes() {
+    fn the_file_is_what_kafka_writes_and_reads() {
         // Written by Apache Kafka 4.1.0's LeaderEpochCheckpointFile.
         let kafka = b"0\n3\n0 0\n2 10\n7 4000000000\n";
         let it = epochs(&[(0, 0), (2, 10), (7, 4_000_000_000)]);
-        assert_eq!(it.encode(), kafka);
         assert_eq!(LeaderEpochs::decode(kafka).unwrap(), it);
+        let twice = b"0\n6\n0 0\n0 0\n2 10\n2 10\n7 4000000000\n7 4000000000\n";
+        assert_eq!(it.encode(), twice);
+        assert_eq!(LeaderEpochs::decode(twice).unwrap(), it);
         assert_eq!(LeaderEpochs::decode(b"").unwrap(), LeaderEpochs::new(), "as Kafka creates it");
+    }
+
+    #[test]
+    fn a_flipped_bit_is_noticed() {
+        let it = epochs(&[(0, 0), (1, 77), (3, 100)]);
+        let content = it.encode();
+        for bit in 0..content.len() * 8 {
+            let mut damaged = content.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            // A space may have become another, and a digit has a sign that says the same.
+            let read = LeaderEpochs::decode(&damaged);
+            assert!(read.is_err() || read.unwrap() == it, "{:?}", damaged.escape_ascii());
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use crate::topic::TopicPartition;
 
 use super::error::AppendError;
+use super::producers::ProducerState;
 use super::segment::{Segment, file_name};
 use super::shared::Shared;
 use super::{Log, is_full, recovery};
@@ -68,7 +69,7 @@ impl Log {
         for segment in segments {
             segment.store_indexes(&*self.shared.storage, &self.shared.dir)?;
         }
-        self.write_snapshot(up_to)
+        self.write_snapshot(up_to, &self.producers)
     }
 
     /// Takes note of how a plan ended.
@@ -100,11 +101,11 @@ impl Log {
 
     /// Producer state as of `offset`. It can be derived from the log and carries a checksum, so it
     /// is not synced. The last one below the recovery point stays until that has moved.
-    pub(super) fn write_snapshot(&mut self, offset: i64) -> io::Result<()> {
+    pub(super) fn write_snapshot(&self, offset: i64, producers: &ProducerState) -> io::Result<()> {
         let (storage, dir) = (&*self.shared.storage, &self.shared.dir);
         let file = storage.open(&dir.join(file_name(offset, "snapshot")), true)?;
         file.truncate(0)?;
-        file.append(0, &[&self.producers.encode()])?;
+        file.append(0, &[&producers.encode()])?;
         recovery::remove_snapshots(storage, dir, |other| other < self.recovery_point)
     }
 }

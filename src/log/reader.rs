@@ -59,6 +59,13 @@ impl ReadCursor {
     }
 }
 
+/// What a reader goes by while it reads.
+struct Sight {
+    truncations: u64,
+    /// The high watermark.
+    limit: i64,
+}
+
 /// A record found by its timestamp.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FoundOffset {
@@ -122,20 +129,31 @@ impl LogReader {
     /// The first batch may begin before the cursor. The cursor is moved behind what is returned.
     pub fn read(&self, cursor: &mut ReadCursor, max_bytes: usize) -> Result<Vec<Batch>, ReadError> {
         loop {
-            let truncations = self.0.truncations.load(Ordering::Acquire);
+            let sight = self.sight();
             self.check_position(cursor)?;
-            if cursor.offset >= self.high_watermark() {
+            if cursor.offset >= sight.limit {
                 return Ok(Vec::new());
             }
             let mut attempt = cursor.clone();
-            let result = self.read_live(&mut attempt, max_bytes);
+            let result = self.read_live(&mut attempt, max_bytes, sight.limit);
             let live = attempt.hint.as_ref().is_some_and(|place| place.segment.is_live());
-            if live && truncations == self.0.truncations.load(Ordering::Acquire) {
+            if live && self.still_holds(&sight) {
                 *cursor = attempt;
                 return result;
             }
             cursor.hint = None;
         }
+    }
+
+    fn sight(&self) -> Sight {
+        let truncations = self.0.truncations.load(Ordering::Acquire);
+        Sight { truncations, limit: self.high_watermark() }
+    }
+
+    /// The high watermark falls when a truncation begins; the count rises before the next append.
+    fn still_holds(&self, sight: &Sight) -> bool {
+        self.high_watermark() >= sight.limit
+            && self.0.truncations.load(Ordering::Acquire) == sight.truncations
     }
 
     fn check_position(&self, cursor: &ReadCursor) -> Result<(), ReadError> {
@@ -161,8 +179,8 @@ impl LogReader {
         &self,
         cursor: &mut ReadCursor,
         max_bytes: usize,
+        limit: i64,
     ) -> Result<Vec<Batch>, ReadError> {
-        let limit = self.high_watermark();
         // None: dropped since the position was checked, which the caller does again.
         let Some(place) = self.place_of(cursor) else { return Ok(Vec::new()) };
         cursor.hint = Some(place.clone());
@@ -219,12 +237,12 @@ impl LogReader {
         match self.0.segment_after(ended) {
             Some(next) if next.base_offset == cursor.offset => {
                 cursor.hint = Some(Place::start_of(next));
-                self.read_live(cursor, max_bytes)
+                self.read_live(cursor, max_bytes, limit)
             }
             // Rolled while we looked.
             Some(next) if next.base_offset < cursor.offset => {
                 cursor.hint = None;
-                self.read_live(cursor, max_bytes)
+                self.read_live(cursor, max_bytes, limit)
             }
             Some(next) => {
                 let to = next.base_offset.min(limit);
@@ -274,16 +292,15 @@ impl LogReader {
     /// Of a batch compressed with a codec that is not built in, the first record stands for all.
     pub fn offset_for_timestamp(&self, timestamp: i64) -> Result<Option<FoundOffset>, ReadError> {
         'again: loop {
-            let truncations = self.0.truncations.load(Ordering::Acquire);
-            let limit = self.high_watermark();
+            let sight = self.sight();
             let segments = self.0.segments().clone();
             for segment in segments {
                 let max = segment.max_timestamp().map_or(i64::MIN, |max| max.timestamp);
                 if max < timestamp {
                     continue;
                 }
-                let found = self.find_timestamp(&segment, timestamp, limit);
-                if !segment.is_live() || truncations != self.0.truncations.load(Ordering::Acquire) {
+                let found = self.find_timestamp(&segment, timestamp, sight.limit);
+                if !segment.is_live() || !self.still_holds(&sight) {
                     continue 'again;
                 }
                 if let Some(found) = found? {

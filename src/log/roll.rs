@@ -41,7 +41,7 @@ impl Log {
         indexes.offsets.release(index);
         indexes.times.release(timeindex);
         drop(indexes);
-        self.write_snapshot(self.shared.log_end())
+        self.write_snapshot(self.shared.log_end(), &self.producers)
     }
 
     /// A new, empty segment. Its name is durable before anything is in it, whatever the promise:

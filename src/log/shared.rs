@@ -2,7 +2,7 @@
 //! bounds, epochs. The writer ([`super::Log`]) changes it.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock, Weak};
 
@@ -10,7 +10,7 @@ use crate::batch::BatchHeader;
 use crate::storage::Storage;
 
 use super::epochs::LeaderEpochs;
-use super::segment::Segment;
+use super::segment::{Segment, file_name};
 
 /// What writer and readers of a log share. See [`super::LogReader`].
 #[derive(Debug)]
@@ -101,22 +101,11 @@ impl Shared {
     /// Drops the oldest segment; false if it is the only one (or not yet passed by all readers).
     pub(super) fn drop_oldest(&self, passed_by_all: bool) -> io::Result<bool> {
         match self.take_oldest(passed_by_all) {
-            Some(segment) => self.remove_files(&segment).map(|()| true),
+            Some(segment) => {
+                remove_files(&*self.storage, &self.dir, segment.base_offset).map(|()| true)
+            }
             None => Ok(false),
         }
-    }
-
-    /// Removes a retired segment's files, the oldest first and for good: were a removal forgotten
-    /// by the disk while a later one is kept, a hole would appear.
-    pub(super) fn remove_files(&self, segment: &Segment) -> io::Result<()> {
-        let (index, timeindex) = segment.index_paths(&self.dir);
-        for path in [segment.log_path(&self.dir), index, timeindex] {
-            match self.storage.remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-        }
-        self.storage.sync_dir(&self.dir)
     }
 
     /// The position of the reader that is furthest behind; `i64::MAX` if there is none.
@@ -126,4 +115,16 @@ impl Shared {
         let live = positions.iter().filter_map(Weak::upgrade);
         live.map(|position| position.load(Ordering::Acquire)).min().unwrap_or(i64::MAX)
     }
+}
+
+/// Removes the files of a segment that is on no list, for good: were a removal forgotten by the
+/// disk while a later one is kept, a hole would appear.
+pub(super) fn remove_files(storage: &dyn Storage, dir: &Path, base_offset: i64) -> io::Result<()> {
+    for ending in ["log", "index", "timeindex"] {
+        match storage.remove_file(&dir.join(file_name(base_offset, ending))) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    storage.sync_dir(dir)
 }

@@ -11,7 +11,8 @@ use std::sync::atomic::Ordering;
 
 use super::error::AppendError;
 use super::scan::{Step, Walk};
-use super::segment::{Indexes, Segment};
+use super::segment::{Indexes, Segment, base_offset_in};
+use super::shared::remove_files;
 use super::{Active, Log, recovery};
 
 const CHUNK: usize = 64 * 1024;
@@ -41,7 +42,7 @@ impl Log {
         let shared = self.shared.clone();
         let point = shared.point.lock().expect("no one panics with the point in hand");
         self.lower_recovery_point(cut.end)?;
-        let retired = self.take_off(&cut);
+        self.take_off(&cut);
         let mut epochs = shared.epochs().clone();
         self.leader_epoch += 1;
         epochs.truncate_from_end(cut.end);
@@ -53,9 +54,7 @@ impl Log {
         self.synced = self.synced.min(cut.end);
         self.store_epochs(&epochs)?;
         recovery::remove_snapshots(&*shared.storage, &shared.dir, |offset| offset > cut.end)?;
-        for segment in retired.iter().skip(usize::from(cut.kept.is_some())).rev() {
-            shared.remove_files(segment)?;
-        }
+        self.remove_unlisted()?;
         cut.kept.map_or(Ok(()), |kept| self.cut_file(&kept))
     }
 
@@ -95,13 +94,16 @@ impl Log {
         let written = self.recovery_point.max(self.checkpointing.take().unwrap_or(0));
         if written > end {
             self.recovery_point = self.recovery_point.min(end);
+            let mut producers = self.producers.clone();
+            producers.truncate_from(self.recovery_point);
+            self.write_snapshot(self.recovery_point, &producers)?;
             recovery::store_recovery_point(&self.shared, &self.partition, self.recovery_point)?;
         }
         Ok(())
     }
 
-    /// Puts the new identity in place of all from it on; returns those that are retired.
-    fn take_off(&mut self, cut: &Cut) -> Vec<Arc<Segment>> {
+    /// Puts the new identity in place of all from it on.
+    fn take_off(&mut self, cut: &Cut) {
         let mut segments = self.shared.segments_mut();
         self.shared.high_watermark.fetch_min(cut.end, Ordering::AcqRel);
         self.shared.log_end.store(cut.end, Ordering::Release);
@@ -111,12 +113,28 @@ impl Log {
         let retired = segments.split_off(first);
         retired.iter().for_each(|segment| segment.retire());
         segments.extend(cut.kept.clone());
+        drop(segments);
         self.active = cut.kept.clone().map(|segment| Active {
             bytes_since_index: 0,
             first_timestamp: segment.first_timestamp(),
             segment,
         });
-        retired
+    }
+
+    /// The newest first. There may be one more than there were segments: what a roll left behind
+    /// that did not come to its end would stand in the way of later ones.
+    fn remove_unlisted(&self) -> io::Result<()> {
+        let (storage, dir) = (&*self.shared.storage, &self.shared.dir);
+        let listed = self.shared.segments().clone();
+        let is_listed = |base| listed.iter().any(|segment| segment.base_offset == base);
+        for entry in storage.list(dir)?.iter().rev() {
+            if let Some(base) = base_offset_in(&entry.name, "log")
+                && !is_listed(base)
+            {
+                remove_files(storage, dir, base)?;
+            }
+        }
+        Ok(())
     }
 
     fn cut_file(&self, kept: &Segment) -> io::Result<()> {

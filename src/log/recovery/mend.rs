@@ -15,6 +15,7 @@ use super::{
 };
 use crate::log::checkpoint::RecoveryPoint;
 use crate::log::segment::{Segment, file_name};
+use crate::log::shared::remove_files;
 
 /// A tail longer than this is worth writing down that it need not be read again.
 const WORTH_A_CHECKPOINT: u64 = 1 << 20;
@@ -128,9 +129,7 @@ impl Found {
             if end > start {
                 return Ok(());
             }
-            ignore_absent(storage.remove_file(&oldest.log_path(dir)))?;
-            remove_indexes(storage, dir, oldest.base_offset)?;
-            storage.sync_dir(dir)?;
+            remove_files(storage, dir, oldest.base_offset)?;
             self.segments.remove(0);
         }
         Ok(())

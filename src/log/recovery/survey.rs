@@ -46,8 +46,13 @@ impl Survey {
         survey.epochs_damaged = loaded.is_err();
         survey.epochs = readable(loaded)?;
         let point = readable(RecoveryPoint::load(storage, dir))?;
-        survey.recovery_point = point.map(|point| point.offset);
+        survey.recovery_point = point.map(|point| point.offset).filter(|at| survey.vouches(*at));
         Ok(survey)
+    }
+
+    /// A recovery point carries no checksum, but where it is there is a snapshot of its name.
+    fn vouches(&self, recovery_point: i64) -> bool {
+        recovery_point == 0 || self.snapshots.contains(&recovery_point)
     }
 
     fn sort(&mut self, entry: DirEntry) {

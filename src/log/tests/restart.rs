@@ -1,1 +1,251 @@
-//! x
+//! What a log remembers over restarts, and odd states of its folder.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+
+use crate::batch::BatchBuilder;
+use crate::log::tests::parts::{Content, Rec, batch, opening, small};
+use crate::log::{
+    Append, AppendError, Appended, Log, LogConfig, Opening, ProducerError, ReadCursor, Recovered,
+};
+use crate::record::Timestamp;
+use crate::storage::sim::{Fault, Op};
+use crate::storage::{SimDisk, Storage};
+
+fn open_as(disk: &SimDisk, change: impl FnOnce(Opening) -> Opening) -> (Log, Recovered) {
+    Log::open(change(opening(Arc::new(disk.process()), small()))).expect("nothing fails")
+}
+
+fn open(disk: &SimDisk) -> Log {
+    open_as(disk, |opening| opening).0
+}
+
+fn sequenced(base_sequence: i32) -> BytesMut {
+    let mut builder = BatchBuilder::new(BytesMut::new());
+    builder.set_producer(77, 3, base_sequence);
+    for _ in 0..2 {
+        builder.push(1_000, None, Some(&[base_sequence as u8; 100]), &[]);
+    }
+    builder.finish()
+}
+
+fn send(log: &mut Log, base_sequence: i32) -> Result<i64, AppendError> {
+    log.append_now(sequenced(base_sequence)).map(|appended| appended.base_offset)
+}
+
+fn plain(log: &mut Log, id: u64) -> Appended {
+    log.append_now(batch(&[Rec { id, len: 100, timestamp: id as i64 }])).expect("nothing fails")
+}
+
+#[test]
+fn duplicates_are_recognised_after_a_crash() {
+    let disk = SimDisk::new(1);
+    let mut log = open(&disk);
+    for i in 0..20 {
+        assert_eq!(send(&mut log, i * 2).unwrap(), i64::from(i) * 2);
+    }
+    disk.crash_power();
+    let mut log = open(&disk);
+    for i in 15..20 {
+        assert_eq!(send(&mut log, i * 2).unwrap(), i64::from(i) * 2, "five from the scan");
+    }
+    let late = send(&mut log, 28).unwrap_err();
+    let out_of_order = |error: &AppendError| {
+        matches!(error, AppendError::Producer(ProducerError::OutOfOrderSequence { .. }))
+    };
+    assert!(out_of_order(&late), "{late}");
+    assert_eq!(log.log_end_offset(), 40);
+    log.close().unwrap();
+    let mut log = open_as(&disk, |opening| Opening { clean: true, ..opening }).0;
+    assert_eq!(send(&mut log, 38).unwrap(), 38, "one from the snapshot");
+    assert!(out_of_order(&send(&mut log, 36).unwrap_err()));
+    log.truncate(38).unwrap();
+    let again = send(&mut log, 38).unwrap();
+    assert_eq!((again, log.log_end_offset()), (38, 40), "it was cut off, so it is no duplicate");
+    // A snapshot that is damaged is no reason to forget.
+    log.close().unwrap();
+    let is_snapshot =
+        |path: &&std::path::PathBuf| path.extension().is_some_and(|e| e == "snapshot");
+    for path in disk.paths().iter().filter(is_snapshot) {
+        disk.flip_random_bit(path);
+    }
+    let mut log = open(&disk);
+    assert_eq!(send(&mut log, 38).unwrap(), 38);
+    log.enforce_retention(Timestamp::from_millis(25 * 3600 * 1000)).unwrap();
+    assert_eq!(send(&mut log, 10).unwrap(), 40, "forgotten after a day");
+}
+
+#[test]
+fn one_group_may_hold_a_batch_twice() {
+    let mut log = open(&SimDisk::new(1));
+    let mut group = [0, 0, 2, 4, 2].map(|sequence| Append::new(sequenced(sequence)));
+    log.append(&mut group, Timestamp::NONE);
+    let offsets = group.map(|append| append.result.unwrap().unwrap().base_offset);
+    assert_eq!((offsets, log.log_end_offset()), ([0, 0, 2, 4, 2], 6));
+}
+
+#[test]
+fn a_start_inside_of_a_batch_stays_readable() {
+    let disk = SimDisk::new(1);
+    let mut log = open(&disk);
+    for _ in 0..5 {
+        let records: Vec<Rec> = (0..4).map(|id| Rec { id, len: 300, timestamp: 1 }).collect();
+        log.append_now(batch(&records)).unwrap();
+    }
+    log.advance_log_start(10).unwrap();
+    let wanted = Content::of(&log.reader(), 1).unwrap();
+    assert_eq!((wanted.start, wanted.end, wanted.gaps.len()), (10, 20, 0));
+    assert_eq!(log.reader().segment_count(), 3);
+    disk.crash_process();
+    let (log, report) = open_as(&disk, |opening| Opening { log_start_offset: 10, ..opening });
+    assert_eq!(Content::of(&log.reader(), 1).unwrap(), wanted);
+    assert!(report.is_clean());
+    drop(log);
+    // Segments from below the start that a crash brought back go at the next open.
+    disk.crash_process();
+    let (log, _) = open_as(&disk, |opening| Opening { log_start_offset: 17, ..opening });
+    assert_eq!((log.reader().log_start_offset(), log.reader().segment_count()), (17, 1));
+    let logs = disk.paths().into_iter().filter(|path| path.extension().is_some_and(|e| e == "log"));
+    assert_eq!(logs.collect::<Vec<_>>(), [Path::new("t-0/00000000000000000016.log")]);
+}
+
+#[test]
+fn a_log_that_ends_below_its_start_begins_there() {
+    let disk = SimDisk::new(1);
+    let mut log = open(&disk);
+    (0..30).for_each(|id| drop(plain(&mut log, id)));
+    disk.crash_process();
+    // The records up to 100 were deleted, then a loss of power took the last ones away.
+    let begin = |opening| Opening { log_start_offset: 100, ..opening };
+    let (mut log, _) = open_as(&disk, begin);
+    assert_eq!((log.reader().log_start_offset(), log.log_end_offset()), (100, 100));
+    assert_eq!(plain(&mut log, 7).base_offset, 100);
+    disk.crash_power();
+    let (log, report) = open_as(&disk, begin);
+    assert!(report.is_clean(), "{report:?}");
+    let content = Content::of(&log.reader(), 1).unwrap();
+    assert_eq!((content.start, content.end, content.records.len()), (100, 101, 1));
+}
+
+#[test]
+fn a_log_with_a_lost_end_goes_on_behind_it() {
+    let disk = SimDisk::new(1);
+    let mut log = open(&disk);
+    (0..30).for_each(|id| drop(plain(&mut log, id)));
+    log.close().unwrap();
+    // Somebody cuts the last segment below the recovery point.
+    let last = log.shared.segments().last().unwrap().clone();
+    let size = last.size();
+    last.file.truncate(size / 2).unwrap();
+    let (mut log, report) = open_as(&disk, |opening| opening);
+    assert_eq!((report.lost.len(), log.log_end_offset()), (1, 30), "{report:?}");
+    assert_eq!(plain(&mut log, 77).base_offset, 30);
+    disk.crash_power();
+    let (log, _) = open_as(&disk, |opening| opening);
+    let content = Content::of(&log.reader(), 10_000).unwrap();
+    assert_eq!(content.gaps, [(report.lost[0].from, 30)]);
+    assert_eq!(content.records[&30].1.id, 77);
+}
+
+#[test]
+fn foreign_files_are_named_and_left_alone() {
+    let disk = SimDisk::new(1);
+    let mut log = open(&disk);
+    plain(&mut log, 1);
+    disk.create_dir(Path::new("t-0/00000000000000000005.log")).unwrap();
+    for name in ["t-0/notes.txt", "t-0/00000000000000000000.txnindex", "t-0/7.log"] {
+        disk.open(Path::new(name), true).unwrap().append(0, &[b"x"]).unwrap();
+    }
+    let (log, report) = open_as(&disk, |opening| opening);
+    let foreign =
+        ["00000000000000000000.txnindex", "00000000000000000005.log", "7.log", "notes.txt"];
+    assert_eq!(report.foreign, foreign);
+    assert_eq!(log.log_end_offset(), 1);
+    assert!(disk.read_file("t-0/notes.txt").is_some());
+}
+
+#[test]
+fn a_full_disk_passes() {
+    let disk = SimDisk::new(1);
+    let mut log = open(&disk);
+    plain(&mut log, 0);
+    let used: usize =
+        disk.paths().iter().filter_map(|path| disk.read_file(path)).map(|f| f.len()).sum();
+    disk.set_capacity(Some(used as u64 + 500));
+    let one = |id| batch(&[Rec { id, len: 100, timestamp: 1 }]);
+    let mut full = 0;
+    for id in 1..20 {
+        full +=
+            usize::from(matches!(log.append_now(one(id)), Err(AppendError::StorageFull { .. })));
+    }
+    assert!(full > 10 && log.failure().is_none());
+    disk.set_capacity(None);
+    let next = plain(&mut log, 20).base_offset;
+    assert_eq!(next, 20 - full as i64);
+    // Also in the middle of a roll, whichever call it is.
+    for call in 1..12 {
+        disk.fail_at(disk.calls() + call, Fault::Enospc);
+        let rolled = log.roll_now();
+        assert!(matches!(rolled, Ok(()) | Err(AppendError::StorageFull { .. })), "{rolled:?}");
+        disk.clear_faults();
+        plain(&mut log, 30 + call);
+    }
+    let end = log.log_end_offset();
+    disk.crash_power();
+    let content = Content::of(&open(&disk).reader(), 100).unwrap();
+    assert_eq!((content.end, content.gaps.len()), (end, 0));
+}
+
+#[test]
+fn a_sync_that_fails_is_remembered_by_all_and_by_the_next_open() {
+    let disk = SimDisk::new(1);
+    let mut log = open(&disk);
+    plain(&mut log, 0);
+    let config = LogConfig { sync_before_visible: false, ..small() };
+    log.configure(config);
+    let mut group = [Append::new(batch(&[Rec { id: 1, len: 5000 % 900, timestamp: 1 }]))];
+    log.append(&mut group, Timestamp::NONE);
+    log.publish();
+    let plan = log.checkpoint().unwrap().unwrap();
+    disk.fail_next(Op::Sync, Fault::SyncFailsOnce);
+    let done = plan.run();
+    assert!(done.is_err());
+    // Before anybody tells the writer, its own sync must not believe the cache.
+    assert!(matches!(log.sync(), Err(AppendError::ReadOnly(_))));
+    assert!(matches!(log.checkpointed(done), Err(AppendError::ReadOnly(_))));
+    disk.crash_process();
+    let (log, report) = open_as(&disk, |opening| opening);
+    assert!(report.rewritten && log.log_end_offset() == 2);
+    disk.crash_power();
+    assert_eq!(Content::of(&open(&disk).reader(), 100).unwrap().records.len(), 2);
+}
+
+#[test]
+fn a_checkpoint_does_not_outlive_a_truncation() {
+    for told_first in [true, false] {
+        let disk = SimDisk::new(1);
+        let mut log = open(&disk);
+        (0..10).for_each(|id| drop(plain(&mut log, id)));
+        let plan = log.checkpoint().unwrap().unwrap();
+        let done = match told_first {
+            true => plan.run(),
+            false => {
+                log.truncate(4).unwrap();
+                plan.run()
+            }
+        };
+        if told_first {
+            log.truncate(4).unwrap();
+        }
+        log.checkpointed(done).unwrap();
+        assert!(log.recovery_point() <= 4);
+        (20..23).for_each(|id| drop(plain(&mut log, id)));
+        disk.crash_power();
+        let (log, report) = open_as(&disk, |opening| opening);
+        assert!(report.is_clean() && log.log_end_offset() == 7, "{report:?}");
+        let mut cursor = ReadCursor::new(8, 0);
+        assert!(log.reader().read(&mut cursor, 1).is_err());
+    }
+}

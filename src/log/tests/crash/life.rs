@@ -1,7 +1,6 @@
 //! One life of a log, and the memory of all that it promised.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::ErrorKind;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -232,20 +231,11 @@ impl Life {
         self.doubt |= read_only && !marked;
         match error {
             AppendError::StorageFull { .. } if !read_only => Ok(()),
-            AppendError::StorageFull { .. } if !self.failed_otherwise() => {
-                self.check(false, || "a full disk made it read-only".into());
-                Err(Ended)
-            }
             _ => {
                 self.check(read_only, || "it failed and goes on".into());
                 Err(Ended)
             }
         }
-    }
-
-    fn failed_otherwise(&mut self) -> bool {
-        let failure = self.log().failure();
-        failure.is_some_and(|error| error.kind() != ErrorKind::StorageFull)
     }
 
     fn roll(&mut self) -> Step {
