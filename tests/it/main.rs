@@ -4,7 +4,7 @@
 //! are about what only some of them have.
 
 mod durability;
+mod observe;
 mod suite;
 mod support;
-mod observe;
 mod tidy;
