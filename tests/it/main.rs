@@ -3,8 +3,9 @@
 //! They use what users use, and see what users see. `suite` runs over every backend; the others
 //! are about what only some of them have.
 
+mod bad_input;
+mod damage;
 mod durability;
 mod suite;
 mod support;
-mod observe;
 mod tidy;
