@@ -4,8 +4,11 @@
 //! are about what only some of them have.
 
 mod bad_input;
+mod cancel;
 mod damage;
 mod durability;
+mod runtimes;
+mod shutdown;
 mod suite;
 mod support;
 mod tidy;
