@@ -7,6 +7,8 @@ mod bad_input;
 mod cancel;
 mod damage;
 mod durability;
+mod many;
+mod memory;
 mod runtimes;
 mod shutdown;
 mod suite;
