@@ -12,8 +12,8 @@ use fnv::FnvHashMap;
 use tokio::sync::watch;
 
 use crate::batch::Batch;
-use crate::broker::{BrokerHandle, UserHandle};
 use crate::broker::core::Topic;
+use crate::broker::{BrokerHandle, UserHandle};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::log::ReadCursor;

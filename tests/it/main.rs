@@ -9,6 +9,7 @@ mod damage;
 mod durability;
 mod many;
 mod memory;
+mod model;
 mod runtimes;
 mod shutdown;
 mod suite;

@@ -78,7 +78,8 @@ async fn send_until_full(producer: &Producer, topic: &str) -> usize {
             let limit = LIMIT.to_string();
             let name = format!("{topic}-0");
             let error = Err::<(), _>(refused);
-            let error = assert_error!(error, Error::MemoryFull { .. }, limit, "memory budget", name);
+            let error =
+                assert_error!(error, Error::MemoryFull { .. }, limit, "memory budget", name);
             assert!(error.is_retriable());
             return n;
         }

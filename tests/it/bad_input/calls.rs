@@ -228,7 +228,12 @@ async fn promises_that_cannot_be_kept() {
     for durability in [Durability::Process, Durability::Power] {
         let config = TopicConfig::new().durability(durability);
         let created = broker.create_topic("t", config).await;
-        assert_error!(created, Error::InvalidConfig { .. }, "durability", format!("{durability:?}"));
+        assert_error!(
+            created,
+            Error::InvalidConfig { .. },
+            "durability",
+            format!("{durability:?}")
+        );
     }
     assert!(broker.recovery_report().is_none());
 }

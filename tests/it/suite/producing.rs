@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ottla::{
-    Acks, Error, ManualClock, Partitioner, Record, Timestamp, TimestampType, TopicConfig,
-};
+use ottla::{Acks, Error, ManualClock, Partitioner, Record, Timestamp, TimestampType, TopicConfig};
 
 use crate::support::{Host, assert_error, at, on_all_backends, read_topic, read_values, texts};
 
@@ -86,12 +84,8 @@ async fn null_and_empty_differ(host: Host) {
     producer.flush().await;
     let records = read_topic(&host.client, "t").await;
     let pairs: Vec<_> = records.iter().map(|r| (r.key.as_deref(), r.value.as_deref())).collect();
-    let expected: [(Option<&[u8]>, Option<&[u8]>); 4] = [
-        (None, None),
-        (Some(b""), Some(b"")),
-        (Some(b"k"), None),
-        (None, Some(&[0, 255, 0])),
-    ];
+    let expected: [(Option<&[u8]>, Option<&[u8]>); 4] =
+        [(None, None), (Some(b""), Some(b"")), (Some(b"k"), None), (None, Some(&[0, 255, 0]))];
     assert_eq!(pairs, expected);
 }
 
@@ -203,7 +197,8 @@ async fn try_send_needs_room_and_a_known_topic(host: Host) {
     };
     assert!((5..10).contains(&taken), "{taken} records of some 110 bytes in 1000");
     assert_eq!(refused.record().unwrap(), record());
-    let error = assert_error!(Err::<(), _>(refused), Error::BufferFull { .. }, "1000", "buffer.memory");
+    let error =
+        assert_error!(Err::<(), _>(refused), Error::BufferFull { .. }, "1000", "buffer.memory");
     assert!(error.is_retriable());
     producer.flush().await;
     assert_eq!(read_topic(&host.client, "t").await.len(), taken);

@@ -20,7 +20,8 @@ pub(crate) fn copy_dir(from: &Path, to: &Path) {
 /// The only file with this extension in a folder.
 pub(crate) fn file_in(dir: &Path, extension: &str) -> PathBuf {
     let all = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
-    let mut found: Vec<_> = all.filter(|it| it.extension().is_some_and(|e| e == extension)).collect();
+    let mut found: Vec<_> =
+        all.filter(|it| it.extension().is_some_and(|e| e == extension)).collect();
     assert_eq!(found.len(), 1, "one .{extension} in {}: {found:?}", dir.display());
     found.remove(0)
 }
