@@ -221,8 +221,13 @@ async fn an_open_that_is_dropped_lets_go_of_the_directory() {
         let dir = TempDir::new().unwrap();
         let broker = Broker::open(dir.path()).await.unwrap();
         send_all(&broker.client(), "t", 0..3).await;
+        // So many that opening takes a while.
+        for n in 0..100 {
+            let config = TopicConfig::new().partitions(10).durability(Durability::Process);
+            broker.create_topic(&format!("topic-{n}"), config).await.unwrap();
+        }
         broker.shutdown().await.unwrap();
-        for polls in 0..8 {
+        for polls in 0..12 {
             let opened = drop_after(Broker::open(dir.path()), polls).await;
             drop(opened);
             let broker = Broker::open(dir.path()).await.unwrap();
