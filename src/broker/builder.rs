@@ -13,8 +13,8 @@ use crate::storage::{FileStorage, MemoryPolicy, Storage};
 
 use super::Broker;
 use super::actor;
-use super::core::{Core, on_blocking_thread};
-use super::lock::DirLock;
+use super::core::Core;
+use super::lock::{DirLock, Holding};
 use super::open::{open_all, prepare_dir};
 use super::settings::{Settings, TopicConfig};
 
@@ -96,6 +96,8 @@ impl BrokerBuilder {
     /// is mended, and [`Broker::recovery_report`] says how; an error is never a crash's fault, and
     /// leaves the directory as it was.
     ///
+    /// Cancel safe: dropped before it returns, the directory is closed again.
+    ///
     /// # Errors
     /// [`Error::Locked`] if another broker has the directory, [`Error::UnsupportedFormat`] if a
     /// later version wrote it, [`Error::Io`] if the disk fails or the path is no directory.
@@ -124,13 +126,16 @@ impl BrokerBuilder {
         let mut core = self.core(Some(storage.clone()))?;
         let started = core.context.clock.instant();
         let blocks = storage.may_block();
+        let mut unfinished = Unfinished(lock.as_ref().map(DirLock::holding));
+        // The lock goes along: if this future is dropped, the thread goes on, and keeps it so long.
         let open = move || {
             let opened = open_all(&core, &*storage, &path)?;
             core.memory_epoch = opened.memory_epoch;
-            Ok((core, opened))
+            Ok((core, opened, lock))
         };
-        let (core, mut opened) =
+        let (core, mut opened, lock) =
             if blocks { on_blocking_thread(&self.handle()?, open).await? } else { open()? };
+        unfinished.0 = None;
         opened.report.took = core.context.clock.instant().saturating_sub(started);
         Ok(actor::start(core, Some(opened), lock))
     }
@@ -158,4 +163,23 @@ impl BrokerBuilder {
             }),
         }
     }
+}
+
+/// An open that is under way. Given up, it lets others wait for its end instead of refusing them.
+struct Unfinished(Option<Arc<Holding>>);
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if let Some(holding) = &self.0 {
+            holding.will_be_released();
+        }
+    }
+}
+
+pub(super) async fn on_blocking_thread<T: Send + 'static>(
+    runtime: &Handle,
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let done = runtime.spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err(Error::closed(format!("a blocking thread ended: {error}"))))
 }

@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{Ordering, fence};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -294,7 +294,8 @@ impl Actor {
         if !self.awaits_memory {
             self.awaits_memory = true;
             self.just_parked = true;
-            self.context.memory.waiting.fetch_add(1, Ordering::AcqRel);
+            self.context.memory.waiting.fetch_add(1, Ordering::SeqCst);
+            fence(Ordering::SeqCst);
         }
         self.parked.push_back((append, completion));
     }

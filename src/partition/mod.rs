@@ -13,7 +13,7 @@ mod actor;
 pub(crate) mod ready;
 
 use std::fmt;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use bytes::BytesMut;
@@ -55,6 +55,8 @@ pub(crate) struct MemoryBell {
 
 impl MemoryBell {
     pub(crate) fn ring(&self) {
+        // Either this sees that someone waits, or who begins to wait sees what was freed.
+        fence(Ordering::SeqCst);
         if self.waiting.load(Ordering::Acquire) > 0 {
             self.rings.send_modify(|rings| *rings += 1);
         }

@@ -99,6 +99,7 @@ impl Transport for LocalTransport {
             ready: ReadyQueue::new(),
             slots: FnvHashMap::default(),
             keys: HashMap::new(),
+            standing: HashMap::new(),
             next_key: 0,
             reading: None,
         })
@@ -153,6 +154,8 @@ struct LocalFetcher {
     /// By a key that is used once: whatever refers to an older one is out of date.
     slots: FnvHashMap<u64, Slot>,
     keys: HashMap<TopicPartition, u64>,
+    /// Where partitions stopped: memory waits for a paused consumer, too.
+    standing: HashMap<TopicPartition, ReaderPosition>,
     next_key: u64,
     reading: Option<Reading>,
 }
@@ -185,13 +188,16 @@ impl Fetcher for LocalFetcher {
         let position = partition.as_ref().ok().and_then(|it| it.register(position.offset));
         let slot = Slot { at: at.clone(), topic_id, partition, cursor, position };
         self.slots.insert(key, slot);
+        // Only now: one of the two places counts at any time.
+        self.standing.remove(at);
         self.keys.insert(at.clone(), key);
         self.ready.push(key);
     }
 
     fn stop(&mut self, at: &TopicPartition) {
-        if let Some(key) = self.keys.remove(at) {
-            self.slots.remove(&key);
+        let slot = self.keys.remove(at).and_then(|key| self.slots.remove(&key));
+        if let Some(position) = slot.and_then(|slot| slot.position) {
+            self.standing.insert(at.clone(), position);
         }
     }
 

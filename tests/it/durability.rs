@@ -327,7 +327,7 @@ async fn produce_for_ever(broker: Broker, task: usize) {
     let topic = TOPICS[task % 2];
     for n in 0.. {
         let value = format!("{}:{task}:{n}", std::process::id());
-        let record = Record::to(topic).partition((n % 2) as i32).value(&value);
+        let record = Record::to(topic).partition(n % 2).value(&value);
         let sent = producer.send(record).await.unwrap();
         let line = format!(">{topic} {} {} {value}\n", sent.partition, sent.offset);
         // One write: a kill cuts between lines, or in the last one.

@@ -3,8 +3,15 @@
 //! They use what users use, and see what users see. `suite` runs over every backend; the others
 //! are about what only some of them have.
 
+mod bad_input;
+mod cancel;
+mod damage;
 mod durability;
-mod observe;
+mod many;
+mod memory;
+mod model;
+mod runtimes;
+mod shutdown;
 mod suite;
 mod support;
 mod tidy;

@@ -84,8 +84,10 @@ async fn null_and_empty_differ(host: Host) {
     producer.flush().await;
     let records = read_topic(&host.client, "t").await;
     let pairs: Vec<_> = records.iter().map(|r| (r.key.as_deref(), r.value.as_deref())).collect();
-    let expected: [(Option<&[u8]>, Option<&[u8]>); 4] =
-        [(None, None), (Some(b""), Some(b"")), (Some(b"k"), None), (None, Some(&[0, 255, 0]))];
+    let bytes: &[u8] = &[0, 255, 0];
+    let empty: &[u8] = b"";
+    let expected =
+        [(None, None), (Some(empty), Some(empty)), (Some(b"k"), None), (None, Some(bytes))];
     assert_eq!(pairs, expected);
 }
 

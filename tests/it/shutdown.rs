@@ -1,0 +1,166 @@
+//! The end of a broker: what was taken in is done, and whoever waits is told.
+
+use ottla::{Broker, Durability, Error, MemoryPolicy, Record, TopicConfig};
+use tempfile::TempDir;
+
+use crate::support::{
+    Backend, Host, assert_error, on_all_backends, read_topic, send_all, take_values, value, within,
+};
+
+on_all_backends! {
+    what_was_enqueued_is_answered_before_shutdown_returns,
+    a_waiting_consumer_is_told,
+    shutting_down_twice_or_at_once_is_fine,
+    other_handles_are_closed_too,
+}
+
+async fn what_was_enqueued_is_answered_before_shutdown_returns(host: Host) {
+    host.create_topic("t", TopicConfig::new().partitions(4)).await.unwrap();
+    let producer = host.client.producer().batch_size(300).build();
+    let mut deliveries = Vec::new();
+    for n in 0..500 {
+        let record = Record::to("t").partition(n % 4).value(n.to_string());
+        deliveries.push(producer.enqueue(record).await.unwrap());
+    }
+    host.shutdown().await.unwrap();
+    for delivery in deliveries {
+        match crate::support::drop_after(delivery, 1).await {
+            Some(Ok(_)) => {}
+            Some(Err(error)) => assert!(matches!(error.error(), Error::Closed { .. })),
+            None => panic!("a delivery is still open after the shutdown"),
+        }
+    }
+    assert_eq!(producer.stats().buffered_bytes, 0);
+    let stats = producer.stats();
+    assert_eq!(stats.records_sent + stats.records_failed, 500);
+}
+
+async fn a_waiting_consumer_is_told(host: Host) {
+    send_all(&host.client, "t", 0..3).await;
+    let mut waiting = Vec::new();
+    for form in 0..3 {
+        let mut consumer = host.client.consumer().subscribe(["t", "idle"]).await.unwrap();
+        take_values(&mut consumer, 3).await;
+        waiting.push(tokio::spawn(async move {
+            match form {
+                0 => consumer.recv().await.map(drop),
+                1 => consumer.poll(10).await.map(drop),
+                _ => tokio::task::spawn_blocking(move || consumer.recv_blocking().map(drop))
+                    .await
+                    .unwrap(),
+            }
+        }));
+    }
+    tokio::task::yield_now().await;
+    host.shutdown().await.unwrap();
+    for waiting in waiting {
+        let told = waiting.await.unwrap();
+        assert_error!(told, Error::Closed { .. }, "the broker was shut down");
+    }
+}
+
+async fn shutting_down_twice_or_at_once_is_fine(host: Host) {
+    send_all(&host.client, "t", 0..3).await;
+    let mut tasks = Vec::new();
+    for _ in 0..5 {
+        let broker = host.broker.clone();
+        tasks.push(tokio::spawn(async move { broker.shutdown().await }));
+    }
+    for task in tasks {
+        task.await.unwrap().unwrap();
+    }
+    host.shutdown().await.unwrap();
+}
+
+async fn other_handles_are_closed_too(host: Host) {
+    let (broker, client) = (host.broker.clone(), host.client.clone());
+    host.shutdown().await.unwrap();
+    assert_error!(broker.topics(), Error::Closed { .. }, "shut down");
+    let sent = client.producer().build().send(Record::to("t")).await;
+    assert_error!(sent, Error::Closed { .. }, "shut down");
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_is_there_and_nothing_else() {
+    within(async {
+        for backend in Backend::ON_DISK {
+            for n in [1, 10, 400] {
+                let dir = TempDir::new().unwrap();
+                let defaults = TopicConfig::new().durability(backend.durability()).partitions(3);
+                let builder = Broker::builder().topic_defaults(defaults);
+                let broker = builder.open(dir.path()).await.unwrap();
+                let producer = broker.producer().batch_size(200).build();
+                let mut deliveries = Vec::new();
+                for n in 0..n {
+                    let record = Record::to("t").partition(n % 3).value(n.to_string());
+                    deliveries.push((n, producer.enqueue(record).await.unwrap()));
+                }
+                broker.shutdown().await.unwrap();
+                let mut acknowledged = Vec::new();
+                for (n, delivery) in deliveries {
+                    if let Ok(sent) = delivery.await {
+                        acknowledged.push((sent.partition, sent.offset, n.to_string()));
+                    }
+                }
+                acknowledged.sort_unstable();
+                let broker = Broker::open(dir.path()).await.unwrap();
+                assert!(broker.recovery_report().unwrap().clean_shutdown);
+                let found = read_topic(&broker.client(), "t").await;
+                let found = found.iter().map(|r| (r.partition, r.offset, value(r)));
+                assert_eq!(found.collect::<Vec<_>>(), acknowledged);
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_waits_for_memory_is_closed() {
+    within(async {
+        let builder = Broker::builder().memory_limit(1 << 10).memory_policy(MemoryPolicy::Block);
+        let broker = builder.in_memory().await.unwrap();
+        let config = TopicConfig::new().segment_bytes(1024).durability(Durability::Memory);
+        broker.create_topic("t", config).await.unwrap();
+        let _consumer = broker.consumer().subscribe(["t"]).await.unwrap();
+        let producer = broker.producer().batch_size(1).buffer_memory(4000).build();
+        let mut deliveries = Vec::new();
+        while let Ok(delivery) = producer.try_send(Record::to("t").value(vec![1; 900])) {
+            deliveries.push(delivery);
+        }
+        let waiting = {
+            let producer = producer.clone();
+            let record = Record::to("t").value(vec![1; 2000]);
+            tokio::spawn(async move { producer.send(record).await })
+        };
+        tokio::task::yield_now().await;
+        broker.shutdown().await.unwrap();
+        assert_error!(waiting.await.unwrap(), Error::Closed { .. }, "shut down");
+        let last = deliveries.pop().expect("there was room for some");
+        assert_error!(last.await, Error::Closed { .. }, "shut down");
+        assert_eq!(producer.stats().buffered_bytes, 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn deliveries_outlive_every_handle() {
+    within(async {
+        let dir = TempDir::new().unwrap();
+        for round in 0..5 {
+            let broker = Broker::open(dir.path()).await.unwrap();
+            let producer = broker.producer().build();
+            let mut deliveries = Vec::new();
+            for _ in 0..20 {
+                deliveries.push(producer.enqueue(Record::to("t").value("v")).await.unwrap());
+            }
+            drop((broker, producer));
+            // The directory is free although the deliveries are still held.
+            let again = Broker::open(dir.path()).await.unwrap();
+            for (n, delivery) in deliveries.into_iter().enumerate() {
+                assert_eq!(delivery.await.unwrap().offset, round * 20 + n as i64);
+            }
+            again.shutdown().await.unwrap();
+        }
+    })
+    .await;
+}
