@@ -10,6 +10,7 @@ mod durability;
 mod many;
 mod memory;
 mod model;
+mod observe;
 mod runtimes;
 mod shutdown;
 mod suite;
