@@ -43,12 +43,13 @@ struct Actor {
 /// Nobody waits for a broker whose task has ended, whatever ended it.
 impl Drop for Actor {
     fn drop(&mut self) {
-        // Closed already, unless the task was cut short.
-        if self.core.check_open().is_ok() {
-            self.core.close(ENDED.into());
-            let topics = self.core.all_topics();
-            topics.iter().flat_map(|it| &it.partitions).for_each(Partition::abandon);
-        }
+        // After a shutdown this changes nothing: the first reason stays. One that was cut short
+        // has left some partitions open.
+        self.core.close(ENDED.into());
+        let topics = self.core.all_topics();
+        topics.iter().flat_map(|it| &it.partitions).for_each(Partition::abandon);
+        self.lock = None;
+        self.core.ended.send_replace(true);
     }
 }
 
@@ -170,8 +171,10 @@ impl Actor {
         if durability == Durability::Memory && self.catalog.runs.is_none() {
             changes.push(Change::Runs(i64::from(self.core.memory_epoch)));
         }
-        self.record(changes).await?;
+        self.finish_deletions(&name).await?;
+        // Before it is recorded: nothing is written yet, and a topic that can't be opened is none.
         let topic = self.assemble(&name, &entry, &mut BTreeMap::new())?;
+        self.record(changes).await?;
         tracing::info!(topic = %name, id = %entry.id, partitions, ?durability, "topic created");
         self.core.insert(topic);
         self.core.topic(name.as_str()).ok_or_else(|| Error::closed("the topic is gone again"))
@@ -221,17 +224,39 @@ impl Actor {
             // What could not be synced is being thrown away.
             let _ = partition.close(format!("topic {name} was deleted").into()).await;
         }
-        self.remove_folders(&topic).await?;
+        if entry.durability == Durability::Memory {
+            self.remove_folders(self.core.memory.clone(), entry.id, &name, entry.partitions)
+                .await?;
+        }
         tracing::info!(topic = %name, id = %entry.id, "topic deleted");
-        self.record(vec![Change::Deleted(entry.id, None)]).await
+        self.finish_deletions(&name).await
     }
 
-    async fn remove_folders(&self, topic: &Topic) -> Result<()> {
-        let on_disk =
-            self.core.storage.clone().filter(|_| topic.entry.durability != Durability::Memory);
-        let storage = on_disk.unwrap_or_else(|| self.core.memory.clone());
-        let at: Vec<TopicPartition> = topic.partitions.iter().map(|it| it.at().clone()).collect();
-        let (id, name) = (topic.id(), topic.name.clone());
+    /// Removes what is left of deleted topics of this name: its folders would become the next
+    /// one's.
+    async fn finish_deletions(&mut self, name: &TopicName) -> Result<()> {
+        let deleted = self.catalog.deleted.iter();
+        let left: Vec<_> =
+            deleted.filter(|(_, it)| it.0 == *name).map(|(id, it)| (*id, it.1)).collect();
+        for (id, partitions) in left {
+            if let Some(storage) = self.core.storage.clone() {
+                self.remove_folders(storage, id, name, partitions).await?;
+            }
+            self.record(vec![Change::Deleted(id, None)]).await?;
+        }
+        Ok(())
+    }
+
+    async fn remove_folders(
+        &self,
+        storage: Arc<dyn crate::storage::Storage>,
+        id: crate::topic::TopicId,
+        name: &TopicName,
+        partitions: i32,
+    ) -> Result<()> {
+        let of = |partition| TopicPartition { topic: name.clone(), partition };
+        let at: Vec<TopicPartition> = (0..partitions).map(of).collect();
+        let name = name.clone();
         let blocks = storage.may_block();
         let work = move || {
             let mut doomed = Vec::with_capacity(at.len());
@@ -284,7 +309,8 @@ impl Actor {
                     Ok(Err(error)) => {
                         tracing::warn!(partition = %partition.at(), %error, "retention failed");
                     }
-                    Err(_) => return,
+                    // Deleted meanwhile, or its task is gone.
+                    Err(_) => {}
                 }
             }
             if let Some(core) = core.upgrade() {

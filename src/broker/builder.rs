@@ -129,6 +129,7 @@ impl BrokerBuilder {
         let mut unfinished = Unfinished(lock.as_ref().map(DirLock::holding));
         // The lock goes along: if this future is dropped, the thread goes on, and keeps it so long.
         let open = move || {
+            let lock = lock;
             let opened = open_all(&core, &*storage, &path)?;
             core.memory_epoch = opened.memory_epoch;
             Ok((core, opened, lock))

@@ -57,6 +57,8 @@ pub(crate) struct Core {
     topics: RwLock<BTreeMap<TopicName, Arc<Topic>>>,
     version: watch::Sender<u64>,
     closed: OnceLock<Arc<str>>,
+    /// Whether the broker's actor is gone.
+    pub(super) ended: watch::Sender<bool>,
     pub(super) report: OnceLock<RecoveryReport>,
 }
 
@@ -77,6 +79,7 @@ impl Core {
             topics: RwLock::default(),
             version: watch::Sender::new(0),
             closed: OnceLock::new(),
+            ended: watch::Sender::new(false),
             report: OnceLock::new(),
         }
     }
@@ -115,6 +118,12 @@ impl Core {
             Some(reason) => Err(Error::closed(reason.clone())),
             None => Ok(()),
         }
+    }
+
+    /// Waits until the actor is gone.
+    pub(super) async fn ended(&self) {
+        // Cannot fail: `self` holds the sender.
+        let _ = self.ended.subscribe().wait_for(|ended| *ended).await;
     }
 
     pub(super) fn close(&self, reason: Arc<str>) {

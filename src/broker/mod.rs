@@ -179,13 +179,19 @@ impl Broker {
         if let Some(holding) = &self.0.holding {
             holding.will_be_released();
         }
-        match self.0.command(|answer| Command::Shutdown { answer }).await {
-            // Another handle was first: its call has the result.
-            Err(Error::Closed { .. }) => {
-                self.0.commands.closed().await;
-                Ok(())
+        let (answer, answered) = oneshot::channel();
+        if self.0.commands.send(Command::Shutdown { answer }).await.is_ok()
+            && let Ok(result) = answered.await
+        {
+            return result;
+        }
+        // Another handle was first: its call has the result.
+        self.0.core.ended().await;
+        match self.0.why_closed() {
+            Error::Closed { reason } if *reason == *crate::partition::ENDED => {
+                Err(Error::Closed { reason })
             }
-            result => result,
+            _ => Ok(()),
         }
     }
 }

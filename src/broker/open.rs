@@ -176,7 +176,7 @@ fn settle_folders(
     let mut lost: BTreeMap<TopicName, (Option<TopicId>, i32)> = BTreeMap::new();
     for entry in storage.list(Path::new(""))? {
         let name = entry.name.as_str();
-        if name.ends_with("-delete") && entry.kind == EntryKind::Dir {
+        if is_doomed(name) && entry.kind == EntryKind::Dir {
             remove_folder(storage, Path::new(name))?;
             continue;
         }
@@ -203,6 +203,7 @@ fn settle_folders(
             }
             (Some(known), _) if at.partition < known.partitions => {}
             (Some(_), _) => report.foreign.push(entry.name),
+            (None, None) if !has_log(storage, name)? => report.foreign.push(entry.name),
             (None, id) => {
                 let found = lost.entry(at.topic).or_insert((id, 0));
                 found.0 = found.0.or(id);
@@ -226,11 +227,24 @@ fn settle_folders(
     Ok(changes)
 }
 
+/// `<topic>-<partition>.<id>-delete`. The id has 22 characters of URL-safe base64, `-` included.
+fn is_doomed(name: &str) -> bool {
+    let Some(name) = name.strip_suffix("-delete") else { return false };
+    let Some((folder, id)) = name.rsplit_once('.') else { return false };
+    id.len() == 22 && parse_folder(folder).is_some()
+}
+
 /// `<topic>-<partition>`, as Kafka names its folders.
 fn parse_folder(name: &str) -> Option<TopicPartition> {
     let (topic, partition) = name.rsplit_once('-')?;
     let canonical = partition.parse::<i32>().ok().filter(|n| n.to_string() == partition)?;
-    TopicPartition::new(topic, canonical).ok().filter(|at| at.partition >= 0)
+    TopicPartition::new(topic, canonical)
+        .ok()
+        .filter(|at| (0..super::settings::MAX_PARTITIONS).contains(&at.partition))
+}
+
+fn has_log(storage: &dyn Storage, dir: &str) -> io::Result<bool> {
+    Ok(storage.list(Path::new(dir))?.iter().any(|entry| entry.name.ends_with(".log")))
 }
 
 /// Gives a folder the name under which it may be removed at leisure, also after a crash.
@@ -240,6 +254,8 @@ pub(super) fn rename_for_deletion(
     id: TopicId,
 ) -> io::Result<PathBuf> {
     let doomed = PathBuf::from(format!("{at}.{id}-delete"));
+    // What an earlier attempt left.
+    remove_folder(storage, &doomed)?;
     match storage.rename(Path::new(&at.to_string()), &doomed) {
         // Nothing was ever appended.
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(doomed),

@@ -207,6 +207,7 @@ impl Log {
             match pressure.policy() {
                 // Nothing is left to drop but what is being written: go over, by one segment.
                 MemoryPolicy::DropOldest => return Ok(()),
+                MemoryPolicy::Block if !pressure.has_closed_segments() => return Ok(()),
                 MemoryPolicy::Reject | MemoryPolicy::Block => {
                     return Err(AppendError::MemoryFull { limit: pressure.limit() });
                 }

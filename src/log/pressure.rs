@@ -40,6 +40,12 @@ impl MemoryPressure {
         logs.push(Arc::downgrade(log));
     }
 
+    /// Whether any log has more than the segment it writes: only then is there a reader to wait for.
+    pub(super) fn has_closed_segments(&self) -> bool {
+        let logs = self.logs.lock().expect("no one panics with the list of logs");
+        logs.iter().filter_map(Weak::upgrade).any(|log| log.segments().len() > 1)
+    }
+
     /// Drops one oldest segment: of the largest log under `DropOldest`; under `Block` of the
     /// largest one whose readers have all passed it. False if there is none, or under `Reject`.
     pub(super) fn relieve(&self) -> bool {

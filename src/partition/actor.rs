@@ -39,6 +39,9 @@ const CHECKPOINT_BYTES: u64 = 64 << 20;
 /// While memory is used up: how often to look, besides when told that some was freed.
 const MEMORY_RETRY: Duration = Duration::from_millis(20);
 
+/// The longest that a group is gathered for.
+const MAX_PATIENCE: Duration = Duration::from_millis(5);
+
 type Timer = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 pub(super) struct Actor {
@@ -63,6 +66,8 @@ pub(super) struct Actor {
     last_sync: Duration,
     idle: Timer,
     worked: bool,
+    /// Why it was closed.
+    reason: Option<Arc<str>>,
 }
 
 /// Tells whoever waits when the task ends without having been asked to.
@@ -100,6 +105,7 @@ impl Actor {
             last_sync: Duration::ZERO,
             idle: timer(&context, IDLE),
             worked: false,
+            reason: None,
             context,
         }
     }
@@ -113,7 +119,7 @@ impl Actor {
             self.gather(&mut commands, &mut taken).await;
             self.expected = 0;
             if let Next::End = self.work(&mut taken).await {
-                return;
+                return refuse_rest(&self.reason(), taken, &mut commands);
             }
             // A queued batch may still grow; what it has now is a fair guess.
             self.expected += commands.len();
@@ -182,13 +188,13 @@ impl Actor {
 
     /// Waits a moment for the senders that were just answered to come back.
     async fn gather(&mut self, commands: &mut mpsc::Receiver<Command>, taken: &mut Vec<Command>) {
-        let patience = self.last_sync / 20;
+        let patience = (self.last_sync / 20).min(MAX_PATIENCE);
         if patience.is_zero() || taken.iter().map(Command::records).sum::<usize>() >= self.expected
         {
             return;
         }
-        let until = self.context.clock.instant() + patience;
-        while self.context.clock.instant() < until {
+        let started = tokio::time::Instant::now();
+        while started.elapsed() < patience {
             tokio::task::yield_now().await;
             while taken.len() < MAX_GROUP
                 && let Ok(command) = commands.try_recv()
@@ -207,7 +213,8 @@ impl Actor {
             self.memory_rings.mark_unchanged();
             self.parked.drain(..).for_each(|(append, completion)| group.push(append, completion));
         }
-        for command in taken.drain(..) {
+        taken.reverse();
+        while let Some(command) = taken.pop() {
             match command {
                 Command::Append(queued) => {
                     let (batch, completion) = queued.take();
@@ -308,6 +315,7 @@ impl Actor {
     }
 
     async fn close(&mut self, reason: Arc<str>) -> Result<()> {
+        self.reason = Some(reason.clone());
         for (append, completion) in self.parked.drain(..) {
             completion.run(append.batch, Err(Error::closed(reason.clone())));
         }
@@ -376,8 +384,24 @@ impl Actor {
         Ok(result)
     }
 
+    fn reason(&self) -> Arc<str> {
+        self.reason.clone().unwrap_or_else(|| ENDED.into())
+    }
+
     fn error(&self, error: AppendError) -> Error {
         Error::append(&self.at, error)
+    }
+}
+
+/// Answers what was sent after the end with the reason for it.
+fn refuse_rest(reason: &Arc<str>, taken: Vec<Command>, commands: &mut mpsc::Receiver<Command>) {
+    commands.close();
+    let late = std::iter::from_fn(|| commands.try_recv().ok());
+    for command in taken.into_iter().rev().chain(late) {
+        // Dropping is the answer for the others.
+        if let Command::Append(batch) = command {
+            batch.fail(Error::closed(reason.clone()));
+        }
     }
 }
 

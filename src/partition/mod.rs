@@ -281,6 +281,11 @@ impl Partition {
         self.0.shared.waiters.add(queue, key, offset, is_ready);
     }
 
+    /// Takes back [`Partition::notify_beyond`].
+    pub(crate) fn forget(&self, queue: &ReadyQueue, key: u64) {
+        self.0.shared.waiters.remove(queue, key);
+    }
+
     /// Makes a reader's place known, if memory is to wait for it.
     pub(crate) fn register(&self, offset: i64) -> Option<ReaderPosition> {
         self.0.waits_for_readers.then(|| ReaderPosition {
@@ -336,8 +341,11 @@ impl Partition {
         self.command(Command::Close { reason, done }).await;
         match closed.await {
             Ok(result) => result,
-            // Closed already, by a command or by the end of its task.
-            Err(_) => Ok(()),
+            // Closed already; or its task has ended, and nobody knows with what on the disk.
+            Err(_) => match self.why_closed() {
+                Error::Closed { reason } if *reason == *ENDED => Err(Error::closed(ENDED)),
+                _ => Ok(()),
+            },
         }
     }
 

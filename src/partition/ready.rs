@@ -87,6 +87,14 @@ impl Waiters {
         }
     }
 
+    /// Forgets a queue's waiter.
+    pub(super) fn remove(&self, queue: &ReadyQueue, key: u64) {
+        let mut waiters = self.lock();
+        if waiters.get(&queue.id).is_some_and(|waiter| waiter.key == key) {
+            waiters.remove(&queue.id);
+        }
+    }
+
     /// The high watermark is now `high_watermark`.
     pub(super) fn wake_beyond(&self, high_watermark: i64) {
         let mut waiters = self.lock();

@@ -140,11 +140,19 @@ async fn on_blocking_thread<T: Send + 'static>(
     partition: &Partition,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T> {
-    let context = partition.context();
-    // The semaphore is never closed.
-    let _permit = context.io.acquire().await;
-    let done = context.runtime.spawn_blocking(work).await;
-    done.map_err(|error| Error::closed(format!("a read on a blocking thread ended: {error}")))
+    let (io, runtime) = (partition.context().io.clone(), partition.context().runtime.clone());
+    // A task of its own: a reader that is not polled any more must not keep a permit.
+    let done = runtime.clone().spawn(async move {
+        let permit = io.acquire_owned().await;
+        let run = runtime.spawn_blocking(move || {
+            let _permit = permit;
+            work()
+        });
+        run.await
+    });
+    done.await
+        .and_then(|done| done)
+        .map_err(|error| Error::closed(format!("a read on a blocking thread ended: {error}")))
 }
 
 /// A fetch session with this process's partitions.
@@ -195,8 +203,12 @@ impl Fetcher for LocalFetcher {
     }
 
     fn stop(&mut self, at: &TopicPartition) {
-        let slot = self.keys.remove(at).and_then(|key| self.slots.remove(&key));
-        if let Some(position) = slot.and_then(|slot| slot.position) {
+        let Some(key) = self.keys.remove(at) else { return };
+        let Some(slot) = self.slots.remove(&key) else { return };
+        if let Ok(partition) = &slot.partition {
+            partition.forget(&self.ready, key);
+        }
+        if let Some(position) = slot.position {
             self.standing.insert(at.clone(), position);
         }
     }
@@ -215,6 +227,16 @@ impl Fetcher for LocalFetcher {
             let key = ready!(self.ready.poll_pop(cx));
             if let Some(fetched) = self.read(key, max_bytes) {
                 return Poll::Ready(fetched);
+            }
+        }
+    }
+}
+
+impl Drop for LocalFetcher {
+    fn drop(&mut self) {
+        for (key, slot) in &self.slots {
+            if let Ok(partition) = &slot.partition {
+                partition.forget(&self.ready, *key);
             }
         }
     }
