@@ -19,33 +19,33 @@ use crate::storage::{self, Storage};
 use crate::topic::{TopicId, TopicName, TopicPartition};
 
 /// The name of the file that holds a [`PartitionMetadata`].
-pub const PARTITION_METADATA_FILE: &str = "partition.metadata";
+pub(super) const PARTITION_METADATA_FILE: &str = "partition.metadata";
 
 /// The name of the file that holds a [`RecoveryPoint`].
-pub const RECOVERY_POINT_FILE: &str = "recovery-point-offset-checkpoint";
+pub(super) const RECOVERY_POINT_FILE: &str = "recovery-point-offset-checkpoint";
 
 /// The longest checkpoint file that is read, in bytes.
-pub const MAX_CHECKPOINT_BYTES: usize = 1 << 20;
+pub(super) const MAX_CHECKPOINT_BYTES: usize = 1 << 20;
 
 /// All these formats are at version 0, in Kafka 4 as in Kafka 0.11.
 const VERSION: i32 = 0;
 
 /// What a partition's folder says about its topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PartitionMetadata {
+pub(super) struct PartitionMetadata {
     /// Tells the topic from an earlier or later one of the same name.
-    pub topic_id: TopicId,
+    pub(super) topic_id: TopicId,
 }
 
 impl PartitionMetadata {
     /// The file's content.
-    pub fn encode(&self) -> Vec<u8> {
+    pub(super) fn encode(&self) -> Vec<u8> {
         // Kafka writes no newline at the end.
         format!("version: {VERSION}\ntopic_id: {}", self.topic_id).into_bytes()
     }
 
     /// Reads what [`encode`](Self::encode) or Kafka wrote.
-    pub fn decode(content: &[u8]) -> Result<Self, CheckpointError> {
+    pub(super) fn decode(content: &[u8]) -> Result<Self, CheckpointError> {
         let file = PARTITION_METADATA_FILE;
         let mut lines = Lines::new(file, content)?;
         let version = lines.field("version")?.parse().map_err(|_| malformed(file, 1))?;
@@ -62,34 +62,34 @@ impl PartitionMetadata {
     }
 
     /// Reads the file in `dir`; `None` if there is none.
-    pub fn load(storage: &dyn Storage, dir: &Path) -> Result<Option<Self>, CheckpointError> {
+    pub(super) fn load(storage: &dyn Storage, dir: &Path) -> Result<Option<Self>, CheckpointError> {
         load(storage, dir, PARTITION_METADATA_FILE, Self::decode)
     }
 
     /// Replaces the file in `dir`, durably.
-    pub fn store(&self, storage: &dyn Storage, dir: &Path) -> io::Result<()> {
+    pub(super) fn store(&self, storage: &dyn Storage, dir: &Path) -> io::Result<()> {
         storage::replace(storage, &dir.join(PARTITION_METADATA_FILE), &self.encode())
     }
 }
 
 /// The offset below which everything in a partition's log is durable.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RecoveryPoint {
+pub(super) struct RecoveryPoint {
     /// Whose log; the caller compares it with the folder the file was found in.
-    pub partition: TopicPartition,
+    pub(super) partition: TopicPartition,
     /// The first offset that may not be durable.
-    pub offset: i64,
+    pub(super) offset: i64,
 }
 
 impl RecoveryPoint {
     /// The file's content.
-    pub fn encode(&self) -> Vec<u8> {
+    pub(super) fn encode(&self) -> Vec<u8> {
         let TopicPartition { topic, partition } = &self.partition;
         encode_lines([format_args!("{topic} {partition} {}", self.offset)])
     }
 
     /// Reads what [`encode`](Self::encode) wrote, or Kafka for a directory of one partition.
-    pub fn decode(content: &[u8]) -> Result<Self, CheckpointError> {
+    pub(super) fn decode(content: &[u8]) -> Result<Self, CheckpointError> {
         let mut items =
             decode_lines(RECOVERY_POINT_FILE, content, |[topic, partition, offset]| {
                 let partition = partition.parse().ok().filter(|partition| *partition >= 0)?;
@@ -104,12 +104,12 @@ impl RecoveryPoint {
     }
 
     /// Reads the file in `dir`; `None` if there is none.
-    pub fn load(storage: &dyn Storage, dir: &Path) -> Result<Option<Self>, CheckpointError> {
+    pub(super) fn load(storage: &dyn Storage, dir: &Path) -> Result<Option<Self>, CheckpointError> {
         load(storage, dir, RECOVERY_POINT_FILE, Self::decode)
     }
 
     /// Replaces the file in `dir`, durably.
-    pub fn store(&self, storage: &dyn Storage, dir: &Path) -> io::Result<()> {
+    pub(super) fn store(&self, storage: &dyn Storage, dir: &Path) -> io::Result<()> {
         storage::replace(storage, &dir.join(RECOVERY_POINT_FILE), &self.encode())
     }
 }
@@ -118,7 +118,7 @@ impl RecoveryPoint {
 ///
 /// All but `Io` mean that the file is damaged, and stays so until it is written again.
 #[derive(Debug, thiserror::Error)]
-pub enum CheckpointError {
+pub(super) enum CheckpointError {
     /// A line is not what its format wants there, or is missing.
     #[error("{file} is malformed at line {line}")]
     Malformed {

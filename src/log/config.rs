@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use crate::record::TimestampType;
 
+use super::producers::DEFAULT_MAX_PRODUCERS;
+
 /// Settings of one log. Plain data; a change takes effect at the next append.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LogConfig {
@@ -38,7 +40,7 @@ impl Default for LogConfig {
             retention: Some(Duration::from_secs(7 * 24 * 3600)),
             retention_bytes: None,
             sync_before_visible: false,
-            max_producers: 100_000,
+            max_producers: DEFAULT_MAX_PRODUCERS,
         }
     }
 }

@@ -15,15 +15,15 @@ use super::checkpoint::{self, CheckpointError, decode_lines, encode_lines};
 use crate::storage::{self, Storage};
 
 /// The name of the file that holds a partition's [`LeaderEpochs`].
-pub const LEADER_EPOCH_FILE: &str = "leader-epoch-checkpoint";
+pub(super) const LEADER_EPOCH_FILE: &str = "leader-epoch-checkpoint";
 
 /// One leader epoch and where it begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct EpochStart {
+pub(super) struct EpochStart {
     /// The epoch, from 0.
-    pub epoch: i32,
+    pub(super) epoch: i32,
     /// The first offset it wrote, or will write.
-    pub start_offset: i64,
+    pub(super) start_offset: i64,
 }
 
 impl fmt::Display for EpochStart {
@@ -34,23 +34,25 @@ impl fmt::Display for EpochStart {
 
 /// The leader epochs of one partition, oldest first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct LeaderEpochs {
+pub(super) struct LeaderEpochs {
     starts: Vec<EpochStart>,
 }
 
 impl LeaderEpochs {
     /// A log that no leader has written to.
-    pub fn new() -> Self {
+    #[cfg(test)]
+    pub(super) fn new() -> Self {
         LeaderEpochs::default()
     }
 
     /// The newest epoch, if any. Every record appended from now on belongs to it.
-    pub fn latest(&self) -> Option<EpochStart> {
+    pub(super) fn latest(&self) -> Option<EpochStart> {
         self.starts.last().copied()
     }
 
     /// All epochs, oldest first.
-    pub fn starts(&self) -> &[EpochStart] {
+    #[cfg(test)]
+    pub(super) fn starts(&self) -> &[EpochStart] {
         &self.starts
     }
 
@@ -60,7 +62,7 @@ impl LeaderEpochs {
     /// contradict the new one, because they are not older or do not begin below it, are removed:
     /// an epoch that wrote nothing leaves no trace. Negative numbers stand for "none" in a record
     /// batch, and assign nothing.
-    pub fn assign(&mut self, epoch: i32, start_offset: i64) -> bool {
+    pub(super) fn assign(&mut self, epoch: i32, start_offset: i64) -> bool {
         let known =
             self.latest().is_some_and(|it| it.epoch == epoch && it.start_offset <= start_offset);
         if known || epoch < 0 || start_offset < 0 {
@@ -74,13 +76,13 @@ impl LeaderEpochs {
     }
 
     /// The epoch that wrote `offset`; the latest one for offsets not yet written.
-    pub fn epoch_at(&self, offset: i64) -> Option<i32> {
+    pub(super) fn epoch_at(&self, offset: i64) -> Option<i32> {
         let above = self.starts.partition_point(|it| it.start_offset <= offset);
         Some(self.starts[..above].last()?.epoch)
     }
 
     /// Whether `epoch` wrote all of these offsets: a batch is never of two epochs.
-    pub fn wrote(&self, epoch: i32, first_offset: i64, last_offset: i64) -> bool {
+    pub(super) fn wrote(&self, epoch: i32, first_offset: i64, last_offset: i64) -> bool {
         [first_offset, last_offset].iter().all(|offset| self.epoch_at(*offset) == Some(epoch))
     }
 
@@ -89,7 +91,11 @@ impl LeaderEpochs {
     ///
     /// `None` if there is no such epoch yet (on the wire: -1, -1). An epoch older than all that
     /// are known ended where the first known one begins.
-    pub fn end_offset_for(&self, requested_epoch: i32, log_end_offset: i64) -> Option<(i32, i64)> {
+    pub(super) fn end_offset_for(
+        &self,
+        requested_epoch: i32,
+        log_end_offset: i64,
+    ) -> Option<(i32, i64)> {
         let latest = self.latest()?;
         if requested_epoch < 0 || requested_epoch > latest.epoch {
             return None;
@@ -110,7 +116,7 @@ impl LeaderEpochs {
     ///
     /// An epoch newer than all that are known was lost with the records it wrote: how far back is
     /// not recorded, so the reader repeats the whole epoch that its last offset now belongs to.
-    pub fn divergence(
+    pub(super) fn divergence(
         &self,
         position_offset: i64,
         position_epoch: i32,
@@ -135,7 +141,7 @@ impl LeaderEpochs {
     ///
     /// The epoch that the next leader takes must exceed [`latest`](Self::latest) *before* the cut:
     /// readers may have seen records of an epoch that this forgets.
-    pub fn truncate_from_end(&mut self, log_end_offset: i64) -> bool {
+    pub(super) fn truncate_from_end(&mut self, log_end_offset: i64) -> bool {
         let before = self.starts.len();
         self.starts.retain(|it| it.start_offset < log_end_offset);
         self.starts.len() < before
@@ -144,7 +150,7 @@ impl LeaderEpochs {
     /// The log now begins at `log_start_offset`. Answers whether anything changed.
     ///
     /// The epoch which that offset belongs to is kept, and begins there from now on.
-    pub fn truncate_from_start(&mut self, log_start_offset: i64) -> bool {
+    pub(super) fn truncate_from_start(&mut self, log_start_offset: i64) -> bool {
         let above = self.starts.partition_point(|it| it.start_offset <= log_start_offset);
         let Some(first) = above.checked_sub(1) else {
             return false;
@@ -158,13 +164,13 @@ impl LeaderEpochs {
     /// The content of `leader-epoch-checkpoint`. Each line stands there twice: the format has no
     /// checksum, and a log whose epochs are wrong could not be read. Kafka takes a line that comes
     /// again for one (`LeaderEpochFileCache.assign`).
-    pub fn encode(&self) -> Vec<u8> {
+    pub(super) fn encode(&self) -> Vec<u8> {
         let twice: Vec<EpochStart> = self.starts.iter().flat_map(|it| [*it, *it]).collect();
         encode_lines(&twice)
     }
 
     /// Reads what [`encode`](Self::encode) or Kafka wrote.
-    pub fn decode(content: &[u8]) -> Result<Self, CheckpointError> {
+    pub(super) fn decode(content: &[u8]) -> Result<Self, CheckpointError> {
         let mut starts = decode_lines(LEADER_EPOCH_FILE, content, |[epoch, start_offset]| {
             let (epoch, start_offset) = (epoch.parse().ok()?, start_offset.parse().ok()?);
             (epoch >= 0 && start_offset >= 0).then_some(EpochStart { epoch, start_offset })
@@ -186,12 +192,12 @@ impl LeaderEpochs {
     }
 
     /// Reads the file in `dir`; `None` if there is none.
-    pub fn load(storage: &dyn Storage, dir: &Path) -> Result<Option<Self>, CheckpointError> {
+    pub(super) fn load(storage: &dyn Storage, dir: &Path) -> Result<Option<Self>, CheckpointError> {
         checkpoint::load(storage, dir, LEADER_EPOCH_FILE, Self::decode)
     }
 
     /// Replaces the file in `dir`, durably.
-    pub fn store(&self, storage: &dyn Storage, dir: &Path) -> io::Result<()> {
+    pub(super) fn store(&self, storage: &dyn Storage, dir: &Path) -> io::Result<()> {
         storage::replace(storage, &dir.join(LEADER_EPOCH_FILE), &self.encode())
     }
 }

@@ -8,8 +8,9 @@ use std::sync::atomic::Ordering;
 use crate::topic::TopicPartition;
 
 use super::error::AppendError;
+use super::producer_snapshot::snapshot_file_name;
 use super::producers::ProducerState;
-use super::segment::{Segment, file_name};
+use super::segment::Segment;
 use super::shared::Shared;
 use super::{Log, is_full, recovery};
 
@@ -103,7 +104,7 @@ impl Log {
     /// is not synced. The last one below the recovery point stays until that has moved.
     pub(super) fn write_snapshot(&self, offset: i64, producers: &ProducerState) -> io::Result<()> {
         let (storage, dir) = (&*self.shared.storage, &self.shared.dir);
-        let file = storage.open(&dir.join(file_name(offset, "snapshot")), true)?;
+        let file = storage.open(&dir.join(snapshot_file_name(offset)), true)?;
         file.truncate(0)?;
         file.append(0, &[&producers.encode()])?;
         recovery::remove_snapshots(storage, dir, |other| other < self.recovery_point)

@@ -24,7 +24,7 @@ use crc_fast::crc32_iscsi;
 use super::producers::{AppendedBatch, Producer, ProducerState};
 
 /// The longest snapshot worth reading, in bytes: some 1.4 million producers.
-pub const MAX_SNAPSHOT_BYTES: usize = 64 << 20;
+pub(super) const MAX_SNAPSHOT_BYTES: usize = 64 << 20;
 
 const VERSION: i16 = 1;
 /// Version and CRC, which the CRC does not cover.
@@ -32,12 +32,12 @@ const HEADER_BYTES: usize = 6;
 const PRODUCER_BYTES: usize = 46;
 
 /// The name of the snapshot at `offset`.
-pub fn snapshot_file_name(offset: i64) -> String {
+pub(super) fn snapshot_file_name(offset: i64) -> String {
     format!("{offset:020}.snapshot")
 }
 
 /// The offset in a snapshot's name; `None` if it is not such a name.
-pub fn snapshot_offset(file_name: &str) -> Option<i64> {
+pub(super) fn snapshot_offset(file_name: &str) -> Option<i64> {
     let digits = file_name.strip_suffix(".snapshot")?;
     let plain = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
     if plain { digits.parse().ok() } else { None }
@@ -45,7 +45,7 @@ pub fn snapshot_offset(file_name: &str) -> Option<i64> {
 
 /// Why bytes are no producer snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SnapshotError {
+pub(super) enum SnapshotError {
     /// The file is from another time.
     #[error("producer snapshot has unknown version {version}, expected 1")]
     UnknownVersion {
@@ -70,7 +70,7 @@ pub enum SnapshotError {
 
 impl ProducerState {
     /// The snapshot's content. Producers stand in the order of their ids.
-    pub fn encode(&self) -> Vec<u8> {
+    pub(super) fn encode(&self) -> Vec<u8> {
         let count = i32::try_from(self.len()).expect("2^31 producers do not fit in memory");
         let bytes = HEADER_BYTES + size_of_val(&count) + PRODUCER_BYTES * self.len();
         let mut out = Vec::with_capacity(bytes);
@@ -90,7 +90,7 @@ impl ProducerState {
     ///
     /// All producers in it are taken, whatever the limit: they had been admitted. Those over it are
     /// refused, or the oldest dropped, when more come.
-    pub fn decode(content: &[u8], max_producers: usize) -> Result<Self, SnapshotError> {
+    pub(super) fn decode(content: &[u8], max_producers: usize) -> Result<Self, SnapshotError> {
         let producers = checked_producers(content)?;
         let mut state = ProducerState::new(max_producers);
         for (index, bytes) in producers.iter().enumerate() {

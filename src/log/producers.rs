@@ -17,29 +17,29 @@ use std::collections::BTreeMap;
 use crate::batch::BatchHeader;
 
 /// How many of a producer's latest batches are recognised when they come again.
-pub const BATCHES_REMEMBERED: usize = 5;
+pub(super) const BATCHES_REMEMBERED: usize = 5;
 
 /// How many producers one partition remembers unless told otherwise.
-pub const DEFAULT_MAX_PRODUCERS: usize = 100_000;
+pub(super) const DEFAULT_MAX_PRODUCERS: usize = 100_000;
 
 /// What a record batch's header says about its producer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ProducerBatch {
+pub(super) struct ProducerBatch {
     /// Who sent it; negative if it is not idempotent, and then nothing else here matters.
-    pub producer_id: i64,
+    pub(super) producer_id: i64,
     /// Tells a producer's incarnations apart.
-    pub epoch: i16,
+    pub(super) epoch: i16,
     /// The sequence of its first record.
-    pub base_sequence: i32,
+    pub(super) base_sequence: i32,
     /// The header's field: records sent, less one.
-    pub last_offset_delta: i32,
+    pub(super) last_offset_delta: i32,
     /// The batch's largest timestamp in milliseconds, as it stands in the log.
-    pub timestamp: i64,
+    pub(super) timestamp: i64,
 }
 
 impl ProducerBatch {
     /// What this batch's header says.
-    pub fn of(header: &BatchHeader) -> Self {
+    pub(super) fn of(header: &BatchHeader) -> Self {
         ProducerBatch {
             producer_id: header.producer_id,
             epoch: header.producer_epoch,
@@ -50,14 +50,14 @@ impl ProducerBatch {
     }
 
     /// The sequence of its last record.
-    pub fn last_sequence(&self) -> i32 {
+    pub(super) fn last_sequence(&self) -> i32 {
         add_sequence(self.base_sequence, i64::from(self.last_offset_delta))
     }
 }
 
 /// What to do with a batch that may be appended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub(super) enum Verdict {
     /// Append it, then say so with [`ProducerState::applied`].
     Append,
     /// It is in the log already: answer with this, and append nothing.
@@ -122,7 +122,7 @@ pub enum ProducerError {
 
 /// All producers of one partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ProducerState {
+pub(super) struct ProducerState {
     /// By producer id. Ordered, so that neither files nor behaviour depend on a hash.
     pub(super) producers: BTreeMap<i64, Producer>,
     max_producers: usize,
@@ -130,24 +130,19 @@ pub struct ProducerState {
 
 impl ProducerState {
     /// Remembers nobody yet, and at most `max_producers`.
-    pub fn new(max_producers: usize) -> Self {
+    pub(super) fn new(max_producers: usize) -> Self {
         ProducerState { producers: BTreeMap::new(), max_producers }
     }
 
     /// How many producers are remembered.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.producers.len()
-    }
-
-    /// Whether no producer is remembered.
-    pub fn is_empty(&self) -> bool {
-        self.producers.is_empty()
     }
 
     /// Judges a batch that a client sent.
     ///
     /// A producer of which nothing is known (new, or expired) may begin at any sequence.
-    pub fn check(&self, batch: &ProducerBatch) -> Result<Verdict, ProducerError> {
+    pub(super) fn check(&self, batch: &ProducerBatch) -> Result<Verdict, ProducerError> {
         let ProducerBatch { producer_id, epoch, base_sequence, .. } = *batch;
         if producer_id < 0 {
             return Ok(Verdict::Append);
@@ -165,7 +160,7 @@ impl ProducerState {
     /// Takes note of a batch that is now in the log, whether just appended or met in a rebuild.
     ///
     /// Offsets must rise from call to call. Nothing is checked: what is in the log has happened.
-    pub fn applied(&mut self, batch: &ProducerBatch, base_offset: i64) {
+    pub(super) fn applied(&mut self, batch: &ProducerBatch, base_offset: i64) {
         if batch.producer_id < 0 {
             return;
         }
@@ -178,7 +173,7 @@ impl ProducerState {
     /// Age is that of the batch's timestamp, as in Kafka: so it is the same after a rebuild, and a
     /// producer of old (or missing) timestamps is forgotten at once. One with an open transaction
     /// stays. A rebuild calls this now and then, lest it hold all that ever wrote.
-    pub fn expire(&mut self, now_ms: i64, expiration_ms: i64) -> usize {
+    pub(super) fn expire(&mut self, now_ms: i64, expiration_ms: i64) -> usize {
         let before = self.len();
         self.producers.retain(|_, producer| {
             let age_ms = now_ms.saturating_sub(producer.last_timestamp);
@@ -192,7 +187,7 @@ impl ProducerState {
     /// A producer of whom no batch is left is forgotten, its epoch included. (Kafka reloads a
     /// snapshot from below the cut and scans from there, which can tell more. What is kept here
     /// is the same.)
-    pub fn truncate_from(&mut self, offset: i64) {
+    pub(super) fn truncate_from(&mut self, offset: i64) {
         self.producers.retain(|_, producer| producer.truncate_from(offset));
     }
 

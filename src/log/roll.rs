@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::checkpoint::{PARTITION_METADATA_FILE, PartitionMetadata};
+use super::checkpoint::PartitionMetadata;
 use super::error::AppendError;
 use super::segment::{Indexes, Segment, file_name};
 use super::{Active, Log, recovery};
@@ -72,10 +72,7 @@ impl Log {
             return Ok(());
         }
         if recovery::readable(PartitionMetadata::load(storage, dir))?.is_none() {
-            let file = storage.open(&dir.join(PARTITION_METADATA_FILE), true)?;
-            file.truncate(0)?;
-            file.append(0, &[&PartitionMetadata { topic_id: self.topic_id }.encode()])?;
-            file.sync()?;
+            PartitionMetadata { topic_id: self.topic_id }.store(storage, dir)?;
         }
         storage.sync_dir(dir.parent().unwrap_or(Path::new("")))
     }

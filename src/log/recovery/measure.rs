@@ -9,7 +9,7 @@ use super::survey::Survey;
 use super::{CHUNK, LostRange, Opening, Recovered, rebuild_indexes};
 use crate::log::epochs::LeaderEpochs;
 use crate::log::index::{Index, OffsetEntry, TimeEntry};
-use crate::log::producer_snapshot::MAX_SNAPSHOT_BYTES;
+use crate::log::producer_snapshot::{MAX_SNAPSHOT_BYTES, snapshot_file_name};
 use crate::log::producers::{ProducerBatch, ProducerState};
 use crate::log::scan::{Step, Walk};
 use crate::log::segment::{Indexes, Segment, file_name};
@@ -287,7 +287,7 @@ impl Found {
         self.survey.snapshots.sort_unstable();
         let mut since = self.segments.first().map_or(self.end, |segment| segment.base_offset);
         for &offset in self.survey.snapshots.iter().rev().filter(|offset| **offset <= self.end) {
-            let path = opening.dir.join(file_name(offset, "snapshot"));
+            let path = opening.dir.join(snapshot_file_name(offset));
             let bytes = read_whole(&*opening.storage, &path, MAX_SNAPSHOT_BYTES)?;
             if let Ok(state) = ProducerState::decode(&bytes, opening.config.max_producers) {
                 (self.producers, since) = (state, offset);

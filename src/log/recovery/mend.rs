@@ -14,6 +14,7 @@ use super::{
     remove_snapshots,
 };
 use crate::log::checkpoint::RecoveryPoint;
+use crate::log::producer_snapshot::snapshot_file_name;
 use crate::log::segment::{Segment, file_name};
 use crate::log::shared::remove_files;
 
@@ -109,7 +110,7 @@ impl Found {
                 storage.open(&timeindex, false)?.sync()?;
             }
         }
-        let snapshot = storage.open(&dir.join(file_name(self.end, "snapshot")), true)?;
+        let snapshot = storage.open(&dir.join(snapshot_file_name(self.end)), true)?;
         snapshot.truncate(0)?;
         snapshot.append(0, &[&self.producers.encode()])?;
         storage.sync_dir(dir)?;

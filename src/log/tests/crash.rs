@@ -12,9 +12,10 @@
 //!   hears how far back it has to go;
 //! * what an open serves is durable.
 //!
-//! `OTTLA_SEED=n` runs one life, `OTTLA_LIVES=n` so many of each kind. The last tests make the disk lie, or break the log, and want the
-//! checks above to notice.
+//! `OTTLA_SEED=n` runs one life, `OTTLA_LIVES=n` so many of each kind. The last tests make the
+//! disk lie, or break the log, and want the checks above to notice.
 
+mod checks;
 mod life;
 
 use std::io::Write;

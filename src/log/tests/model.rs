@@ -263,8 +263,13 @@ proptest! {
         sync_before_visible in any::<bool>(),
     ) {
         let segment_age = Duration::from_millis(segment_age);
-        let config =
-            LogConfig { segment_bytes, segment_age, index_interval_bytes, sync_before_visible, ..small() };
+        let config = LogConfig {
+            segment_bytes,
+            segment_age,
+            index_interval_bytes,
+            sync_before_visible,
+            ..small()
+        };
         let mut model = match in_memory {
             true => Model::new(Arc::new(MemoryStorage::new(1 << 28)), None, config),
             false => {

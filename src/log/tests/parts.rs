@@ -17,7 +17,7 @@ pub(super) struct Dice(u64);
 
 impl Dice {
     pub(super) fn new(seed: u64) -> Self {
-        Dice(seed ^ 0x5eed_0f_d1ce)
+        Dice(seed ^ 0x5eed_0fd1_ce00)
     }
 
     pub(super) fn next(&mut self) -> u64 {

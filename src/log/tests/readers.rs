@@ -46,7 +46,7 @@ impl Writer {
                 let config =
                     LogConfig { retention_bytes: Some(6_000), ..self.log.config().clone() };
                 self.log.configure(config);
-                drop(self.log.enforce_retention(Timestamp::from_millis(0)).unwrap());
+                self.log.enforce_retention(Timestamp::from_millis(0)).unwrap();
             }
             2 => {
                 let (start, end) =

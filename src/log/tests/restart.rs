@@ -39,6 +39,12 @@ fn plain(log: &mut Log, id: u64) -> Appended {
     log.append_now(batch(&[Rec { id, len: 100, timestamp: id as i64 }])).expect("nothing fails")
 }
 
+fn plain_ones(log: &mut Log, ids: std::ops::Range<u64>) {
+    for id in ids {
+        plain(log, id);
+    }
+}
+
 #[test]
 fn duplicates_are_recognised_after_a_crash() {
     let disk = SimDisk::new(1);
@@ -115,7 +121,7 @@ fn a_start_inside_of_a_batch_stays_readable() {
 fn a_log_that_ends_below_its_start_begins_there() {
     let disk = SimDisk::new(1);
     let mut log = open(&disk);
-    (0..30).for_each(|id| drop(plain(&mut log, id)));
+    plain_ones(&mut log, 0..30);
     disk.crash_process();
     // The records up to 100 were deleted, then a loss of power took the last ones away.
     let begin = |opening| Opening { log_start_offset: 100, ..opening };
@@ -133,7 +139,7 @@ fn a_log_that_ends_below_its_start_begins_there() {
 fn a_log_with_a_lost_end_goes_on_behind_it() {
     let disk = SimDisk::new(1);
     let mut log = open(&disk);
-    (0..30).for_each(|id| drop(plain(&mut log, id)));
+    plain_ones(&mut log, 0..30);
     log.close().unwrap();
     // Somebody cuts the last segment below the recovery point.
     let last = log.shared.segments().last().unwrap().clone();
@@ -227,7 +233,7 @@ fn a_checkpoint_does_not_outlive_a_truncation() {
     for told_first in [true, false] {
         let disk = SimDisk::new(1);
         let mut log = open(&disk);
-        (0..10).for_each(|id| drop(plain(&mut log, id)));
+        plain_ones(&mut log, 0..10);
         let plan = log.checkpoint().unwrap().unwrap();
         let done = match told_first {
             true => plan.run(),
@@ -241,7 +247,7 @@ fn a_checkpoint_does_not_outlive_a_truncation() {
         }
         log.checkpointed(done).unwrap();
         assert!(log.recovery_point() <= 4);
-        (20..23).for_each(|id| drop(plain(&mut log, id)));
+        plain_ones(&mut log, 20..23);
         disk.crash_power();
         let (log, report) = open_as(&disk, |opening| opening);
         assert!(report.is_clean() && log.log_end_offset() == 7, "{report:?}");

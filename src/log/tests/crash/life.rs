@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::log::tests::parts::{Content, Dice, Rec, batch, opening, small};
-use crate::log::{Append, AppendError, Log, LogConfig, ReadCursor, ReadError, Recovered};
+use crate::log::{Append, AppendError, Log, LogConfig};
 use crate::record::Timestamp;
 use crate::storage::SimDisk;
 use crate::storage::sim::{Fault, Lie};
@@ -19,43 +19,43 @@ pub(super) struct Plan {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Crash {
+pub(super) enum Crash {
     Process,
     Power,
 }
 
 /// A step that a crash, or an injected fault, has ended.
 #[derive(Debug)]
-struct Ended;
+pub(super) struct Ended;
 
-type Step = Result<(), Ended>;
+pub(super) type Step = Result<(), Ended>;
 
 pub(super) struct Life {
-    plan: Plan,
-    dice: Dice,
-    disk: SimDisk,
-    config: LogConfig,
-    log: Option<Log>,
-    next_id: u64,
+    pub(super) plan: Plan,
+    pub(super) dice: Dice,
+    pub(super) disk: SimDisk,
+    pub(super) config: LogConfig,
+    pub(super) log: Option<Log>,
+    pub(super) next_id: u64,
     /// Every record that was ever handed to an append, by offset and epoch it would have got.
-    written: HashMap<(i64, i32), Vec<Rec>>,
+    pub(super) written: HashMap<(i64, i32), Vec<Rec>>,
     /// Every record that was ever visible.
-    seen: HashMap<(i64, i32), Rec>,
+    pub(super) seen: HashMap<(i64, i32), Rec>,
     /// What the log held when readers stood in it, and where they stood.
-    readers: Vec<(Rc<Content>, i64)>,
+    pub(super) readers: Vec<(Rc<Content>, i64)>,
     /// Acknowledged, and not truncated.
-    acked: BTreeMap<i64, (i32, Rec)>,
+    pub(super) acked: BTreeMap<i64, (i32, Rec)>,
     /// Below it everything is known to be durable, whatever the promise.
-    durable_end: i64,
+    pub(super) durable_end: i64,
     /// Retention may have removed what is below.
-    removed_below: i64,
+    pub(super) removed_below: i64,
     /// Where the start was moved to: whoever opens the log says so.
-    log_start: i64,
+    pub(super) log_start: i64,
     /// A truncation that was under way: what is behind it may be there or not.
-    cutting: Option<i64>,
+    pub(super) cutting: Option<i64>,
     /// A sync failed, and so did the note of it.
-    doubt: bool,
-    trace: Vec<String>,
+    pub(super) doubt: bool,
+    pub(super) trace: Vec<String>,
 }
 
 impl Life {
@@ -104,15 +104,15 @@ impl Life {
         }
     }
 
-    fn log(&mut self) -> &mut Log {
+    pub(super) fn log(&mut self) -> &mut Log {
         self.log.as_mut().expect("it is open")
     }
 
-    fn note(&mut self, text: String) {
+    pub(super) fn note(&mut self, text: String) {
         self.trace.push(text);
     }
 
-    fn check(&self, good: bool, what: impl FnOnce() -> String) {
+    pub(super) fn check(&self, good: bool, what: impl FnOnce() -> String) {
         if !good {
             let promise = if self.config.sync_before_visible { "power" } else { "process" };
             panic!("{}\npromise: {promise}\n{}", what(), self.trace.join("\n"));
@@ -137,7 +137,7 @@ impl Life {
         }
     }
 
-    fn plan_fault(&mut self, within: u64) {
+    pub(super) fn plan_fault(&mut self, within: u64) {
         let faults = [Fault::Eio, Fault::Enospc, Fault::ShortWrite, Fault::SyncFailsOnce];
         let fault = faults[self.dice.below(4) as usize];
         let at = self.disk.calls() + 1 + self.dice.below(within);
@@ -181,7 +181,7 @@ impl Life {
         let sync = self.config.sync_before_visible || self.dice.one_in(6);
         let synced = if sync { self.log().sync() } else { Ok(()) };
         let visible = self.log().publish();
-        let mut result = self.judge(&synced.map(|()| ()));
+        let mut result = self.judge(&synced);
         for (of_batch, appended) in records.iter().zip(group) {
             match appended.result.expect("every batch gets a result") {
                 Ok(appended) => {
@@ -353,7 +353,7 @@ impl Life {
         }
     }
 
-    fn crash(&mut self) -> Crash {
+    pub(super) fn crash(&mut self) -> Crash {
         let crash = if self.dice.one_in(2) { Crash::Process } else { Crash::Power };
         self.note(format!("crash: {crash:?}"));
         match crash {
@@ -361,129 +361,5 @@ impl Life {
             Crash::Power => self.disk.crash_power(),
         }
         crash
-    }
-
-    /// Opens the log, perhaps after crashes on the way, and checks everything.
-    fn open(&mut self, crash: Crash) {
-        let mut worst = crash;
-        self.disk.crash_after(u64::MAX);
-        for _ in 0..self.dice.below(3) {
-            match self.plan.faults {
-                true => self.plan_fault(20),
-                false => self.disk.crash_after(self.dice.below(50)),
-            }
-            if self.try_open().is_ok() && self.dice.one_in(2) {
-                break;
-            }
-            if !self.plan.faults || self.dice.one_in(2) {
-                let crash = self.crash();
-                worst = if crash == Crash::Power { crash } else { worst };
-            }
-        }
-        self.quiet();
-        if self.try_open().is_err() {
-            self.check(false, || "open fails after a crash".into());
-        }
-        self.check_promises(worst);
-    }
-
-    /// No more faults, but the lies go on.
-    fn quiet(&mut self) {
-        self.disk.clear_faults();
-        self.plan.lie.into_iter().for_each(|lie| self.disk.set_lie(lie));
-        self.disk.crash_after(u64::MAX);
-    }
-
-    fn try_open(&mut self) -> std::io::Result<Recovered> {
-        let storage = Arc::new(self.disk.process());
-        let log_start_offset = self.log_start;
-        let opening = opening(storage, self.config.clone());
-        let opened = Log::open(crate::log::Opening { log_start_offset, ..opening });
-        match opened {
-            Ok((log, report)) => {
-                let (end, epoch) = (log.log_end_offset(), log.leader_epoch);
-                self.note(format!("opened: end {end}, epoch {epoch}, {report:?}"));
-                self.log = Some(log);
-                Ok(report)
-            }
-            Err(error) => {
-                self.note(format!("open: {error}"));
-                Err(error)
-            }
-        }
-    }
-
-    fn check_promises(&mut self, crash: Crash) {
-        let kept = self.config.sync_before_visible || crash == Crash::Process;
-        let needed = if kept && !self.doubt { i64::MAX } else { self.durable_end };
-        let content = Content::of(&self.log().reader(), 1000).expect("no fault is planned");
-        self.check(content.gaps.is_empty(), || format!("holes: {:?}", content.gaps));
-        let first = self.removed_below.max(self.log_start);
-        self.check(content.start <= first, || format!("starts at {}", content.start));
-        for (offset, record) in self.acked.range(first..) {
-            if *offset < needed {
-                let found = content.records.get(offset);
-                let text = || format!("{offset} is {found:?}, acknowledged was {record:?}");
-                self.check(found == Some(record), text);
-            }
-        }
-        self.acked.retain(|offset, _| *offset < content.end);
-        for (offset, (epoch, record)) in &content.records {
-            let written = self.written.get(&(*offset, *epoch));
-            let known = written.is_some_and(|all| all.contains(record));
-            self.check(known, || format!("{offset} in epoch {epoch} was not written so"));
-        }
-        if self.cutting.take().is_some() {
-            self.acked.retain(|offset, record| content.records.get(offset) == Some(record));
-        }
-        self.look().expect("no fault is planned");
-        // What is served is durable, and so as good as acknowledged.
-        self.acked = content.records;
-        self.durable_end = content.end;
-        self.doubt = false;
-    }
-
-    /// Reads everything, notes what it saw, and lets all earlier readers read on.
-    fn look(&mut self) -> Step {
-        let max_bytes = self.dice.below(3000) as usize;
-        let reader = self.log().reader();
-        let content = Rc::new(Content::of(&reader, max_bytes).map_err(|_| Ended)?);
-        for (offset, (epoch, record)) in &content.records {
-            let earlier = *self.seen.entry((*offset, *epoch)).or_insert(*record);
-            self.check(earlier == *record, || format!("{offset} in epoch {epoch} has changed"));
-        }
-        for (before, offset) in &self.readers {
-            self.check_reader(before, *offset, &content)?;
-        }
-        for _ in 0..2 {
-            let offset = self.dice.between(content.start, content.end);
-            self.readers.push((content.clone(), offset));
-        }
-        self.readers.push((content.clone(), content.end));
-        Ok(())
-    }
-
-    fn check_reader(&self, before: &Content, offset: i64, now: &Content) -> Step {
-        let Some((epoch, _)) = before.records.get(&(offset - 1)) else { return Ok(()) };
-        let differs = |(at, record): (&i64, &(i32, Rec))| {
-            (*at >= now.start && now.records.get(at) != Some(record)).then_some(*at)
-        };
-        let agreed = before.records.range(..offset).find_map(differs).unwrap_or(offset);
-        let mut cursor = ReadCursor::new(offset, *epoch);
-        let reader = self.log.as_ref().expect("it is open").reader();
-        let result = reader.read(&mut cursor, 100);
-        let text = || format!("a reader at {offset} in epoch {epoch} got {result:?}, not {agreed}");
-        match &result {
-            Ok(_) => self.check(agreed == offset, text),
-            Err(ReadError::Truncated { to }) => {
-                self.check(agreed < offset && *to <= agreed.max(now.start), text);
-            }
-            Err(ReadError::OffsetOutOfRange { .. }) => {
-                self.check(offset < now.start || agreed < offset && offset > now.end, text);
-            }
-            Err(ReadError::Io(_)) => return Err(Ended),
-            Err(_) => self.check(false, text),
-        }
-        Ok(())
     }
 }
