@@ -53,7 +53,12 @@ impl Report {
         }
     }
 
-    fn judge(&mut self, value: f64, aim: Aim, show: impl Fn(f64) -> String) -> (String, &'static str) {
+    fn judge(
+        &mut self,
+        value: f64,
+        aim: Aim,
+        show: impl Fn(f64) -> String,
+    ) -> (String, &'static str) {
         let (text, met) = match aim {
             Aim::None => return ("-".to_owned(), "-"),
             Aim::AtLeast(least) => (format!(">= {}", show(least)), value >= least),
