@@ -168,9 +168,8 @@ impl Spares {
         }
     }
 
-    pub(super) fn give(&self, mut buffer: BytesMut) {
-        // What `take` subtracts must be what is added: the capacity of an empty buffer.
-        buffer.clear();
+    /// Its bytes stay, so that the next batch need not fill it with zeros again.
+    pub(super) fn give(&self, buffer: BytesMut) {
         let capacity = buffer.capacity();
         let mut stack = self.stack.lock().expect("no one panics with the spare buffers");
         if capacity > 0 && stack.bytes + capacity <= self.limit {
