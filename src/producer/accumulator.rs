@@ -203,6 +203,7 @@ impl Partition {
         if let Some(batch) = queue.open.take() {
             queue.ready.push_back(batch);
             self.leave();
+            self.shared.note_filled();
         }
     }
 

@@ -26,6 +26,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::SemaphorePermit;
+use tokio::task::yield_now;
 
 pub use builder::{Acks, ProducerBuilder};
 pub use delivery::Delivery;
@@ -127,6 +128,10 @@ impl Producer {
         record: Record<'_>,
     ) -> impl Future<Output = Result<Delivery, ProduceError>> + Send {
         async move {
+            // Before the record is buffered: dropped here, the future has done nothing.
+            if self.inner.shared.makes_way() {
+                yield_now().await;
+            }
             let refusal = match self.attempt(&record, None) {
                 Ok(delivery) => return Ok(delivery),
                 Err(refusal) => refusal,
