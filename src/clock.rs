@@ -42,6 +42,11 @@ impl Clock {
         }
     }
 
+    /// Whether time passes only by [`ManualClock::advance`].
+    pub(crate) fn is_manual(&self) -> bool {
+        matches!(self.0, Source::Manual(_))
+    }
+
     /// Time since this clock was made; never goes back. What timeouts are measured by.
     pub fn instant(&self) -> Duration {
         match &self.0 {

@@ -98,8 +98,8 @@ impl<'a> Reader<'a> {
     /// One to five bytes of seven bits each, lowest first.
     #[inline]
     pub fn unsigned_varint(&mut self) -> Result<u32, CodecError> {
-        match self.one_byte() {
-            Some(byte) => Ok(byte.into()),
+        match self.short() {
+            Some(value) => Ok(value),
             None => self.groups(5).and_then(|v| v.try_into().or(Err(CodecError::VarintTooLong))),
         }
     }
@@ -114,22 +114,27 @@ impl<'a> Reader<'a> {
     /// A zigzag varint of up to 64 bits, in one to ten bytes.
     #[inline]
     pub fn varlong(&mut self) -> Result<i64, CodecError> {
-        let raw = match self.one_byte() {
-            Some(byte) => byte.into(),
+        let raw = match self.short() {
+            Some(value) => value.into(),
             None => self.groups(10)?,
         };
         Ok((raw >> 1) as i64 ^ -((raw & 1) as i64))
     }
 
-    /// The fast path of varints: nearly all are one byte long.
-    #[inline]
-    fn one_byte(&mut self) -> Option<u8> {
-        let (&byte, rest) = self.rest.split_first()?;
-        if byte >= 0x80 {
-            return None;
+    /// The fast path of varints: nearly all are of one byte, or (lengths from 64 on) of two.
+    #[inline(always)]
+    fn short(&mut self) -> Option<u32> {
+        match *self.rest {
+            [low, ref rest @ ..] if low < 0x80 => {
+                self.rest = rest;
+                Some(low.into())
+            }
+            [low, high, ref rest @ ..] if high < 0x80 => {
+                self.rest = rest;
+                Some(u32::from(low & 0x7f) | u32::from(high) << 7)
+            }
+            _ => None,
         }
-        self.rest = rest;
-        Some(byte)
     }
 
     /// A varint of at most `limit` bytes, which is 10 at most.

@@ -22,10 +22,11 @@ use super::Acks;
 use super::delivery::{BatchAck, Delivery, Outcome, Place};
 use super::linger::Linger;
 use super::shared::Shared;
+use super::stamp::Stamper;
 use super::topics::Sticky;
 use crate::batch::{BatchBuilder, HEADER_LEN};
 use crate::error::Result;
-use crate::record::{Record, Timestamp};
+use crate::record::Record;
 use crate::topic::{TopicId, TopicPartition};
 use crate::transport::{BatchMetadata, BatchSource, QueuedBatch, Submission};
 
@@ -55,6 +56,7 @@ struct Queue {
 struct PendingBatch {
     builder: BatchBuilder,
     ack: Arc<BatchAck>,
+    stamper: Stamper,
     /// What its records hold of the buffer's budget.
     reserved: usize,
     /// When its linger is over, by the clock's `instant`.
@@ -95,58 +97,50 @@ impl Partition {
     ///
     /// `None`: the open batch had no room, is closed now, and the record `may_move` elsewhere
     /// instead of opening the next one here.
+    #[inline]
     pub(super) fn append(
         self: &Arc<Self>,
         record: &Record<'_>,
-        timestamp: Timestamp,
         sizing: Sizing,
         may_move: bool,
     ) -> Option<Delivery> {
         let mut queue = self.lock();
         let full = |open: &PendingBatch| open.builder.len() + sizing.record > sizing.batch_limit;
-        let closed = queue.open.as_ref().is_some_and(full);
-        if closed {
+        if queue.open.as_ref().is_some_and(full) {
             self.close_open(&mut queue);
+            if may_move {
+                self.submit_next(queue);
+                return None;
+            }
         }
-        let mut lingers = false;
-        let delivery = (!closed || !may_move).then(|| {
-            let (delivery, opened_to_linger) = self.push(&mut queue, record, timestamp, sizing);
-            lingers = opened_to_linger;
-            delivery
-        });
-        let submits = self.may_submit(&mut queue);
-        drop(queue);
+        let opens = queue.open.is_none();
+        let delivery = self.push(&mut queue, record, sizing);
+        let lingers = opens && queue.open.as_ref().is_some_and(|open| !open.due);
+        self.submit_next(queue);
         if lingers {
             self.start_lingering();
         }
-        if submits {
-            self.pump();
-        }
-        delivery
+        Some(delivery)
     }
 
-    /// Adds a record to the open batch. Also says whether that is a new one that lingers.
+    /// Adds a record to the open batch.
     #[inline]
-    fn push(
-        &self,
-        queue: &mut Queue,
-        record: &Record<'_>,
-        timestamp: Timestamp,
-        sizing: Sizing,
-    ) -> (Delivery, bool) {
-        let opens = queue.open.is_none();
+    fn push(&self, queue: &mut Queue, record: &Record<'_>, sizing: Sizing) -> Delivery {
         let open = queue.open.get_or_insert_with(|| self.open_batch(sizing.record));
         let (key, value) = (record.key.as_deref(), record.value.as_deref());
+        let timestamp = match record.timestamp {
+            Some(timestamp) => timestamp,
+            None => open.stamper.next(|| self.shared.transport.clock()),
+        };
         let index = open.builder.push(timestamp.as_millis(), key, value, &record.headers);
         open.reserved += sizing.record;
         let explicit_partition = record.partition.is_some();
         let place = Place { index, timestamp, explicit_partition };
         let delivery = Delivery::new(Arc::clone(&open.ack), place);
-        let lingers = opens && !open.due;
         if open.builder.len() >= sizing.batch_limit {
             self.close_open(queue);
         }
-        (delivery, lingers)
+        delivery
     }
 
     /// Sends what there is without lingering. Returns the acknowledgement after which all records
@@ -167,11 +161,7 @@ impl Partition {
         }
         let newest = queue.open.as_ref().or(queue.ready.back()).map(|batch| &batch.ack);
         let last = newest.or(queue.flight.as_ref().map(|flight| &flight.ack)).cloned();
-        let submits = self.may_submit(&mut queue);
-        drop(queue);
-        if submits {
-            self.pump();
-        }
+        self.submit_next(queue);
         last
     }
 
@@ -188,6 +178,7 @@ impl Partition {
         }
     }
 
+    #[cold]
     fn open_batch(&self, first_record: usize) -> PendingBatch {
         let settings = &self.shared.settings;
         let mut buffer = self.shared.spares.take();
@@ -200,16 +191,19 @@ impl Partition {
         PendingBatch {
             builder: BatchBuilder::new(buffer),
             ack: Arc::new(BatchAck::new(self.at.clone(), settings.acks != Acks::None)),
+            stamper: Stamper::new(),
             reserved: 0,
             linger_until,
             due: !lingers,
         }
     }
 
+    #[cold]
     fn close_open(&self, queue: &mut Queue) {
         if let Some(batch) = queue.open.take() {
             queue.ready.push_back(batch);
             self.leave();
+            self.shared.note_filled();
         }
     }
 
@@ -220,6 +214,7 @@ impl Partition {
 
     /// Whether a batch may be submitted now. Who is told so must [`Partition::pump`]: it counts as
     /// submitted already, so no other thread can overtake.
+    #[inline]
     fn may_submit(&self, queue: &mut Queue) -> bool {
         let has_batch = !queue.ready.is_empty() || queue.open.as_ref().is_some_and(|it| it.due);
         let may = has_batch && !queue.submitted && !queue.pumping;
@@ -228,7 +223,18 @@ impl Partition {
         may
     }
 
+    /// Submits a batch if one may be.
+    #[inline]
+    fn submit_next(self: &Arc<Self>, mut queue: MutexGuard<'_, Queue>) {
+        let submits = self.may_submit(&mut queue);
+        drop(queue);
+        if submits {
+            self.pump();
+        }
+    }
+
     /// Submits a batch, and those after it for as long as the transport completes them at once.
+    #[cold]
     fn pump(self: &Arc<Self>) {
         loop {
             let (at, topic_id) = (self.at.clone(), self.topic_id);
@@ -301,11 +307,7 @@ impl BatchSource for Partition {
         let waiters = flight.ack.resolve(outcome);
         let mut queue = self.lock();
         (queue.submitted, queue.flight) = (false, None);
-        let submits = self.may_submit(&mut queue);
-        drop(queue);
-        if submits {
-            self.pump();
-        }
+        self.submit_next(queue);
         drop(waiters);
     }
 }

@@ -1,0 +1,80 @@
+//! The aims of the embedded log, measured: `cargo bench --bench aims [-- --quick] [-- NAME…]`.
+//!
+//! Every figure that depends on the machine is a ratio against a reference that is measured
+//! alternately in the same process. A row shows the medians, and of the ratios also the least and
+//! the greatest. `--quick` is for CI: sizes so small that only the running is tested. Names choose
+//! groups: `memory`, `disk`, `life`, `commit`, `catchup`.
+//!
+//! Both sides of a row build each payload anew and read every byte of it.
+
+#![allow(clippy::print_stdout, reason = "a table on standard output is what this program is for")]
+
+mod catchup;
+mod commit;
+mod counting;
+mod disk;
+mod life;
+mod memory;
+mod payload;
+mod proc;
+mod report;
+
+use tokio::runtime::{Builder, Runtime};
+
+use report::Report;
+
+/// How much is measured.
+#[derive(Clone, Copy)]
+struct Scale {
+    quick: bool,
+}
+
+impl Scale {
+    /// `full`, or in a quick run `quick`.
+    fn pick<T>(self, full: T, quick: T) -> T {
+        if self.quick { quick } else { full }
+    }
+
+    fn rounds(self) -> usize {
+        self.pick(7, 1)
+    }
+}
+
+type Group = fn(&Runtime, Scale, &mut Report);
+
+const GROUPS: [(&str, Group); 5] = [
+    ("memory", memory::run),
+    ("disk", disk::run),
+    ("life", life::run),
+    ("commit", commit::run),
+    ("catchup", catchup::run),
+];
+
+fn main() {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let scale = Scale { quick: args.iter().any(|arg| arg == "--quick") };
+    // Cargo passes `--bench`; what is left are names.
+    let names: Vec<&String> = args.iter().filter(|arg| !arg.starts_with("--")).collect();
+    println!("{}", proc::machine());
+    let mut report = Report::start();
+    for (name, run) in GROUPS {
+        if names.is_empty() || names.iter().any(|wanted| *wanted == name) {
+            run(&runtime(), scale, &mut report);
+        }
+    }
+    report.end();
+}
+
+/// Two workers, as the machine that the aims are set for has two cores.
+fn runtime() -> Runtime {
+    let built = Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    built.expect("a runtime can be built")
+}
+
+/// Runs a future on a worker; `block_on` alone would run it on a third thread.
+fn on_worker<T: Send + 'static>(
+    runtime: &Runtime,
+    future: impl Future<Output = T> + Send + 'static,
+) -> T {
+    runtime.block_on(async { tokio::spawn(future).await.expect("the task does not panic") })
+}
