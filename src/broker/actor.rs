@@ -81,7 +81,7 @@ impl Actor {
         self.catalog_log = Some(Partition::new(at, opened.catalog_log, context.clone()));
         let mut logs = opened.partitions;
         for (name, entry) in &opened.catalog.topics {
-            match self.assemble(name, entry, &mut logs) {
+            match assemble(&self.core, name, entry, &mut logs) {
                 Ok(topic) => self.core.insert(topic),
                 // Only a setting that this version does not allow: checked when it was opened.
                 Err(error) => tracing::error!(topic = %name, %error, "topic left out"),
@@ -92,36 +92,13 @@ impl Actor {
         let _ = self.core.report.set(opened.report);
     }
 
-    /// A topic around its logs; those that are not given are opened empty, in memory.
-    fn assemble(
-        &self,
-        name: &TopicName,
-        entry: &TopicEntry,
-        logs: &mut BTreeMap<TopicPartition, Log>,
-    ) -> Result<Topic> {
-        let config = entry.config.log_config(entry.durability)?;
-        let mut partitions = Vec::with_capacity(entry.partitions as usize);
-        for partition in 0..entry.partitions {
-            let at = TopicPartition { topic: name.clone(), partition };
-            let log = match logs.remove(&at) {
-                Some(log) => log,
-                None => self.open_log(&at, entry, config.clone())?,
-            };
-            partitions.push(Partition::new(at, log, self.core.context.clone()));
-        }
-        let entry = entry.clone();
-        Ok(Topic { name: name.clone(), entry, log_config: config, partitions })
-    }
-
-    fn open_log(
-        &self,
-        at: &TopicPartition,
-        entry: &TopicEntry,
-        config: crate::log::LogConfig,
-    ) -> Result<Log> {
-        let opening = self.core.opening(at.clone(), entry, config);
-        let opened = Log::open(opening);
-        opened.map(|(log, _)| log).map_err(|e| Error::io(format!("opening partition {at}"), e))
+    /// A topic with empty logs. On disk each looks for its folder.
+    async fn new_topic(&self, name: &TopicName, entry: &TopicEntry) -> Result<Topic> {
+        let (core, name, entry) = (self.core.clone(), name.clone(), entry.clone());
+        let blocks = core.storage.as_ref().is_some_and(|storage| storage.may_block());
+        let runtime = core.context.runtime.clone();
+        let work = move || assemble(&core, &name, &entry, &mut BTreeMap::new());
+        if blocks { on_blocking_thread(&runtime, work).await } else { work() }
     }
 
     async fn run(mut self, mut mailbox: mpsc::Receiver<Command>) {
@@ -173,7 +150,7 @@ impl Actor {
         }
         self.finish_deletions(&name).await?;
         // Before it is recorded: nothing is written yet, and a topic that can't be opened is none.
-        let topic = self.assemble(&name, &entry, &mut BTreeMap::new())?;
+        let topic = self.new_topic(&name, &entry).await?;
         self.record(changes).await?;
         tracing::info!(topic = %name, id = %entry.id, partitions, ?durability, "topic created");
         self.core.insert(topic);
@@ -229,6 +206,7 @@ impl Actor {
                 .await?;
         }
         tracing::info!(topic = %name, id = %entry.id, "topic deleted");
+        self.core.context.memory.ring();
         self.finish_deletions(&name).await
     }
 
@@ -368,4 +346,27 @@ impl Actor {
             false => work().map_err(failed),
         }
     }
+}
+
+/// A topic around its logs; those that are not given are opened.
+fn assemble(
+    core: &Core,
+    name: &TopicName,
+    entry: &TopicEntry,
+    logs: &mut BTreeMap<TopicPartition, Log>,
+) -> Result<Topic> {
+    let config = entry.config.log_config(entry.durability)?;
+    let mut partitions = Vec::with_capacity(entry.partitions as usize);
+    for partition in 0..entry.partitions {
+        let at = TopicPartition { topic: name.clone(), partition };
+        let log = match logs.remove(&at) {
+            Some(log) => log,
+            None => {
+                let opened = Log::open(core.opening(at.clone(), entry, config.clone()));
+                opened.map_err(|error| Error::io(format!("opening partition {at}"), error))?.0
+            }
+        };
+        partitions.push(Partition::new(at, log, core.context.clone()));
+    }
+    Ok(Topic { name: name.clone(), entry: entry.clone(), log_config: config, partitions })
 }

@@ -106,7 +106,8 @@ impl BrokerBuilder {
         let runtime = self.handle()?;
         let dir = path.clone();
         on_blocking_thread(&runtime, move || prepare_dir(&dir)).await?;
-        let lock = DirLock::acquire(&path).await?;
+        let clock = self.clock.clone().unwrap_or_default();
+        let lock = DirLock::acquire(&path, &clock).await?;
         let files = FileStorage::new(&path, self.settings.max_open_files);
         self.open_storage(Arc::new(files), path.display().to_string(), Some(lock)).await
     }

@@ -6,10 +6,15 @@ use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use tokio::sync::watch;
 
+use crate::clock::Clock;
 use crate::error::{Error, Result};
+
+/// How long to wait for a broker that is closing: its runtime may not be driven any more.
+const MAX_WAIT: Duration = Duration::from_secs(60);
 
 /// Kafka's name for it.
 const LOCK_FILE: &str = ".lock";
@@ -42,7 +47,7 @@ pub(super) struct DirLock {
 impl DirLock {
     /// Takes the directory, which must exist. Waits for a broker of this process that is closing
     /// it; any other holder is an error that names it.
-    pub(super) async fn acquire(dir: &Path) -> Result<DirLock> {
+    pub(super) async fn acquire(dir: &Path, clock: &Clock) -> Result<DirLock> {
         let path = dir.canonicalize().map_err(|error| Error::io(context(dir), error))?;
         loop {
             let closing = match enlist(&path)? {
@@ -53,8 +58,14 @@ impl DirLock {
                 }
                 Err(closing) => closing,
             };
-            // Cannot fail: the holding is alive. A false wake only looks again.
-            let _ = closing.released.subscribe().wait_for(|released| *released).await;
+            let mut released = closing.released.subscribe();
+            tokio::select! {
+                // Cannot fail: the holding is alive. A false wake only looks again.
+                _ = released.wait_for(|released| *released) => {}
+                () = clock.sleep(MAX_WAIT) => {
+                    return Err(locked(dir, "a broker of this process that does not finish closing"));
+                }
+            }
         }
     }
 

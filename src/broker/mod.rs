@@ -176,9 +176,6 @@ impl Broker {
     /// # Errors
     /// That of the first partition that could not be made durable; the next open recovers it.
     pub async fn shutdown(&self) -> Result<()> {
-        if let Some(holding) = &self.0.holding {
-            holding.will_be_released();
-        }
         let (answer, answered) = oneshot::channel();
         if self.0.commands.send(Command::Shutdown { answer }).await.is_ok()
             && let Ok(result) = answered.await

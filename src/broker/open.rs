@@ -72,15 +72,16 @@ pub(super) fn open_all(core: &Core, storage: &dyn Storage, path: &str) -> Result
     let mut report =
         RecoveryReport { clean_shutdown: clean || is_new, ..RecoveryReport::default() };
     let (catalog_log, mut catalog) = open_catalog(core, clean, &mut report).map_err(failed)?;
+    if clean {
+        // Before the first write. Whoever opens next after a failure in between looks closer.
+        storage.remove_file(Path::new(CLEAN_MARK)).map_err(failed)?;
+        storage.sync_dir(Path::new("")).map_err(failed)?;
+    }
     let changes = settle_folders(core, storage, &mut catalog, &mut report).map_err(failed)?;
     let openings = openings(core, &catalog, clean)?;
     let partitions = open_logs(openings, core.settings.io_threads, &mut report)?;
     let mut opened = Opened { catalog, catalog_log, partitions, report, memory_epoch: 0 };
     opened.memory_epoch = opened.begin_run(changes).map_err(failed)?;
-    if clean {
-        storage.remove_file(Path::new(CLEAN_MARK)).map_err(failed)?;
-        storage.sync_dir(Path::new("")).map_err(failed)?;
-    }
     Ok(opened)
 }
 
@@ -105,7 +106,8 @@ fn check_format(storage: &dyn Storage, path: &str) -> Result<bool> {
                 "version=1\ncluster.id={id}\nnode.id=1\nottla.format.version={FORMAT_VERSION}\n"
             );
             replace(storage, file, text.as_bytes()).map_err(failed)?;
-            return Ok(true);
+            let entries = storage.list(Path::new("")).map_err(failed)?;
+            return Ok(!entries.iter().any(|entry| parse_folder(&entry.name).is_some()));
         }
         Err(error) => return Err(failed(error)),
     };
@@ -203,6 +205,7 @@ fn settle_folders(
             }
             (Some(known), _) if at.partition < known.partitions => {}
             (Some(_), _) => report.foreign.push(entry.name),
+            (None, None) if is_deleted(catalog, &at) => remove_folder(storage, Path::new(name))?,
             (None, None) if !has_log(storage, name)? => report.foreign.push(entry.name),
             (None, id) => {
                 let found = lost.entry(at.topic).or_insert((id, 0));
@@ -225,6 +228,12 @@ fn settle_folders(
     }
     changes.iter().cloned().for_each(|change| catalog.apply(change));
     Ok(changes)
+}
+
+/// Whether a folder that has lost its topic's id can only be a deleted topic's.
+fn is_deleted(catalog: &Catalog, at: &TopicPartition) -> bool {
+    let deleted = &mut catalog.deleted.values();
+    deleted.any(|(topic, partitions)| *topic == at.topic && at.partition < *partitions)
 }
 
 /// `<topic>-<partition>.<id>-delete`. The id has 22 characters of URL-safe base64, `-` included.

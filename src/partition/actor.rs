@@ -153,7 +153,7 @@ impl Actor {
                     if std::mem::take(&mut self.worked) || parked || self.checkpoint.is_some() {
                         continue;
                     }
-                    if self.start_checkpoint() {
+                    if self.start_checkpoint().await {
                         continue;
                     }
                     if self.retire(commands) {
@@ -166,6 +166,7 @@ impl Actor {
 
     /// Nobody holds the partition any more, and nobody closed it: the broker was dropped.
     async fn abandoned(&mut self) -> Next {
+        self.finish_checkpoint().await;
         let closed = self.on_log(true, |log| log.close()).await;
         if let Ok(Err(error)) | Err(error) = closed.map(|r| r.map_err(|e| self.error(e))) {
             tracing::warn!(partition = %self.at, %error, "closing failed");
@@ -237,9 +238,8 @@ impl Actor {
             }
         }
         self.append(group).await;
-        if self.awaits_memory && self.parked.is_empty() {
-            self.awaits_memory = false;
-            self.context.memory.waiting.fetch_sub(1, Ordering::AcqRel);
+        if self.parked.is_empty() {
+            self.stop_awaiting_memory();
         }
         match self.log {
             Some(_) => Next::Continue,
@@ -271,7 +271,7 @@ impl Actor {
         self.publish();
         self.answer(appends, group.completions, synced);
         if self.bytes_since_checkpoint >= CHECKPOINT_BYTES {
-            self.start_checkpoint();
+            self.start_checkpoint().await;
         }
     }
 
@@ -307,6 +307,12 @@ impl Actor {
         self.parked.push_back((append, completion));
     }
 
+    fn stop_awaiting_memory(&mut self) {
+        if std::mem::take(&mut self.awaits_memory) {
+            self.context.memory.waiting.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+
     /// Raises the high watermark to what has the promised durability.
     fn publish(&mut self) {
         if let (Some(log), Some(shared)) = (&mut self.log, &self.guard.0) {
@@ -319,9 +325,8 @@ impl Actor {
         for (append, completion) in self.parked.drain(..) {
             completion.run(append.batch, Err(Error::closed(reason.clone())));
         }
-        if let Some(checkpoint) = self.checkpoint.take() {
-            self.checkpoint_done(checkpoint.await.unwrap_or_else(|e| Err(io::Error::other(e))));
-        }
+        self.stop_awaiting_memory();
+        self.finish_checkpoint().await;
         let closed = self.on_log(true, |log| log.close()).await;
         if let Some(shared) = self.guard.0.take() {
             shared.close(reason);
@@ -333,11 +338,13 @@ impl Actor {
     }
 
     /// Begins to move the recovery point up, while appends go on. False if there is no need.
-    fn start_checkpoint(&mut self) -> bool {
+    async fn start_checkpoint(&mut self) -> bool {
         self.bytes_since_checkpoint = 0;
-        let (None, Some(log)) = (&self.checkpoint, &mut self.log) else { return false };
-        match log.checkpoint() {
-            Ok(Some(plan)) => {
+        if self.checkpoint.is_some() {
+            return false;
+        }
+        match self.on_log(true, |log| log.checkpoint()).await {
+            Ok(Ok(Some(plan))) => {
                 let io = self.context.io.clone();
                 self.checkpoint = Some(self.context.runtime.spawn(async move {
                     let _permit = io.acquire_owned().await;
@@ -346,9 +353,16 @@ impl Actor {
                 }));
                 true
             }
-            Ok(None) => false,
-            // The log is read-only now and says so to whoever appends.
-            Err(_) => false,
+            Ok(Ok(None)) => false,
+            // The log is read-only or gone now, and that is what whoever appends is told.
+            Ok(Err(_)) | Err(_) => false,
+        }
+    }
+
+    /// No two may write the recovery point at once.
+    async fn finish_checkpoint(&mut self) {
+        if let Some(checkpoint) = self.checkpoint.take() {
+            self.checkpoint_done(checkpoint.await.unwrap_or_else(|e| Err(io::Error::other(e))));
         }
     }
 

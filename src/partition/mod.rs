@@ -165,8 +165,10 @@ impl QueuedBatch {
     }
 
     pub(crate) fn take(mut self) -> (BytesMut, Completion) {
-        let source = self.0.take();
-        (source.as_ref().map(|source| source.take()).unwrap_or_default(), Completion(source))
+        // First the answer's owner: should taking panic, the answer is still given.
+        let completion = Completion(self.0.take());
+        let batch = completion.0.as_ref().map(|source| source.take()).unwrap_or_default();
+        (batch, completion)
     }
 
     pub(crate) fn fail(self, error: Error) {

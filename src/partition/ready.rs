@@ -102,7 +102,10 @@ impl Waiters {
             return;
         }
         let woken = waiters.extract_if(.., |_, waiter| waiter.offset < high_watermark);
-        woken.for_each(|(_, waiter)| waiter.queue.push(waiter.key));
+        let woken: Vec<Waiter> = woken.map(|(_, waiter)| waiter).collect();
+        // A waker is a stranger's code: it is not called under the lock.
+        drop(waiters);
+        woken.into_iter().for_each(|waiter| waiter.queue.push(waiter.key));
     }
 
     pub(super) fn wake_all(&self) {
