@@ -104,7 +104,8 @@ mod tests {
             name: TopicName::parse("t").unwrap(),
             id: TopicId([id; 16]),
             partitions,
-            max_message_bytes: 1 << 20,
+            max_batch_bytes: 1 << 20,
+            max_batch_setting: "max.message.bytes",
         }
     }
 

@@ -136,13 +136,13 @@ impl Topic {
         let settings = &shared.settings;
         let (record_limit, record_limit_setting) = [
             (settings.max_request_size, "max.request.size"),
-            (metadata.max_message_bytes, "max.message.bytes"),
+            (metadata.max_batch_bytes, metadata.max_batch_setting),
             (settings.buffer_memory, "buffer.memory"),
         ]
         .into_iter()
         .min_by_key(|(limit, _)| *limit)
         .expect("there are three");
-        let batch_limit = settings.batch_size.min(metadata.max_message_bytes);
+        let batch_limit = settings.batch_size.min(metadata.max_batch_bytes);
         Topic {
             metadata,
             seen,

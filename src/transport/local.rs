@@ -53,11 +53,18 @@ fn unknown(topic: &TopicName) -> Error {
 }
 
 fn metadata(topic: &Topic) -> Arc<TopicMetadata> {
+    let (max_message, segment) =
+        (topic.log_config.max_message_bytes, topic.log_config.segment_bytes);
+    let (max_batch_bytes, max_batch_setting) = match usize::try_from(segment) {
+        Ok(segment) if segment < max_message => (segment, "segment.bytes"),
+        _ => (max_message, "max.message.bytes"),
+    };
     Arc::new(TopicMetadata {
         name: topic.name.clone(),
         id: topic.id(),
         partitions: topic.partitions.len() as i32,
-        max_message_bytes: topic.log_config.max_message_bytes,
+        max_batch_bytes,
+        max_batch_setting,
     })
 }
 

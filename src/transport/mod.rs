@@ -26,8 +26,10 @@ pub(crate) struct TopicMetadata {
     pub(crate) id: TopicId,
     /// How many partitions it has; they count from 0.
     pub(crate) partitions: i32,
-    /// `max.message.bytes`: the largest batch it takes.
-    pub(crate) max_message_bytes: usize,
+    /// The largest batch it takes.
+    pub(crate) max_batch_bytes: usize,
+    /// The setting that says so: `max.message.bytes`, or `segment.bytes` if that is less.
+    pub(crate) max_batch_setting: &'static str,
 }
 
 /// The calls a client makes.

@@ -278,7 +278,8 @@ fn what_a_killed_process_had_acknowledged_is_there() {
         let lines = 20 + usize::from(random_byte()) * 4;
         produce_and_die(dir.path(), lines, &mut acknowledged);
         runtime().block_on(within(async {
-            let broker = Broker::open(dir.path()).await.unwrap();
+            let builder = Broker::builder().auto_create_topics(false);
+            let broker = builder.open(dir.path()).await.unwrap();
             assert!(!broker.recovery_report().unwrap().clean_shutdown);
             let mut found = BTreeMap::new();
             for topic in TOPICS {
@@ -309,11 +310,15 @@ fn random_byte() -> u8 {
 fn child_produces_until_killed() {
     let Some(dir) = child_dir() else { return };
     runtime().block_on(async {
-        let builder = Broker::builder().topic_defaults(TopicConfig::new().partitions(2));
-        let broker = builder.open(dir).await.unwrap();
-        let process = TopicConfig::new().durability(Durability::Process).partitions(2);
-        // There already, after the first round.
-        let _ = broker.create_topic(TOPICS[0], process.segment_bytes(20_000)).await;
+        let broker = Broker::open(dir).await.unwrap();
+        for (topic, durability) in TOPICS.iter().zip([Durability::Process, Durability::Power]) {
+            let config = TopicConfig::new().durability(durability).partitions(2);
+            match broker.create_topic(topic, config.segment_bytes(20_000)).await {
+                // After the first round.
+                Ok(_) | Err(Error::TopicAlreadyExists { .. }) => {}
+                Err(error) => panic!("{error:?}"),
+            }
+        }
         let mut tasks = tokio::task::JoinSet::new();
         for task in 0..8 {
             tasks.spawn(produce_for_ever(broker.clone(), task));

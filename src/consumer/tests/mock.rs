@@ -206,7 +206,8 @@ impl State {
             name: name.clone(),
             id: topic.id,
             partitions: topic.partitions.len() as i32,
-            max_message_bytes: 1 << 20,
+            max_batch_bytes: 1 << 20,
+            max_batch_setting: "max.message.bytes",
         }))
     }
 }

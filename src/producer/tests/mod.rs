@@ -68,9 +68,10 @@ impl fmt::Debug for Mock {
     }
 }
 
-fn topic(name: &str, id: u8, partitions: i32, max_message_bytes: usize) -> Arc<TopicMetadata> {
+fn topic(name: &str, id: u8, partitions: i32, max_batch_bytes: usize) -> Arc<TopicMetadata> {
     let (name, id) = (TopicName::parse(name).unwrap(), TopicId([id; 16]));
-    Arc::new(TopicMetadata { name, id, partitions, max_message_bytes })
+    let max_batch_setting = "max.message.bytes";
+    Arc::new(TopicMetadata { name, id, partitions, max_batch_bytes, max_batch_setting })
 }
 
 impl Mock {

@@ -239,7 +239,7 @@ async fn promises_that_cannot_be_kept() {
 }
 
 #[tokio::test]
-async fn a_batch_larger_than_a_segment_is_refused_by_the_log() {
+async fn a_batch_larger_than_a_segment_is_refused() {
     for backend in Backend::ON_DISK {
         let dir = TempDir::new().unwrap();
         let broker = Broker::open(dir.path()).await.unwrap();

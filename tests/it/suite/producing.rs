@@ -22,6 +22,7 @@ on_all_backends! {
     a_lingering_batch_goes_on_flush_and_when_its_time_has_come,
     records_up_to_the_limit_are_taken,
     records_over_the_limit_are_refused_and_nothing_is_queued,
+    batches_are_no_larger_than_a_segment,
     blocking_forms_work_from_plain_threads,
     partitioners_choose,
 }
@@ -270,6 +271,18 @@ async fn records_over_the_limit_are_refused_and_nothing_is_queued(host: Host) {
     let fits = Record::to("small").value(value_for_batch_of(50_000));
     large.send(fits).await.unwrap();
     assert_eq!(read_topic(&host.client, "small").await.len(), 1);
+}
+
+async fn batches_are_no_larger_than_a_segment(host: Host) {
+    host.create_topic("t", TopicConfig::new().segment_bytes(1024)).await.unwrap();
+    let producer = host.client.producer().build();
+    for n in 0..500 {
+        producer.enqueue(Record::to("t").value(n.to_string())).await.unwrap();
+    }
+    producer.flush().await;
+    assert_eq!(read_values(&host.client, "t").await, texts(0..500));
+    let refused = producer.send(Record::to("t").value(value_for_batch_of(20_000))).await;
+    assert_error!(refused, Error::MessageTooLarge { .. }, "20000", "segment.bytes=1024");
 }
 
 async fn blocking_forms_work_from_plain_threads(host: Host) {
