@@ -63,7 +63,7 @@ impl DirLock {
                 // Cannot fail: the holding is alive. A false wake only looks again.
                 _ = released.wait_for(|released| *released) => {}
                 () = clock.sleep(MAX_WAIT) => {
-                    return Err(locked(dir, "a broker of this process that does not finish closing"));
+                    return Err(locked(dir, "a broker of this process that is still closing"));
                 }
             }
         }

@@ -51,7 +51,7 @@ impl Consumer {
                 Taken::Some(()) => match buffer.read(position) {
                     Ok((view, batch, at)) => {
                         self.until_look -= 1;
-                        // Made where it is returned: to move a record costs as much as to decode it.
+                        // Made where it is returned: a move costs as much as decoding.
                         return Poll::Ready(Ok(to_consumer_record(
                             &view,
                             batch,

@@ -77,7 +77,7 @@ struct Settings {
 /// |---|---|
 /// | [`OffsetOutOfRange`](Error::OffsetOutOfRange) | the oldest record (see [`OutOfRange`]) |
 /// | [`Corrupt`](Error::Corrupt), [`Truncated`](Error::Truncated) | its `to` |
-/// | [`Io`](Error::Io), [`InvalidRecord`](Error::InvalidRecord) | as it was: the next call retries |
+/// | [`Io`](Error::Io), [`InvalidRecord`](Error::InvalidRecord) | as it was; it is tried again |
 /// | [`UnknownTopic`](Error::UnknownTopic) | none: the topic's partitions are no longer assigned |
 /// | [`InvalidState`](Error::InvalidState) | nothing is assigned, and nothing can be again |
 /// | [`Closed`](Error::Closed) | every later call returns it too |

@@ -40,7 +40,7 @@ impl MemoryPressure {
         logs.push(Arc::downgrade(log));
     }
 
-    /// Whether any log has more than the segment it writes: only then is there a reader to wait for.
+    /// Whether any log has more than the segment it writes: only then can waiting help.
     pub(super) fn has_closed_segments(&self) -> bool {
         let logs = self.logs.lock().expect("no one panics with the list of logs");
         logs.iter().filter_map(Weak::upgrade).any(|log| log.segments().len() > 1)

@@ -55,7 +55,7 @@ mod tests {
         let clock = Clock::system();
         let mut stamper = Stamper::new();
         let mut longest = 0;
-        // A pause between two of these calls resets the count; so long that it always does, none is.
+        // A pause between two calls resets the count; so long that it always does, none is.
         for _ in 0..1_000_000 {
             stamper.next(|| &clock);
             longest = longest.max(stamper.left);

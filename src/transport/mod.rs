@@ -15,6 +15,8 @@ use tokio::sync::watch;
 use crate::batch::Batch;
 use crate::clock::Clock;
 use crate::error::Result;
+#[cfg(test)]
+pub(crate) use crate::partition::Completion;
 pub(crate) use crate::partition::{BatchMetadata, BatchSource, QueuedBatch};
 use crate::record::Timestamp;
 use crate::topic::{TopicId, TopicName, TopicPartition};

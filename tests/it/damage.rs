@@ -198,7 +198,8 @@ async fn indexes_and_checkpoints_are_only_shortcuts() {
         for damaged in [Damaged::clean().await, Damaged::unclean().await] {
             harm(&damaged.dir.path().join("t-0"));
             let broker = damaged.open().await;
-            assert_eq!(read_all(&broker).await, numbers(0..RECORDS));
+            let report = broker.recovery_report().unwrap();
+            assert_eq!(read_all(&broker).await, numbers(0..RECORDS), "{report:?}");
             assert_eq!(broker.topics().unwrap(), ["t"]);
             send_all(&broker.client(), "t", numbers(RECORDS..RECORDS + 5)).await;
             broker.shutdown().await.unwrap();

@@ -19,10 +19,9 @@ use tokio::sync::watch;
 use super::*;
 use crate::batch::Batch;
 use crate::clock::{Clock, ManualClock};
-use crate::partition::Completion;
 use crate::topic::{TopicId, TopicPartition};
 use crate::transport::{
-    BatchMetadata, Fetcher, ListedOffset, OffsetSpec, Submission, TopicMetadata,
+    BatchMetadata, Completion, Fetcher, ListedOffset, OffsetSpec, Submission, TopicMetadata,
 };
 
 /// What a submission meets.
