@@ -1,3 +1,5 @@
+//! What the common suite does not ask of this storage.
+
 use std::collections::BTreeSet;
 
 use super::*;
