@@ -44,7 +44,8 @@ impl Survey {
         let (storage, dir) = (&*opening.storage, &opening.dir);
         let loaded = LeaderEpochs::load(storage, dir);
         survey.epochs_damaged = loaded.is_err();
-        survey.epochs = readable(loaded)?;
+        // One that names no epoch cannot speak for any batch.
+        survey.epochs = readable(loaded)?.filter(|epochs| epochs.latest().is_some());
         let point = readable(RecoveryPoint::load(storage, dir))?;
         survey.recovery_point = point.map(|point| point.offset).filter(|at| survey.vouches(*at));
         Ok(survey)
