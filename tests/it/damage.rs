@@ -194,12 +194,17 @@ async fn a_torn_end_is_cut() {
 
 #[tokio::test]
 async fn indexes_and_checkpoints_are_only_shortcuts() {
-    for harm in [remove_small_files, scribble_over_small_files, empty_small_files] {
+    let harms: [(&str, fn(&Path)); 3] = [
+        ("removed", remove_small_files),
+        ("scribbled over", scribble_over_small_files),
+        ("emptied", empty_small_files),
+    ];
+    for (what, harm) in harms {
         for damaged in [Damaged::clean().await, Damaged::unclean().await] {
             harm(&damaged.dir.path().join("t-0"));
             let broker = damaged.open().await;
             let report = broker.recovery_report().unwrap();
-            assert_eq!(read_all(&broker).await, numbers(0..RECORDS), "{report:?}");
+            assert_eq!(read_all(&broker).await, numbers(0..RECORDS), "{what}: {report:?}");
             assert_eq!(broker.topics().unwrap(), ["t"]);
             send_all(&broker.client(), "t", numbers(RECORDS..RECORDS + 5)).await;
             broker.shutdown().await.unwrap();

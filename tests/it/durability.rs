@@ -99,7 +99,7 @@ async fn dropping_all_handles_closes_cleanly_and_the_next_open_waits_for_it() {
         let dir = TempDir::new().unwrap();
         for round in 0..20 {
             let broker = Broker::open(dir.path()).await.unwrap();
-            assert!(broker.recovery_report().unwrap().clean_shutdown, "{round}");
+            assert!(broker.recovery_report().unwrap().clean_shutdown);
             let producer = broker.producer().build();
             let consumer = broker.consumer().subscribe(["t"]).await.unwrap();
             let mut deliveries = Vec::new();

@@ -129,7 +129,7 @@ async fn what_waits_for_memory_is_closed() {
         }
         let waiting = {
             let producer = producer.clone();
-            let record = Record::to("t").value(vec![1; 2000]);
+            let record = Record::to("t").value(vec![1; 950]);
             tokio::spawn(async move { producer.send(record).await })
         };
         tokio::task::yield_now().await;
