@@ -3,9 +3,9 @@
 //! Every figure that depends on the machine is a ratio against a reference that is measured
 //! alternately in the same process. A row shows the medians, and of the ratios also the least and
 //! the greatest. `--quick` is for CI: sizes so small that only the running is tested. Names choose
-//! groups: `memory`, `disk`, `life`, `commit`, `catchup`.
+//! groups: `memory`, `awaited`, `disk`, `life`, `commit`, `catchup`.
 //!
-//! Both sides of a row build each payload anew and read every byte of it.
+//! Both sides of a row in memory build each payload anew and read every byte of it.
 
 #![allow(clippy::print_stdout, reason = "a table on standard output is what this program is for")]
 
@@ -42,8 +42,9 @@ impl Scale {
 
 type Group = fn(&Runtime, Scale, &mut Report);
 
-const GROUPS: [(&str, Group); 5] = [
+const GROUPS: [(&str, Group); 6] = [
     ("memory", memory::run),
+    ("awaited", memory::awaited),
     ("disk", disk::run),
     ("life", life::run),
     ("commit", commit::run),

@@ -39,7 +39,6 @@ pub(crate) fn run(runtime: &Runtime, scale: Scale, report: &mut Report) {
     let count = scale.pick(600_000, 5_000);
     let none = Aim::None;
     streamed::<1024>(runtime, scale, report, "1 KiB, enqueue -> poll", Receive::Poll, count, none);
-    awaited(runtime, scale, report);
 }
 
 fn streamed<const N: usize>(
@@ -137,7 +136,7 @@ async fn through_channel<const N: usize>(count: u64) -> (f64, u64) {
     (rate(count, started), sum)
 }
 
-fn awaited(runtime: &Runtime, scale: Scale, report: &mut Report) {
+pub(crate) fn awaited(runtime: &Runtime, scale: Scale, report: &mut Report) {
     let count = scale.pick(300_000, 2_000);
     let ours = || on_worker(runtime, awaited_sends(count));
     let reference = || on_worker(runtime, awaited_actor(count));

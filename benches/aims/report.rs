@@ -33,6 +33,10 @@ impl Report {
         let least = ratios.iter().copied().fold(f64::INFINITY, f64::min);
         let greatest = ratios.iter().copied().fold(0.0, f64::max);
         let ratio = median(ratios);
+        if !ratio.is_finite() {
+            // A clock of 10 ms, and a quick run: there is nothing to divide by.
+            return self.line([name, &side(|it| it.0), &side(|it| it.1), "-", "-", "too short"]);
+        }
         let spread = format!("{ratio:.2} ({least:.2}-{greatest:.2})");
         let (aim_text, verdict) = self.judge(ratio, aim, |it| format!("{it:.1}x"));
         self.line([name, &side(|it| it.0), &side(|it| it.1), &spread, &aim_text, verdict]);
@@ -111,7 +115,7 @@ pub(crate) fn nanos(nanos: f64) -> String {
 }
 
 pub(crate) fn millis(millis: f64) -> String {
-    format!("{millis:.2} ms")
+    format!("{millis:.3} ms")
 }
 
 pub(crate) fn seconds_per_gib(seconds: f64) -> String {

@@ -53,6 +53,8 @@ pub(super) struct Actor {
     log: Option<Box<Log>>,
     /// Appends that wait for memory (`Block`), in order. Bounded by the producers' buffers.
     parked: VecDeque<(Append, Completion)>,
+    /// An empty group, for its allocations.
+    spare: Group,
     /// Whether the bell counts this actor.
     awaits_memory: bool,
     /// Memory freed before the bell knew of this actor was not rung for: one more attempt.
@@ -96,6 +98,7 @@ impl Actor {
             guard: EndGuard(Some(partition.0.shared.clone())),
             log: Some(log),
             parked: VecDeque::new(),
+            spare: Group::default(),
             awaits_memory: false,
             just_parked: false,
             memory_rings: context.memory.rings.subscribe(),
@@ -209,7 +212,7 @@ impl Actor {
     }
 
     async fn work(&mut self, taken: &mut Vec<Command>) -> Next {
-        let mut group = Group::default();
+        let mut group = std::mem::take(&mut self.spare);
         if !self.parked.is_empty() {
             self.memory_rings.mark_unchanged();
             self.parked.drain(..).for_each(|(append, completion)| group.push(append, completion));
@@ -267,22 +270,21 @@ impl Actor {
         if let Some(started) = started {
             self.last_sync = self.context.clock.instant().saturating_sub(started);
         }
-        self.bytes_since_checkpoint += group.bytes as u64;
         self.publish();
-        self.answer(appends, group.completions, synced);
+        group.appends = appends;
+        let bytes = std::mem::take(&mut group.bytes);
+        self.answer(&mut group, synced);
+        self.spare = group;
+        self.bytes_since_checkpoint += bytes as u64;
         if self.bytes_since_checkpoint >= CHECKPOINT_BYTES {
             self.start_checkpoint().await;
         }
     }
 
-    fn answer(
-        &mut self,
-        appends: Vec<Append>,
-        completions: Vec<Completion>,
-        synced: Result<(), AppendError>,
-    ) {
+    /// Tells each batch of the group its fate, and empties it.
+    fn answer(&mut self, group: &mut Group, synced: Result<(), AppendError>) {
         let blocks = self.log.as_ref().is_some_and(|log| log.blocks_when_full());
-        for (mut append, completion) in appends.into_iter().zip(completions) {
+        for (mut append, completion) in group.appends.drain(..).zip(group.completions.drain(..)) {
             let result = match append.result.take() {
                 Some(Err(AppendError::MemoryFull { .. })) if blocks => {
                     self.park(append, completion);
