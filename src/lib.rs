@@ -33,6 +33,8 @@
 //! What is re-exported here is the API. The modules `batch`, `codec`, `log` and `storage`
 //! are public for this project's tests, benches and fuzzers, and change without notice.
 
+#![deny(clippy::dbg_macro, clippy::print_stdout, clippy::print_stderr, clippy::todo)]
+
 #[doc(hidden)]
 pub mod batch;
 pub mod broker;

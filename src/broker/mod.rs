@@ -1,6 +1,6 @@
 //! The broker: owns topics and their storage, in memory or in a data directory.
 //!
-//! [`Broker`] is a handle; the work is done by an actor ([`actor`]) and one more per partition
+//! [`Broker`] is a handle; the work is done by an actor (`actor`) and one more per partition
 //! (`crate::partition`). Knows no socket, and no producer or consumer: those reach it through
 //! `crate::transport`.
 

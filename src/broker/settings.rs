@@ -220,7 +220,7 @@ const SETTINGS: &[Setting] = &[
 
 fn number(value: &str, min: i64, max: i64) -> Option<u64> {
     let number: i64 = value.parse().ok()?;
-    (min..=max).contains(&number).then(|| number as u64)
+    (min..=max).contains(&number).then_some(number as u64)
 }
 
 /// A number, or `None` for -1.
