@@ -194,7 +194,8 @@ async fn a_torn_end_is_cut() {
 
 #[tokio::test]
 async fn indexes_and_checkpoints_are_only_shortcuts() {
-    let harms: [(&str, fn(&Path)); 3] = [
+    type Harm = (&'static str, fn(&Path));
+    let harms: [Harm; 3] = [
         ("removed", remove_small_files),
         ("scribbled over", scribble_over_small_files),
         ("emptied", empty_small_files),
