@@ -60,10 +60,10 @@ impl ReadCursor {
 }
 
 /// What a reader goes by while it reads.
-struct Sight {
-    truncations: u64,
+pub(super) struct Sight {
+    pub(super) truncations: u64,
     /// The high watermark.
-    limit: i64,
+    pub(super) limit: i64,
 }
 
 /// A record found by its timestamp.
@@ -145,13 +145,13 @@ impl LogReader {
         }
     }
 
-    fn sight(&self) -> Sight {
+    pub(super) fn sight(&self) -> Sight {
         let truncations = self.0.truncations.load(Ordering::Acquire);
         Sight { truncations, limit: self.high_watermark() }
     }
 
     /// The high watermark falls when a truncation begins; the count rises before the next append.
-    fn still_holds(&self, sight: &Sight) -> bool {
+    pub(super) fn still_holds(&self, sight: &Sight) -> bool {
         self.high_watermark() >= sight.limit
             && self.0.truncations.load(Ordering::Acquire) == sight.truncations
     }

@@ -5,10 +5,11 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
+use crate::log::reader::Sight;
 use crate::log::tests::parts::{Dice, Rec, batch, opening, records_of, small};
 use crate::log::{Append, Log, LogConfig, LogReader, ReadCursor, ReadError};
 use crate::record::Timestamp;
-use crate::storage::FileStorage;
+use crate::storage::{FileStorage, SimDisk};
 
 /// Every record by offset and epoch, noted before it is visible.
 type Written = Mutex<HashMap<(i64, i32), Rec>>;
@@ -40,7 +41,7 @@ impl Writer {
     }
 
     fn step(&mut self) {
-        match self.dice.below(40) {
+        match self.dice.below(16) {
             0 => self.log.roll_now().unwrap(),
             1 => {
                 let config =
@@ -76,6 +77,8 @@ fn read(reader: &LogReader, written: &Written, seed: u64, done: &AtomicBool) -> 
         rounds += 1;
         if dice.one_in(10) {
             let (start, end) = (reader.log_start_offset(), reader.high_watermark());
+            // Mostly where truncations are.
+            let start = if dice.one_in(3) { start } else { start.max(end - 60) };
             cursor = ReadCursor::new(dice.between(start, end), -1);
         }
         let (from, epoch) = (cursor.offset, cursor.leader_epoch);
@@ -125,7 +128,7 @@ fn readers_see_the_log_and_nothing_else() {
             scope.spawn(move || read(&reader, written, seed, done))
         };
         let readers: Vec<_> = (0..3).map(spawn).collect();
-        for _ in 0..3_000 {
+        for _ in 0..1_500 {
             writer.step();
         }
         done.store(true, Ordering::Relaxed);
@@ -135,4 +138,24 @@ fn readers_see_the_log_and_nothing_else() {
     // If the threads hardly ever met, the test has shown nothing.
     assert!(sum(|met| met.records) > 1_000, "{met:?}");
     assert!(sum(|met| met.out_of_range) + sum(|met| met.truncated) > 3, "{met:?}");
+}
+
+/// The threads above hardly ever meet so: a reader that looked before a truncation began, and
+/// reads when it has not ended.
+#[test]
+fn what_was_seen_before_a_truncation_does_not_hold() {
+    let (log, _) = Log::open(opening(Arc::new(SimDisk::new(1)), small())).unwrap();
+    let mut writer = Writer { log, dice: Dice::new(1), written: Arc::default(), next_id: 1 };
+    for _ in 0..5 {
+        writer.append();
+        writer.log.sync().unwrap();
+        writer.log.publish();
+    }
+    let reader = writer.log.reader();
+    let before = reader.sight();
+    assert!(reader.still_holds(&before));
+    writer.log.truncate(3).unwrap();
+    let after = reader.sight();
+    assert!(!reader.still_holds(&Sight { truncations: after.truncations, limit: before.limit }));
+    assert!(!reader.still_holds(&Sight { truncations: before.truncations, limit: after.limit }));
 }

@@ -156,6 +156,33 @@ fn a_log_with_a_lost_end_goes_on_behind_it() {
 }
 
 #[test]
+fn retention_keeps_what_it_is_told_to() {
+    let mut log = open(&SimDisk::new(1));
+    // Three segments of ten records, and one of five.
+    for id in 0..35 {
+        plain(&mut log, id);
+        if id % 10 == 9 {
+            log.roll_now().unwrap();
+        }
+    }
+    let sizes: Vec<u64> = log.shared.segments().iter().map(|segment| segment.size()).collect();
+    assert_eq!(sizes.len(), 4);
+    let mut retain = |retention_bytes, retention: Option<u64>, now| {
+        let retention = retention.map(std::time::Duration::from_millis);
+        log.configure(LogConfig { retention_bytes, retention, ..small() });
+        let removed = log.enforce_retention(Timestamp::from_millis(now)).unwrap();
+        (removed, log.reader().log_start_offset(), log.log_end_offset())
+    };
+    let rest = sizes[1] + sizes[2] + sizes[3];
+    assert_eq!(retain(Some(rest + 1), None, 0), (0, 0, 35), "without the oldest it is too little");
+    assert_eq!(retain(Some(rest), None, 0), (1, 10, 35), "without the oldest it is just enough");
+    assert_eq!(retain(None, Some(100), 119), (0, 10, 35), "the youngest of them is 100 old");
+    assert_eq!(retain(None, Some(100), 120), (1, 20, 35));
+    assert_eq!(retain(None, Some(100), 1_000), (2, 35, 35), "the active one too");
+    assert_eq!(retain(Some(0), Some(0), 1_000), (0, 35, 35), "an empty one stays");
+}
+
+#[test]
 fn foreign_files_are_named_and_left_alone() {
     let disk = SimDisk::new(1);
     let mut log = open(&disk);
@@ -247,6 +274,10 @@ fn a_checkpoint_does_not_outlive_a_truncation() {
         }
         log.checkpointed(done).unwrap();
         assert!(log.recovery_point() <= 4);
+        let written = disk.read_file("t-0/recovery-point-offset-checkpoint");
+        let text = written.map(|bytes| String::from_utf8(bytes).unwrap()).unwrap_or("0".into());
+        let point: i64 = text.split_whitespace().last().unwrap().parse().unwrap();
+        assert!(point <= 4, "{point} is still written down");
         plain_ones(&mut log, 20..23);
         disk.crash_power();
         let (log, report) = open_as(&disk, |opening| opening);
