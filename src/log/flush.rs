@@ -57,6 +57,7 @@ impl Log {
             Err(error) => return Err(self.fail(error)),
         }
         self.checkpointing = Some(up_to);
+        self.highest_point = up_to;
         Ok(Some(CheckpointPlan {
             shared: self.shared.clone(),
             partition: self.partition.clone(),
@@ -74,18 +75,14 @@ impl Log {
     }
 
     /// Takes note of how a plan ended.
-    pub fn checkpointed(&mut self, done: Result<i64, io::Error>) -> Result<(), AppendError> {
+    pub fn checkpointed(&mut self, done: io::Result<Option<i64>>) -> Result<(), AppendError> {
         let wanted = self.checkpointing.take();
-        match done {
-            Ok(up_to) if wanted == Some(up_to) => {
-                self.recovery_point = self.recovery_point.max(up_to);
-                self.synced = self.synced.max(up_to);
-                Ok(())
-            }
-            Ok(_) => Ok(()),
-            Err(error) if is_full(&error) => Ok(()),
-            Err(error) => Err(self.fail_sync(error)),
+        let done = done.map_err(|error| self.fail_sync(error))?;
+        if let Some(up_to) = done.filter(|_| done == wanted) {
+            self.recovery_point = self.recovery_point.max(up_to);
+            self.synced = self.synced.max(up_to);
         }
+        Ok(())
     }
 
     /// Makes everything durable and writes that down, so that the next open has nothing to do.
@@ -123,9 +120,11 @@ pub struct CheckpointPlan {
 }
 
 impl CheckpointPlan {
-    /// Syncs, then writes the recovery point down. Segments that retention removed meanwhile need
-    /// no sync. If the log was truncated meanwhile, nothing is written.
-    pub fn run(self) -> io::Result<i64> {
+    /// Syncs, then writes the recovery point down, and returns it. Segments that retention removed
+    /// meanwhile need no sync. Where the log was truncated meanwhile, or there is no room for the
+    /// recovery point, that stays as it was. But a sync that fails for want of room (delayed
+    /// allocation, a quota) is a failed sync like any other.
+    pub fn run(self) -> io::Result<Option<i64>> {
         let (storage, dir) = (&*self.shared.storage, &self.shared.dir);
         for segment in &self.segments {
             match segment.sync() {
@@ -143,10 +142,14 @@ impl CheckpointPlan {
         storage.sync_dir(dir)?;
         storage.sync_dir(dir.parent().unwrap_or(Path::new("")))?;
         let _point = self.shared.point.lock().expect("no one panics with the point in hand");
-        if self.shared.truncations.load(Ordering::Acquire) == self.truncations {
-            recovery::store_recovery_point(&self.shared, &self.partition, self.up_to)?;
+        if self.shared.truncations.load(Ordering::Acquire) != self.truncations {
+            return Ok(None);
         }
-        Ok(self.up_to)
+        match recovery::store_recovery_point(&self.shared, &self.partition, self.up_to) {
+            Ok(()) => Ok(Some(self.up_to)),
+            Err(error) if is_full(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     fn sync_indexes(&self, segment: &Segment) -> io::Result<()> {

@@ -74,6 +74,8 @@ pub struct Log {
     recovery_point: i64,
     /// The recovery point that a plan is working towards, if nothing was truncated since.
     checkpointing: Option<i64>,
+    /// The highest recovery point that the disk may hold: a plan that failed may have come so far.
+    highest_point: i64,
     pressure: Option<Arc<MemoryPressure>>,
     failure: Option<Arc<io::Error>>,
 }

@@ -90,14 +90,14 @@ impl Log {
     }
 
     fn lower_recovery_point(&mut self, end: i64) -> io::Result<()> {
-        // A plan may have written its point down already.
-        let written = self.recovery_point.max(self.checkpointing.take().unwrap_or(0));
-        if written > end {
+        self.checkpointing = None;
+        if self.highest_point > end {
             self.recovery_point = self.recovery_point.min(end);
             let mut producers = self.producers.clone();
             producers.truncate_from(self.recovery_point);
             self.write_snapshot(self.recovery_point, &producers)?;
             recovery::store_recovery_point(&self.shared, &self.partition, self.recovery_point)?;
+            self.highest_point = self.recovery_point;
         }
         Ok(())
     }

@@ -61,7 +61,7 @@ pub(super) struct Actor {
     just_parked: bool,
     /// Seen up to before the last attempt to append.
     memory_rings: watch::Receiver<u64>,
-    checkpoint: Option<JoinHandle<io::Result<i64>>>,
+    checkpoint: Option<JoinHandle<io::Result<Option<i64>>>>,
     bytes_since_checkpoint: u64,
     /// Appends to gather before the next group, and for how long at most.
     expected: usize,
@@ -368,7 +368,7 @@ impl Actor {
         }
     }
 
-    fn checkpoint_done(&mut self, done: io::Result<i64>) {
+    fn checkpoint_done(&mut self, done: io::Result<Option<i64>>) {
         self.checkpoint = None;
         if let Some(log) = &mut self.log
             && let Err(error) = log.checkpointed(done)
@@ -457,7 +457,7 @@ fn timer(context: &PartitionContext, after: Duration) -> Timer {
 }
 
 /// The end of a running checkpoint; never, if none runs.
-async fn finished(checkpoint: &mut Option<JoinHandle<io::Result<i64>>>) -> io::Result<i64> {
+async fn finished(checkpoint: &mut Option<JoinHandle<io::Result<Option<i64>>>>) -> io::Result<Option<i64>> {
     match checkpoint {
         Some(running) => running.await.unwrap_or_else(|error| Err(io::Error::other(error))),
         None => std::future::pending().await,

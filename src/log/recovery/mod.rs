@@ -156,6 +156,7 @@ impl Found {
             synced: self.end,
             recovery_point: self.recovery_point,
             checkpointing: None,
+            highest_point: self.recovery_point,
             pressure: opening.pressure,
             failure: None,
         };

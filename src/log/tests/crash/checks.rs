@@ -54,6 +54,7 @@ impl Life {
             }
             Err(error) => {
                 self.note(format!("open: {error}"));
+                self.doubt |= error.to_string().starts_with("sync ") && !self.is_marked();
                 Err(error)
             }
         }
@@ -63,7 +64,7 @@ impl Life {
         let kept = self.config.sync_before_visible || crash == Crash::Process;
         let needed = if kept && !self.doubt { i64::MAX } else { self.durable_end };
         let content = Content::of(&self.log().reader(), 1000).expect("no fault is planned");
-        self.check(content.gaps.is_empty(), || format!("holes: {:?}", content.gaps));
+        self.check(content.gaps.is_empty() || self.doubt, || format!("holes: {:?}", content.gaps));
         let first = self.removed_below.max(self.log_start);
         self.check(content.start <= first, || format!("starts at {}", content.start));
         for (offset, record) in self.acked.range(first..) {
@@ -85,8 +86,10 @@ impl Life {
         self.look().expect("no fault is planned");
         // What is served is durable, and so as good as acknowledged.
         self.acked = content.records;
-        self.durable_end = content.end;
-        self.doubt = false;
+        self.doubt &= crash == Crash::Process;
+        if !self.doubt {
+            self.durable_end = content.end;
+        }
     }
 
     /// Reads everything, notes what it saw, and lets all earlier readers read on.

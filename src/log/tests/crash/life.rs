@@ -1,7 +1,7 @@
 //! One life of a log, and the memory of all that it promised.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -53,7 +53,8 @@ pub(super) struct Life {
     pub(super) log_start: i64,
     /// A truncation that was under way: what is behind it may be there or not.
     pub(super) cutting: Option<i64>,
-    /// A sync failed, and so did the note of it.
+    /// A sync failed, and so did the note of it: until power is lost, what is read may not be on
+    /// the disk, and nobody can tell.
     pub(super) doubt: bool,
     pub(super) trace: Vec<String>,
 }
@@ -195,7 +196,7 @@ impl Life {
             }
         }
         if sync && result.is_ok() {
-            self.durable_end = offset;
+            self.is_durable(offset);
         }
         result
     }
@@ -227,8 +228,7 @@ impl Life {
         let Err(error) = result else { return Ok(()) };
         self.note(format!("error: {error}"));
         let read_only = self.log().failure().is_some();
-        let marked = self.disk.paths().contains(&Path::new("t-0/sync-failed").to_path_buf());
-        self.doubt |= read_only && !marked;
+        self.doubt |= read_only && !self.is_marked();
         match error {
             AppendError::StorageFull { .. } if !read_only => Ok(()),
             _ => {
@@ -236,6 +236,18 @@ impl Life {
                 Err(Ended)
             }
         }
+    }
+
+    /// Notes that a sync has come so far.
+    pub(super) fn is_durable(&mut self, end: i64) {
+        if !self.doubt {
+            self.durable_end = self.durable_end.max(end);
+        }
+    }
+
+    /// Whether a sync's failure is written down.
+    pub(super) fn is_marked(&self) -> bool {
+        self.disk.paths().contains(&PathBuf::from("t-0/sync-failed"))
     }
 
     fn roll(&mut self) -> Step {
@@ -264,7 +276,7 @@ impl Life {
         let result = self.log().checkpointed(done);
         self.judge(&result)?;
         if good {
-            self.durable_end = self.durable_end.max(end);
+            self.is_durable(end);
         }
         Ok(())
     }
@@ -332,7 +344,7 @@ impl Life {
         let end = self.log().log_end_offset();
         let result = self.log().close();
         self.judge(&result)?;
-        self.durable_end = end;
+        self.is_durable(end);
         let before = Content::of(&self.log().reader(), 1000).map_err(|_| Ended)?;
         let storage = Arc::new(self.disk.process());
         let log_start_offset = self.log_start;
