@@ -286,3 +286,28 @@ fn a_checkpoint_does_not_outlive_a_truncation() {
         assert!(log.reader().read(&mut cursor, 1).is_err());
     }
 }
+
+#[test]
+fn a_checkpoint_that_finds_no_room_is_still_lowered_by_a_truncation() {
+    let mut refused = 0;
+    for call in 1..40 {
+        let disk = SimDisk::new(call);
+        let mut log = open(&disk);
+        plain_ones(&mut log, 0..10);
+        disk.fail_at(disk.calls() + call, Fault::Enospc);
+        let done = match log.checkpoint().unwrap() {
+            Some(plan) => plan.run(),
+            None => Ok(None),
+        };
+        let moved = log.checkpointed(done).is_ok() && log.recovery_point() == 10;
+        disk.clear_faults();
+        refused += usize::from(log.failure().is_some());
+        let kept = if log.truncate(4).is_ok() { 4 } else { 10 };
+        assert!(!(moved && kept == 10), "a log that was well was not truncated");
+        disk.crash_power();
+        let (log, report) = open_as(&disk, |opening| opening);
+        assert!(report.lost.is_empty(), "call {call}: {report:?}");
+        assert_eq!(log.log_end_offset(), kept, "call {call}");
+    }
+    assert!(refused > 0, "no sync failed");
+}
