@@ -22,11 +22,12 @@ mod tests;
 mod topics;
 
 use std::fmt;
+use std::future::poll_fn;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 
 use tokio::sync::SemaphorePermit;
-use tokio::task::yield_now;
 
 pub use builder::{Acks, ProducerBuilder};
 pub use delivery::Delivery;
@@ -135,7 +136,7 @@ impl Producer {
         async move {
             // Before the record is buffered: dropped here, the future has done nothing.
             if self.inner.shared.makes_way() {
-                yield_now().await;
+                make_way().await;
             }
             let refusal = match self.attempt(&record, None) {
                 Ok(delivery) => return Ok(delivery),
@@ -315,6 +316,21 @@ impl Producer {
         let memory = &self.inner.shared.memory;
         Error::BufferFull { buffered: memory.buffered(), limit: memory.limit() }
     }
+}
+
+/// Lets other tasks run first. Unlike `tokio::task::yield_now`, which comes back when the thread has
+/// nothing else to do, this offers the task to idle threads at once: what was buffered is appended
+/// and consumed here, while the caller goes on there.
+async fn make_way() {
+    let mut has_made_way = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut has_made_way, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 fn unknown_topic(name: &str) -> Error {
