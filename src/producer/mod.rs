@@ -24,7 +24,7 @@ mod topics;
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 
 use tokio::sync::SemaphorePermit;
@@ -56,9 +56,9 @@ use crate::transport::Transport;
 /// [`Producer::flush`] or the deliveries first.
 pub struct Producer {
     inner: Arc<Inner>,
-    /// The topic of the last record, which is most often that of the next one. One for each clone,
-    /// and passed over while another thread uses it, so no one waits here.
-    last: Mutex<Option<Arc<Topic>>>,
+    /// The topic of the first record, which is most often that of all. One for each clone; other
+    /// topics, and this one once it has changed, are looked up among all that are known.
+    first: OnceLock<Arc<Topic>>,
 }
 
 /// What the clones of a producer share; unlike [`Shared`] it ends with the last of them.
@@ -87,7 +87,7 @@ impl Producer {
         let shared = Shared::new(unattended, settings);
         let topics = Topics::new(Arc::clone(&shared));
         let inner = Inner { shared, topics, _transport: transport };
-        Producer { inner: Arc::new(inner), last: Mutex::default() }
+        Producer { inner: Arc::new(inner), first: OnceLock::new() }
     }
 
     /// Sends a record and waits for its acknowledgement: its partition, offset and timestamp.
@@ -245,17 +245,14 @@ impl Producer {
         record: &Record<'_>,
         room: Option<SemaphorePermit<'_>>,
     ) -> Result<Delivery, Refusal> {
-        let mut last = self.last.try_lock().ok();
-        if let Some(Some(topic)) = last.as_deref()
+        if let Some(topic) = self.first.get()
             && topic.name() == record.topic
             && topic.is_current()
         {
             return self.attempt_in(topic, record, room);
         }
         let topic = self.inner.topics.known(&record.topic).ok_or(Refusal::UnknownTopic)?;
-        if let Some(last) = &mut last {
-            **last = Some(Arc::clone(&topic));
-        }
+        let _ = self.first.set(Arc::clone(&topic));
         self.attempt_in(&topic, record, room)
     }
 
@@ -342,7 +339,7 @@ fn unknown_topic(name: &str) -> Error {
 
 impl Clone for Producer {
     fn clone(&self) -> Self {
-        Producer { inner: Arc::clone(&self.inner), last: Mutex::default() }
+        Producer { inner: Arc::clone(&self.inner), first: OnceLock::new() }
     }
 }
 
