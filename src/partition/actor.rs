@@ -42,6 +42,9 @@ const MEMORY_RETRY: Duration = Duration::from_millis(20);
 /// The longest that a group is gathered for.
 const MAX_PATIENCE: Duration = Duration::from_millis(5);
 
+/// A recovery point on its way to the disk: where it now is, if it was moved.
+type Checkpoint = JoinHandle<io::Result<Option<i64>>>;
+
 type Timer = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 pub(super) struct Actor {
@@ -61,7 +64,7 @@ pub(super) struct Actor {
     just_parked: bool,
     /// Seen up to before the last attempt to append.
     memory_rings: watch::Receiver<u64>,
-    checkpoint: Option<JoinHandle<io::Result<Option<i64>>>>,
+    checkpoint: Option<Checkpoint>,
     bytes_since_checkpoint: u64,
     /// Appends to gather before the next group, and for how long at most.
     expected: usize,
@@ -257,7 +260,7 @@ impl Actor {
             return;
         }
         let sync = log.config().sync_before_visible;
-        let now = self.context.clock.wall();
+        let now = self.context.time_for(log);
         let blocking = sync || group.bytes >= INLINE_BYTES;
         let started = sync.then(|| self.context.clock.instant());
         let mut appends = std::mem::take(&mut group.appends);
@@ -294,7 +297,7 @@ impl Actor {
                 None => continue,
             };
             self.expected += result.as_ref().map_or(1, Appended::records);
-            let result = result.map(metadata).map_err(|error| self.error(error));
+            let result = result.map(BatchMetadata::from).map_err(|error| self.error(error));
             completion.run(append.batch, result);
         }
     }
@@ -446,18 +449,13 @@ impl Group {
     }
 }
 
-fn metadata(appended: Appended) -> BatchMetadata {
-    let Appended { base_offset, log_append_time, .. } = appended;
-    BatchMetadata { base_offset, log_append_time }
-}
-
 fn timer(context: &PartitionContext, after: Duration) -> Timer {
     let clock = context.clock.clone();
     Box::pin(async move { clock.sleep(after).await })
 }
 
 /// The end of a running checkpoint; never, if none runs.
-async fn finished(checkpoint: &mut Option<JoinHandle<io::Result<Option<i64>>>>) -> io::Result<Option<i64>> {
+async fn finished(checkpoint: &mut Option<Checkpoint>) -> io::Result<Option<i64>> {
     match checkpoint {
         Some(running) => running.await.unwrap_or_else(|error| Err(io::Error::other(error))),
         None => std::future::pending().await,

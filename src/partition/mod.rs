@@ -2,7 +2,8 @@
 //!
 //! The actor is the log's single writer. It is started at the first command and ends when idle,
 //! leaving the log in the handle. Reads never pass through it: they use the log's shared part,
-//! and wait in [`ready`] for the high watermark to rise.
+//! and wait in [`ready`] for the high watermark to rise. While there is no actor, a sender who
+//! waits for the answer appends to a log in memory itself: [`Partition::append_awaited`].
 //!
 //! Invariants:
 //! * A command accepted is answered: if the actor's task ends for whatever reason, completions
@@ -14,7 +15,7 @@ pub(crate) mod ready;
 
 use std::fmt;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering, fence};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::BytesMut;
 use tokio::runtime::Handle;
@@ -24,8 +25,8 @@ use tracing::Instrument;
 use crate::batch::Batch;
 use crate::clock::Clock;
 use crate::error::{Error, Result};
-use crate::log::{Log, LogReader, ReadCursor};
-use crate::record::Timestamp;
+use crate::log::{Append, Appended, Log, LogReader, ReadCursor};
+use crate::record::{Timestamp, TimestampType};
 use crate::topic::TopicPartition;
 
 use actor::Actor;
@@ -43,6 +44,16 @@ pub(crate) struct PartitionContext {
     /// How many calls may wait for the disk at once.
     pub(crate) io: Arc<Semaphore>,
     pub(crate) memory: MemoryBell,
+}
+
+impl PartitionContext {
+    /// The time of an append, for a log that wants to know it.
+    fn time_for(&self, log: &Log) -> Timestamp {
+        match log.config().timestamp_type {
+            TimestampType::LogAppendTime => self.clock.wall(),
+            TimestampType::CreateTime => Timestamp::NONE,
+        }
+    }
 }
 
 /// Rung when memory may have been freed, for appends that wait for it under `Block`.
@@ -136,6 +147,13 @@ pub(crate) struct BatchMetadata {
     pub(crate) base_offset: i64,
     /// The broker's time, if the topic's timestamps are LogAppendTime.
     pub(crate) log_append_time: Option<Timestamp>,
+}
+
+impl From<Appended> for BatchMetadata {
+    fn from(appended: Appended) -> Self {
+        let Appended { base_offset, log_append_time, .. } = appended;
+        BatchMetadata { base_offset, log_append_time }
+    }
 }
 
 /// Where a batch comes from, and where its answer goes. It is taken at the last moment, so that
@@ -309,6 +327,43 @@ impl Partition {
         });
     }
 
+    /// [`Partition::append`] for a batch that the caller waits for. A log in memory that has no
+    /// actor now needs none for this: the append is shorter than the way to another task and back.
+    pub(crate) fn append_awaited(&self, batch: QueuedBatch) {
+        if let Err(batch) = self.append_here(batch) {
+            self.append(batch);
+        }
+    }
+
+    /// Appends on this thread, unless the log is elsewhere, or an append might wait.
+    fn append_here(&self, batch: QueuedBatch) -> Result<(), QueuedBatch> {
+        let mut place = self.place();
+        let is_simple = |log: &Log| {
+            !log.may_block() && !log.config().sync_before_visible && !log.blocks_when_full()
+        };
+        let is_open = self.0.shared.closed.get().is_none();
+        let mut log = match std::mem::replace(&mut *place, Place::Gone) {
+            Place::Idle(log) if is_open && is_simple(&log) => log,
+            other => {
+                *place = other;
+                return Err(batch);
+            }
+        };
+        let (batch, completion) = batch.take();
+        let mut append = [Append::new(batch)];
+        log.append(&mut append, self.0.context.time_for(&log));
+        let high_watermark = log.publish();
+        *place = Place::Idle(log);
+        // From here on strangers' code runs: wakers, and whoever sends the next batch.
+        drop(place);
+        self.0.shared.waiters.wake_beyond(high_watermark);
+        let [Append { batch, result }] = append;
+        let result = result.expect("every batch of a group gets a result");
+        let result = result.map(BatchMetadata::from).map_err(|e| Error::append(&self.0.at, e));
+        completion.run(batch, result);
+        Ok(())
+    }
+
     /// Appends one batch and waits for its fate.
     pub(crate) async fn append_one(&self, batch: BytesMut) -> Result<BatchMetadata> {
         let (answer, answered) = oneshot::channel();
@@ -402,8 +457,9 @@ impl Partition {
         Error::closed(reason.cloned().unwrap_or_else(|| ENDED.into()))
     }
 
+    /// Should an append have panicked under this lock, the log is gone.
     fn place(&self) -> MutexGuard<'_, Place> {
-        self.0.place.lock().expect("no one panics while the place is locked")
+        self.0.place.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -74,6 +74,18 @@ struct Flight {
     reserved: usize,
 }
 
+/// How many batches in a row a caller sends who waits for the first: others may go on for ever.
+const MAX_HELP: usize = 16;
+
+/// Who buffers records.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Caller {
+    /// Goes on at once.
+    Streams,
+    /// Waits for the acknowledgement.
+    Waits,
+}
+
 /// What an append must know besides the record.
 #[derive(Clone, Copy)]
 pub(super) struct Sizing {
@@ -103,20 +115,21 @@ impl Partition {
         record: &Record<'_>,
         sizing: Sizing,
         may_move: bool,
+        caller: Caller,
     ) -> Option<Delivery> {
         let mut queue = self.lock();
         let full = |open: &PendingBatch| open.builder.len() + sizing.record > sizing.batch_limit;
         if queue.open.as_ref().is_some_and(full) {
             self.close_open(&mut queue);
             if may_move {
-                self.submit_next(queue);
+                self.submit_next(queue, Caller::Streams);
                 return None;
             }
         }
         let opens = queue.open.is_none();
         let delivery = self.push(&mut queue, record, sizing);
         let lingers = opens && queue.open.as_ref().is_some_and(|open| !open.due);
-        self.submit_next(queue);
+        self.submit_next(queue, caller);
         if lingers {
             self.start_lingering();
         }
@@ -161,7 +174,7 @@ impl Partition {
         }
         let newest = queue.open.as_ref().or(queue.ready.back()).map(|batch| &batch.ack);
         let last = newest.or(queue.flight.as_ref().map(|flight| &flight.ack)).cloned();
-        self.submit_next(queue);
+        self.submit_next(queue, Caller::Streams);
         last
     }
 
@@ -225,21 +238,22 @@ impl Partition {
 
     /// Submits a batch if one may be.
     #[inline]
-    fn submit_next(self: &Arc<Self>, mut queue: MutexGuard<'_, Queue>) {
+    fn submit_next(self: &Arc<Self>, mut queue: MutexGuard<'_, Queue>, caller: Caller) {
         let submits = self.may_submit(&mut queue);
         drop(queue);
         if submits {
-            self.pump();
+            self.pump(caller);
         }
     }
 
     /// Submits a batch, and those after it for as long as the transport completes them at once.
     #[cold]
-    fn pump(self: &Arc<Self>) {
-        loop {
+    fn pump(self: &Arc<Self>, caller: Caller) {
+        for sent in 0.. {
             let (at, topic_id) = (self.at.clone(), self.topic_id);
             let batch = QueuedBatch::new(self.clone());
-            self.shared.transport.submit(Submission { at, topic_id, batch });
+            let is_awaited = caller == Caller::Waits && sent < MAX_HELP;
+            self.shared.transport.submit(Submission { at, topic_id, batch, is_awaited });
             let mut queue = self.lock();
             queue.pumping = false;
             if !self.may_submit(&mut queue) {
@@ -307,7 +321,7 @@ impl BatchSource for Partition {
         let waiters = flight.ack.resolve(outcome);
         let mut queue = self.lock();
         (queue.submitted, queue.flight) = (false, None);
-        self.submit_next(queue);
+        self.submit_next(queue, Caller::Streams);
         drop(waiters);
     }
 }

@@ -28,12 +28,14 @@ use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 
 use tokio::sync::SemaphorePermit;
+use tokio::task::coop::consume_budget;
 
 pub use builder::{Acks, ProducerBuilder};
 pub use delivery::Delivery;
 pub use error::ProduceError;
 pub use partitioner::{CustomPartitioner, Partitioner, PartitionerInput};
 
+use self::accumulator::Caller;
 use self::blocking::block_on;
 use self::builder::Settings;
 use self::shared::Shared;
@@ -105,7 +107,10 @@ impl Producer {
     /// Nothing happens before the first poll. If the future is dropped while it waits for the
     /// topic or for room in the buffer, the record is not sent; after that, it is.
     pub async fn send(&self, record: Record<'_>) -> Result<RecordMetadata, ProduceError> {
-        self.enqueue(record).await?.await
+        let delivery = self.buffer(record, Caller::Waits).await?;
+        // It may be there already. A task that sends and sends lets others run all the same.
+        consume_budget().await;
+        delivery.await
     }
 
     /// Buffers a record, waiting for room if the buffer is full, and returns the future of its
@@ -138,11 +143,24 @@ impl Producer {
             if self.inner.shared.makes_way() {
                 make_way().await;
             }
-            let refusal = match self.attempt(&record, None) {
+            self.buffer(record, Caller::Streams).await
+        }
+    }
+
+    /// Buffers a record, waiting for what it lacks.
+    #[expect(clippy::manual_async_fn, reason = "an `async fn` would move the record once more")]
+    #[inline]
+    fn buffer(
+        &self,
+        record: Record<'_>,
+        caller: Caller,
+    ) -> impl Future<Output = Result<Delivery, ProduceError>> + Send {
+        async move {
+            let refusal = match self.attempt(&record, None, caller) {
                 Ok(delivery) => return Ok(delivery),
                 Err(refusal) => refusal,
             };
-            let waited = self.wait_and_attempt(&record, refusal).await;
+            let waited = self.wait_and_attempt(&record, refusal, caller).await;
             waited.map_err(|error| ProduceError::before_buffering(error, record))
         }
     }
@@ -155,7 +173,7 @@ impl Producer {
     /// for it already; and [`Error::UnknownTopic`] also if the topic has just not been looked up
     /// yet, which [`Producer::partitions_for`] does.
     pub fn try_send(&self, record: Record<'_>) -> Result<Delivery, ProduceError> {
-        self.attempt(&record, None).map_err(|refusal| {
+        self.attempt(&record, None, Caller::Streams).map_err(|refusal| {
             let error = match refusal {
                 Refusal::Invalid(error) => error,
                 Refusal::Full { .. } => self.buffer_full(),
@@ -212,9 +230,9 @@ impl Producer {
     ///
     /// Must not be called from async code; there, [`Producer::try_send`] never blocks.
     pub fn enqueue_blocking(&self, record: Record<'_>) -> Result<Delivery, ProduceError> {
-        match self.attempt(&record, None) {
+        match self.attempt(&record, None, Caller::Streams) {
             Ok(delivery) => Ok(delivery),
-            Err(refusal) => block_on(self.wait_and_attempt(&record, refusal))
+            Err(refusal) => block_on(self.wait_and_attempt(&record, refusal, Caller::Streams))
                 .map_err(|error| ProduceError::before_buffering(error, record)),
         }
     }
@@ -244,16 +262,17 @@ impl Producer {
         &self,
         record: &Record<'_>,
         room: Option<SemaphorePermit<'_>>,
+        caller: Caller,
     ) -> Result<Delivery, Refusal> {
         if let Some(topic) = self.first.get()
             && topic.name() == record.topic
             && topic.is_current()
         {
-            return self.attempt_in(topic, record, room);
+            return self.attempt_in(topic, record, room, caller);
         }
         let topic = self.inner.topics.known(&record.topic).ok_or(Refusal::UnknownTopic)?;
         let _ = self.first.set(Arc::clone(&topic));
-        self.attempt_in(&topic, record, room)
+        self.attempt_in(&topic, record, room, caller)
     }
 
     #[inline(always)]
@@ -262,6 +281,7 @@ impl Producer {
         topic: &Topic,
         record: &Record<'_>,
         room: Option<SemaphorePermit<'_>>,
+        caller: Caller,
     ) -> Result<Delivery, Refusal> {
         let shared = &*self.inner.shared;
         if let Some(timestamp) = record.timestamp.map(Timestamp::as_millis)
@@ -275,10 +295,10 @@ impl Producer {
         let bytes = sizing.record;
         let room = room.or_else(|| shared.memory.try_room(bytes)).ok_or(Refusal::Full { bytes })?;
         let may_move = record.partition.is_none() && record.key.is_none();
-        let delivery = match partition.append(record, sizing, may_move) {
+        let delivery = match partition.append(record, sizing, may_move, caller) {
             Some(delivery) => delivery,
             None => {
-                let moved = place()?.append(record, sizing, false);
+                let moved = place()?.append(record, sizing, false, caller);
                 moved.expect("a record that may not move is appended")
             }
         };
@@ -292,6 +312,7 @@ impl Producer {
         &self,
         record: &Record<'_>,
         mut refusal: Refusal,
+        caller: Caller,
     ) -> Result<Delivery> {
         loop {
             let room = match refusal {
@@ -302,7 +323,7 @@ impl Producer {
                     None
                 }
             };
-            refusal = match self.attempt(record, room) {
+            refusal = match self.attempt(record, room, caller) {
                 Ok(delivery) => return Ok(delivery),
                 Err(refusal) => refusal,
             };
@@ -315,9 +336,9 @@ impl Producer {
     }
 }
 
-/// Lets other tasks run first. Unlike `tokio::task::yield_now`, which comes back when the thread has
-/// nothing else to do, this offers the task to idle threads at once: what was buffered is appended
-/// and consumed here, while the caller goes on there.
+/// Lets other tasks run first. Unlike `tokio::task::yield_now`, which comes back when the thread
+/// has nothing else to do, this offers the task to idle threads at once: what was buffered is
+/// appended and consumed here, while the caller goes on there.
 async fn make_way() {
     let mut has_made_way = false;
     poll_fn(|context| {

@@ -93,8 +93,9 @@ impl Transport for LocalTransport {
     }
 
     fn submit(&self, submission: Submission) {
-        let Submission { at, topic_id, batch } = submission;
+        let Submission { at, topic_id, batch, is_awaited } = submission;
         match self.partition(&at, Some(topic_id)) {
+            Ok(partition) if is_awaited => partition.append_awaited(batch),
             Ok(partition) => partition.append(batch),
             Err(error) => batch.fail(error),
         }

@@ -75,6 +75,8 @@ pub(crate) struct Submission {
     pub(crate) topic_id: TopicId,
     /// An encoded record batch, once it is taken.
     pub(crate) batch: QueuedBatch,
+    /// Whether the caller waits for its fate, and may as well do the work.
+    pub(crate) is_awaited: bool,
 }
 
 impl Debug for Submission {

@@ -232,3 +232,45 @@ async fn a_partitioner_that_panics_hurts_only_its_caller() {
     })
     .await;
 }
+
+/// An awaited send to a log in memory may be answered at once, a thousand times in a row.
+#[tokio::test]
+async fn sends_in_a_loop_let_other_tasks_run() {
+    within(async {
+        let broker = Broker::in_memory().await.unwrap();
+        let mut consumer = broker.consumer().subscribe(["t"]).await.unwrap();
+        let receiving = tokio::spawn(async move { consumer.recv().await });
+        let producer = broker.producer().build();
+        for _ in 0..1_000 {
+            producer.send(Record::to("t")).await.unwrap();
+        }
+        assert!(receiving.is_finished(), "nobody else had a turn");
+        assert_eq!(receiving.await.unwrap().unwrap().offset, 0);
+    })
+    .await;
+}
+
+/// Threads that send to one partition at once append for each other; each gets its own answer.
+#[test]
+fn threads_that_send_to_one_partition_each_get_their_own_offset() {
+    const THREADS: usize = 4;
+    const EACH: usize = 500;
+    let runtime = runtime();
+    let broker = runtime.block_on(Broker::in_memory()).unwrap();
+    let mut offsets: Vec<i64> = std::thread::scope(|scope| {
+        let one = |_| {
+            let producer = broker.producer().build();
+            scope.spawn(move || {
+                let send = |_| producer.send_blocking(Record::to("t").partition(0)).unwrap().offset;
+                let offsets: Vec<i64> = (0..EACH).map(send).collect();
+                assert!(offsets.is_sorted());
+                offsets
+            })
+        };
+        let threads: Vec<_> = (0..THREADS).map(one).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    offsets.sort_unstable();
+    assert!(offsets.into_iter().eq(0..(THREADS * EACH) as i64));
+    runtime.block_on(broker.shutdown()).unwrap();
+}

@@ -188,7 +188,7 @@ impl Transport for Mock {
     }
 
     fn submit(&self, submission: Submission) {
-        let Submission { at, topic_id, batch } = submission;
+        let Submission { at, topic_id, batch, .. } = submission;
         let (batch, completion) = batch.take();
         let parsed = Batch::parse_checked(batch.clone().freeze()).unwrap();
         let mut state = self.state();
