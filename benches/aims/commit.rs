@@ -31,7 +31,7 @@ pub(crate) fn run(runtime: &Runtime, scale: Scale, report: &mut Report) {
         };
         let reference = || {
             let dir = tempfile::tempdir().expect("a folder can be made");
-            write_and_sync(&dir.path().join("file"), each)
+            write_and_sync::<100>(&dir.path().join("file"), each)
         };
         let pairs = alternate(scale.pick(5, 1), ours, reference);
         let name = format!("synced, {senders} awaited senders | write+fdatasync");
@@ -40,6 +40,45 @@ pub(crate) fn run(runtime: &Runtime, scale: Scale, report: &mut Report) {
         let aim = Aim::AtLeast(0.9 * f64::from(senders));
         report.figure("  … records per sync", shared, plain, aim);
     }
+}
+
+/// A stream that is synced, against syncs of as many bytes as a batch has.
+pub(crate) fn streamed(runtime: &Runtime, scale: Scale, report: &mut Report) {
+    let count = scale.pick(30_000, 500);
+    let mut shared = Vec::new();
+    let ours = || {
+        let dir = tempfile::tempdir().expect("a folder can be made");
+        let (rate, records_per_sync) = on_worker(runtime, stream(dir.path().to_owned(), count));
+        shared.push(records_per_sync);
+        rate
+    };
+    let reference = || {
+        let dir = tempfile::tempdir().expect("a folder can be made");
+        64.0 * write_and_sync::<{ 64 << 10 }>(&dir.path().join("file"), count / 64)
+    };
+    let pairs = alternate(scale.pick(5, 1), ours, reference);
+    let name = "synced stream, 1 KiB | 64 KiB write+fdatasync";
+    report.ratios(name, &pairs, per_second, Aim::None);
+    report.figure("  … records per sync", shared, plain, Aim::None);
+}
+
+/// Records a second, and records for each sync.
+async fn stream(dir: PathBuf, count: u64) -> (f64, f64) {
+    let syncs = Arc::new(AtomicU64::new(0));
+    let storage = Arc::new(CountingStorage::new(&dir, syncs.clone()));
+    let broker = Broker::builder().open_on(storage).await.expect("an empty folder opens");
+    let producer = broker.producer().build();
+    producer.send(Record::to(TOPIC)).await.expect("it is synced");
+    let (before, started) = (syncs.load(Ordering::Relaxed), Instant::now());
+    for counter in 0..count {
+        let payload = payload::array::<1024>(counter);
+        producer.enqueue(Record::to(TOPIC).value(&payload)).await.expect("it is buffered");
+    }
+    producer.flush().await;
+    let rate = rate(count, started);
+    let syncs = syncs.load(Ordering::Relaxed) - before;
+    broker.shutdown().await.expect("the disk works");
+    (rate, count as f64 / syncs as f64)
 }
 
 /// Records a second, and records for each sync.
@@ -70,11 +109,11 @@ async fn send_some(producer: Producer, count: u64) {
     }
 }
 
-fn write_and_sync(path: &Path, count: u64) -> f64 {
+fn write_and_sync<const N: usize>(path: &Path, count: u64) -> f64 {
     let mut file = File::create(path).expect("a file can be made");
     let started = Instant::now();
     for counter in 0..count {
-        file.write_all(&payload::array::<100>(counter)).expect("the disk works");
+        file.write_all(&payload::array::<N>(counter)).expect("the disk works");
         file.sync_data().expect("the disk works");
     }
     rate(count, started)

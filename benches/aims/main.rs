@@ -3,7 +3,7 @@
 //! Every figure that depends on the machine is a ratio against a reference that is measured
 //! alternately in the same process. A row shows the medians, and of the ratios also the least and
 //! the greatest. `--quick` is for CI: sizes so small that only the running is tested. Names choose
-//! groups: `memory`, `awaited`, `disk`, `life`, `commit`, `catchup`.
+//! groups: `memory`, `awaited`, `disk`, `life`, `commit`, `stream`, `catchup`.
 //!
 //! Both sides of a row in memory build each payload anew and read every byte of it.
 
@@ -42,12 +42,13 @@ impl Scale {
 
 type Group = fn(&Runtime, Scale, &mut Report);
 
-const GROUPS: [(&str, Group); 6] = [
+const GROUPS: [(&str, Group); 7] = [
     ("memory", memory::run),
     ("awaited", memory::awaited),
     ("disk", disk::run),
     ("life", life::run),
     ("commit", commit::run),
+    ("stream", commit::streamed),
     ("catchup", catchup::run),
 ];
 

@@ -16,6 +16,9 @@ use crate::record::Payload;
 const MAX_VARINT: usize = 5;
 const MAX_VARLONG: usize = 10;
 
+/// So many bytes are filled with zeros in advance at most.
+const MAX_GROWTH: usize = 2 << 10;
+
 /// Builds one uncompressed batch, from records in the order of their offsets.
 ///
 /// The batch's base offset is 0 and its leader epoch -1 until a log gives it a place
@@ -107,13 +110,14 @@ impl BatchBuilder {
         offset_delta
     }
 
-    /// Makes the buffer at least `len` long; twice as long if its capacity allows that, so that a
-    /// long batch grows seldom and a short one fills little with zeros.
+    /// Makes the buffer at least `len` long, and a little longer if its capacity allows that: a
+    /// long batch grows seldom, and little is filled with zeros. A buffer that was used before
+    /// most often lacks less than a record.
     #[cold]
     fn grow(&mut self, len: usize) {
         self.buf.reserve(len.saturating_sub(self.buf.len()));
-        let twice = (2 * self.buf.len()).min(self.buf.capacity());
-        self.buf.resize(len.max(twice), 0);
+        let more = (self.buf.len() + MAX_GROWTH).min(self.buf.capacity());
+        self.buf.resize(len.max(more), 0);
     }
 
     /// Marks the batch as an idempotent producer's.

@@ -25,11 +25,15 @@ use crate::log::{Append, AppendError, Appended, Log};
 use crate::topic::TopicPartition;
 
 use super::{
-    BatchMetadata, Command, Completion, ENDED, Inner, Partition, PartitionContext, Place, Shared,
+    BatchMetadata, Command, Completion, ENDED, Inner, Partition, PartitionContext, Place,
+    QueuedBatch, Shared,
 };
 
 /// The most commands taken at once.
 const MAX_GROUP: usize = 1024;
+/// What a sync, or a trip to a blocking thread, should be worth: up to here all full batches of a
+/// source are taken together. In memory they are taken one by one, while they are in the cache.
+const TRIP_BYTES: usize = 1 << 20;
 /// A group of fewer bytes that needs no sync is written inline.
 const INLINE_BYTES: usize = 64 * 1024;
 /// How long an actor waits for work before it ends.
@@ -216,6 +220,7 @@ impl Actor {
 
     async fn work(&mut self, taken: &mut Vec<Command>) -> Next {
         let mut group = std::mem::take(&mut self.spare);
+        let may_block = self.log.as_ref().is_some_and(|log| log.may_block());
         if !self.parked.is_empty() {
             self.memory_rings.mark_unchanged();
             self.parked.drain(..).for_each(|(append, completion)| group.push(append, completion));
@@ -224,8 +229,7 @@ impl Actor {
         while let Some(command) = taken.pop() {
             match command {
                 Command::Append(queued) => {
-                    let (batch, completion) = queued.take();
-                    group.push(Append::new(batch), completion);
+                    group.push_from(queued, if may_block { TRIP_BYTES } else { 0 });
                 }
                 Command::Run(work) => {
                     self.append(std::mem::take(&mut group)).await;
@@ -442,6 +446,16 @@ struct Group {
 }
 
 impl Group {
+    /// Takes a batch from its source, and the full ones behind it up to a group of `limit` bytes.
+    fn push_from(&mut self, queued: QueuedBatch, limit: usize) {
+        let mut next = Some(queued.take());
+        while let Some((batch, completion)) = next {
+            let more = self.bytes + batch.len() < limit;
+            next = if more { completion.take_full() } else { None };
+            self.push(Append::new(batch), completion);
+        }
+    }
+
     fn push(&mut self, append: Append, completion: Completion) {
         self.bytes += append.batch.len();
         self.appends.push(append);

@@ -165,7 +165,12 @@ pub(crate) trait BatchSource: Send + Sync {
     /// Closes the batch and hands it over.
     fn take(&self) -> BytesMut;
 
-    /// The fate of the batch taken. It comes back, so that its buffer can be used again; its
+    /// Hands over the next batch, if it is full. All that are taken are told their fate.
+    fn take_full(&self) -> Option<BytesMut> {
+        None
+    }
+
+    /// The fate of the oldest batch taken. It comes back, so that its buffer can be used again; its
     /// content is unspecified after a success, and it is empty where it was lost.
     fn complete(self: Arc<Self>, batch: BytesMut, result: Result<BatchMetadata>);
 }
@@ -208,6 +213,12 @@ impl Drop for QueuedBatch {
 pub(crate) struct Completion(Option<Arc<dyn BatchSource>>);
 
 impl Completion {
+    /// The next batch of the same source, if it is full already.
+    fn take_full(&self) -> Option<(BytesMut, Completion)> {
+        let source = self.0.as_ref()?;
+        Some((source.take_full()?, Completion(Some(source.clone()))))
+    }
+
     pub(crate) fn run(mut self, batch: BytesMut, result: Result<BatchMetadata>) {
         if let Some(source) = self.0.take() {
             source.complete(batch, result);

@@ -2,7 +2,7 @@
 //!
 //! Invariants:
 //! * At most one batch is submitted, so the order of the appends is the order in the log. It is
-//!   taken when its turn comes, and filled until then.
+//!   taken when its turn comes, and filled until then; with it, those behind it that are full.
 //! * Where records wait, something will send them: the batch in flight when it completes, or the
 //!   timer if they linger. No caller's future does.
 //! * The mutex is held for copying one record or moving one batch; never while the transport is
@@ -47,8 +47,8 @@ struct Queue {
     ready: VecDeque<PendingBatch>,
     /// Whether the transport has been told that there is a batch to take.
     submitted: bool,
-    /// The batch that it has taken; older than all others.
-    flight: Option<Flight>,
+    /// The batches that it has taken, oldest first. All are older than the others.
+    flights: VecDeque<Flight>,
     /// Whether some thread is in [`Partition::pump`], and will look here once more.
     pumping: bool,
 }
@@ -173,7 +173,7 @@ impl Partition {
             open.due |= due(open);
         }
         let newest = queue.open.as_ref().or(queue.ready.back()).map(|batch| &batch.ack);
-        let last = newest.or(queue.flight.as_ref().map(|flight| &flight.ack)).cloned();
+        let last = newest.or(queue.flights.back().map(|flight| &flight.ack)).cloned();
         self.submit_next(queue, Caller::Streams);
         last
     }
@@ -289,6 +289,15 @@ impl Partition {
     }
 }
 
+/// Takes note of a batch that is taken now, and gives its bytes.
+fn depart(mut queue: MutexGuard<'_, Queue>, batch: PendingBatch) -> BytesMut {
+    let PendingBatch { builder, ack, reserved, .. } = batch;
+    let (records, bytes) = (builder.count(), builder.len());
+    queue.flights.push_back(Flight { ack, records, bytes, reserved });
+    drop(queue);
+    builder.finish()
+}
+
 impl BatchSource for Partition {
     fn records(&self) -> usize {
         let queue = self.lock();
@@ -301,26 +310,27 @@ impl BatchSource for Partition {
         let ready = queue.ready.pop_front();
         let batch = ready.or_else(|| queue.open.take().inspect(|_| self.leave()));
         // What was submitted is there until it is taken, and it is taken once.
-        let Some(PendingBatch { builder, ack, reserved, .. }) = batch else {
-            return BytesMut::new();
-        };
-        let (records, bytes) = (builder.count(), builder.len());
-        queue.flight = Some(Flight { ack, records, bytes, reserved });
-        drop(queue);
-        builder.finish()
+        batch.map(|batch| depart(queue, batch)).unwrap_or_default()
+    }
+
+    fn take_full(&self) -> Option<BytesMut> {
+        let mut queue = self.lock();
+        let batch = queue.ready.pop_front()?;
+        Some(depart(queue, batch))
     }
 
     /// Runs on any thread, possibly inside of `submit`. The order matters: counters and budget are
     /// right before anyone can see the outcome, a flush that finds nothing in flight may rely on
     /// the outcome being known, and the next batch is submitted before anyone is woken.
     fn complete(self: Arc<Self>, batch: BytesMut, result: Result<BatchMetadata>) {
-        let flight = self.lock().flight.clone();
+        let flight = self.lock().flights.front().cloned();
         let Some(flight) = flight else { return };
         let outcome = self.account(&flight, batch, result);
         self.shared.memory.release(flight.reserved);
         let waiters = flight.ack.resolve(outcome);
         let mut queue = self.lock();
-        (queue.submitted, queue.flight) = (false, None);
+        queue.flights.pop_front();
+        queue.submitted = !queue.flights.is_empty();
         self.submit_next(queue, Caller::Streams);
         drop(waiters);
     }

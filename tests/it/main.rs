@@ -4,6 +4,7 @@
 //! are about what only some of them have.
 
 mod bad_input;
+mod batches;
 mod cancel;
 mod damage;
 mod durability;
