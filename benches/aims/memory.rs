@@ -16,7 +16,7 @@ const MEMORY: usize = 64 << 20;
 /// The capacity of the channel that we are measured against.
 const CHANNEL: usize = 1024;
 
-/// How the consumer receives.
+/// How the consumer receives: `poll` against `recv_many`, `recv` against `recv`.
 #[derive(Clone, Copy)]
 enum Receive {
     Poll,
@@ -57,7 +57,7 @@ fn streamed<const N: usize>(
         rate
     };
     let reference = || {
-        let (rate, got) = on_worker(runtime, through_channel::<N>(count));
+        let (rate, got) = on_worker(runtime, through_channel::<N>(count, receive));
         assert_eq!(got, sum, "lossless");
         rate
     };
@@ -117,7 +117,7 @@ async fn recv_all(mut consumer: Consumer, count: u64) -> u64 {
     sum
 }
 
-async fn through_channel<const N: usize>(count: u64) -> (f64, u64) {
+async fn through_channel<const N: usize>(count: u64, receive: Receive) -> (f64, u64) {
     let (sender, mut receiver) = mpsc::channel::<Vec<u8>>(CHANNEL);
     let started = Instant::now();
     tokio::spawn(async move {
@@ -127,8 +127,17 @@ async fn through_channel<const N: usize>(count: u64) -> (f64, u64) {
     });
     let receiving = tokio::spawn(async move {
         let (mut sum, mut taken) = (0, Vec::with_capacity(CHANNEL));
-        while receiver.recv_many(&mut taken, CHANNEL).await > 0 {
-            sum += taken.drain(..).map(|it| payload::sum(&it)).sum::<u64>();
+        match receive {
+            Receive::Poll => {
+                while receiver.recv_many(&mut taken, CHANNEL).await > 0 {
+                    sum += taken.drain(..).map(|it| payload::sum(&it)).sum::<u64>();
+                }
+            }
+            Receive::Recv => {
+                while let Some(payload) = receiver.recv().await {
+                    sum += payload::sum(&payload);
+                }
+            }
         }
         sum
     });

@@ -107,7 +107,10 @@ impl Producer {
     /// Nothing happens before the first poll. If the future is dropped while it waits for the
     /// topic or for room in the buffer, the record is not sent; after that, it is.
     pub async fn send(&self, record: Record<'_>) -> Result<RecordMetadata, ProduceError> {
-        let delivery = self.buffer(record, Caller::Waits).await?;
+        let delivery = match self.attempt(&record, None, Caller::Waits) {
+            Ok(delivery) => delivery,
+            Err(refusal) => self.wait_and_attempt(record, refusal, Caller::Waits).await?,
+        };
         // It may be there already. A task that sends and sends lets others run all the same.
         consume_budget().await;
         delivery.await
@@ -143,25 +146,10 @@ impl Producer {
             if self.inner.shared.makes_way() {
                 make_way().await;
             }
-            self.buffer(record, Caller::Streams).await
-        }
-    }
-
-    /// Buffers a record, waiting for what it lacks.
-    #[expect(clippy::manual_async_fn, reason = "an `async fn` would move the record once more")]
-    #[inline]
-    fn buffer(
-        &self,
-        record: Record<'_>,
-        caller: Caller,
-    ) -> impl Future<Output = Result<Delivery, ProduceError>> + Send {
-        async move {
-            let refusal = match self.attempt(&record, None, caller) {
-                Ok(delivery) => return Ok(delivery),
-                Err(refusal) => refusal,
-            };
-            let waited = self.wait_and_attempt(&record, refusal, caller).await;
-            waited.map_err(|error| ProduceError::before_buffering(error, record))
+            match self.attempt(&record, None, Caller::Streams) {
+                Ok(delivery) => Ok(delivery),
+                Err(refusal) => self.wait_and_attempt(record, refusal, Caller::Streams).await,
+            }
         }
     }
 
@@ -232,8 +220,7 @@ impl Producer {
     pub fn enqueue_blocking(&self, record: Record<'_>) -> Result<Delivery, ProduceError> {
         match self.attempt(&record, None, Caller::Streams) {
             Ok(delivery) => Ok(delivery),
-            Err(refusal) => block_on(self.wait_and_attempt(&record, refusal, Caller::Streams))
-                .map_err(|error| ProduceError::before_buffering(error, record)),
+            Err(refusal) => block_on(self.wait_and_attempt(record, refusal, Caller::Streams)),
         }
     }
 
@@ -310,23 +297,35 @@ impl Producer {
     /// Waits for what the record lacks, until it can be buffered.
     async fn wait_and_attempt(
         &self,
-        record: &Record<'_>,
+        record: Record<'_>,
         mut refusal: Refusal,
         caller: Caller,
-    ) -> Result<Delivery> {
+    ) -> Result<Delivery, ProduceError> {
         loop {
-            let room = match refusal {
-                Refusal::Invalid(error) => return Err(error),
-                Refusal::Full { bytes } => Some(self.inner.shared.wait_for_room(bytes).await),
-                Refusal::UnknownTopic => {
-                    self.inner.topics.find(&record.topic).await?;
-                    None
-                }
+            let room = match self.wait_for(&record, refusal).await {
+                Ok(room) => room,
+                Err(error) => return Err(ProduceError::before_buffering(error, record)),
             };
-            refusal = match self.attempt(record, room, caller) {
+            refusal = match self.attempt(&record, room, caller) {
                 Ok(delivery) => return Ok(delivery),
                 Err(refusal) => refusal,
             };
+        }
+    }
+
+    /// Waits for what a record lacks; room, if that is it.
+    async fn wait_for(
+        &self,
+        record: &Record<'_>,
+        refusal: Refusal,
+    ) -> Result<Option<SemaphorePermit<'_>>> {
+        match refusal {
+            Refusal::Invalid(error) => Err(error),
+            Refusal::Full { bytes } => Ok(Some(self.inner.shared.wait_for_room(bytes).await)),
+            Refusal::UnknownTopic => {
+                self.inner.topics.find(&record.topic).await?;
+                Ok(None)
+            }
         }
     }
 
