@@ -40,7 +40,8 @@ const INLINE_BYTES: usize = 64 * 1024;
 const IDLE: Duration = Duration::from_secs(5);
 /// Appended bytes after which the recovery point is moved up.
 const CHECKPOINT_BYTES: u64 = 64 << 20;
-/// While memory is used up: how often to look, besides when told that some was freed.
+/// While memory is used up: how often to look, besides when told that some was freed. A record that
+/// is dropped tells nobody. In the machine's time: a clock moved by hand frees no memory.
 const MEMORY_RETRY: Duration = Duration::from_millis(20);
 
 /// The longest that a group is gathered for.
@@ -147,7 +148,6 @@ impl Actor {
             if std::mem::take(&mut self.just_parked) {
                 return Next::Continue;
             }
-            let context = self.context.clone();
             tokio::select! {
                 biased;
                 n = commands.recv_many(taken, MAX_GROUP) => {
@@ -157,7 +157,7 @@ impl Actor {
                 done = finished(&mut self.checkpoint) => self.checkpoint_done(done),
                 // Cannot fail: the context holds the sender.
                 _ = self.memory_rings.changed(), if parked => return Next::Continue,
-                () = context.clock.sleep(MEMORY_RETRY), if parked => return Next::Continue,
+                () = tokio::time::sleep(MEMORY_RETRY), if parked => return Next::Continue,
                 () = &mut self.idle => {
                     self.idle = timer(&self.context, IDLE);
                     if std::mem::take(&mut self.worked) || parked || self.checkpoint.is_some() {
