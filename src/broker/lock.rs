@@ -76,8 +76,13 @@ impl DirLock {
 
 impl Drop for DirLock {
     fn drop(&mut self) {
-        // The lock goes with the file, and before the next in line is let in.
-        self.file = None;
+        // Before the next in line is let in. Closing the file alone leaves it locked for as long as
+        // a child process that is just being started has a copy of the descriptor.
+        if let Some(file) = self.file.take()
+            && let Err(error) = file.unlock()
+        {
+            tracing::warn!(dir = %self.path.display(), %error, "the data directory's lock");
+        }
         held().remove(&self.path);
         self.holding.released.send_replace(true);
     }

@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::io::{Read, Write};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ottla::{Broker, Error};
 use tempfile::TempDir;
@@ -125,4 +127,32 @@ async fn what_is_not_ottlas_is_left_alone_and_reported() {
     broker.shutdown().await.unwrap();
     assert_eq!(fs::read(dir.path().join("notes.txt")).unwrap(), b"mine");
     assert_eq!(fs::read(dir.path().join("photos/1")).unwrap(), b"mine");
+}
+
+/// A process that is being started has copies of all descriptors for a moment.
+#[cfg(unix)]
+#[test]
+fn starting_processes_do_not_keep_a_directory_locked() {
+    let dir = TempDir::new().unwrap();
+    let stop = AtomicBool::new(false);
+    let start_processes = || {
+        let mut started = 0;
+        while !stop.load(Ordering::Relaxed) {
+            assert!(Command::new("true").status().unwrap().success());
+            started += 1;
+        }
+        started
+    };
+    std::thread::scope(|scope| {
+        let starting = [(); 2].map(|()| scope.spawn(start_processes));
+        let opened: ottla::Result<()> = runtime().block_on(async {
+            for _ in 0..200 {
+                Broker::open(dir.path()).await?.shutdown().await?;
+            }
+            Ok(())
+        });
+        stop.store(true, Ordering::Relaxed);
+        assert!(starting.into_iter().all(|starting| starting.join().unwrap() > 0));
+        opened.unwrap();
+    });
 }
