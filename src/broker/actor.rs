@@ -34,7 +34,7 @@ struct Actor {
     catalog: Catalog,
     /// The catalog's log, for a broker on disk: a partition like any other.
     catalog_log: Option<Partition>,
-    lock: Option<DirLock>,
+    lock: Option<Arc<DirLock>>,
     retention: Option<JoinHandle<()>>,
     /// By the clock's `instant`; set before the task first runs, which a manual clock may precede.
     next_retention: Duration,
@@ -48,13 +48,16 @@ impl Drop for Actor {
         self.core.close(ENDED.into());
         let topics = self.core.all_topics();
         topics.iter().flat_map(|it| &it.partitions).for_each(Partition::abandon);
-        self.lock = None;
+        if let Some(lock) = self.lock.take() {
+            // A thread that writes at this moment may keep it for as long as that takes.
+            lock.holding().will_be_released();
+        }
         self.core.ended.send_replace(true);
     }
 }
 
 /// Builds the partitions of what was opened, and starts the actor.
-pub(super) fn start(core: Core, opened: Option<Opened>, lock: Option<DirLock>) -> Broker {
+pub(super) fn start(core: Core, opened: Option<Opened>, lock: Option<Arc<DirLock>>) -> Broker {
     let core = Arc::new(core);
     let mut actor = Actor {
         core: core.clone(),
@@ -68,7 +71,7 @@ pub(super) fn start(core: Core, opened: Option<Opened>, lock: Option<DirLock>) -
         actor.take_over(opened);
     }
     let (commands, mailbox) = mpsc::channel(MAILBOX);
-    let holding = actor.lock.as_ref().map(DirLock::holding);
+    let holding = actor.lock.as_ref().map(|lock| lock.holding());
     core.context.runtime.clone().spawn(actor.run(mailbox));
     let handle = Arc::new(BrokerHandle { core, commands, holding });
     Broker(Arc::new(UserHandle(handle)))

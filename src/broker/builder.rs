@@ -107,8 +107,8 @@ impl BrokerBuilder {
         let dir = path.clone();
         on_blocking_thread(&runtime, move || prepare_dir(&dir)).await?;
         let clock = self.clock.clone().unwrap_or_default();
-        let lock = DirLock::acquire(&path, &clock).await?;
-        let files = FileStorage::new(&path, self.settings.max_open_files);
+        let lock = Arc::new(DirLock::acquire(&path, &clock).await?);
+        let files = FileStorage::new(&path, self.settings.max_open_files).leased(&lock);
         self.open_storage(Arc::new(files), path.display().to_string(), Some(lock)).await
     }
 
@@ -122,12 +122,12 @@ impl BrokerBuilder {
         self,
         storage: Arc<dyn Storage>,
         path: String,
-        lock: Option<DirLock>,
+        lock: Option<Arc<DirLock>>,
     ) -> Result<Broker> {
         let mut core = self.core(Some(storage.clone()))?;
         let started = core.context.clock.instant();
         let blocks = storage.may_block();
-        let mut unfinished = Unfinished(lock.as_ref().map(DirLock::holding));
+        let mut unfinished = Unfinished(lock.as_ref().map(|lock| lock.holding()));
         // The lock goes along: if this future is dropped, the thread goes on, and keeps it so long.
         let open = move || {
             let lock = lock;

@@ -5,14 +5,16 @@
 //! an append are gathered so that a group of batches is one system call.
 //!
 //! It never maps a file, relies on a cursor, follows a link that it lists, or creates a file but in
-//! `open` with `create`. Errors keep the kind that the system gave and name operation and path.
+//! `open` with `create`; and it changes nothing unless it holds its [`Lease`]. Errors keep the kind
+//! that the system gave and name operation and path.
 
 mod positioned;
 
+use std::any::Any;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 
@@ -35,6 +37,23 @@ pub struct FileStorage {
     root: Arc<Path>,
     descriptors: Arc<Descriptors>,
     buffers: Arc<Buffers>,
+    lease: Lease,
+}
+
+/// What must be there for as long as something is changed: the folder's lock. A thread that is in
+/// the middle of a write when its broker ends keeps the next one waiting, and then writes no more.
+#[derive(Debug, Clone, Default)]
+struct Lease(Option<Weak<dyn Any + Send + Sync>>);
+
+impl Lease {
+    /// Keeps it until the answer is dropped. Fails if it is gone.
+    fn hold(&self) -> io::Result<Option<Arc<dyn Any + Send + Sync>>> {
+        let Some(lease) = &self.0 else { return Ok(None) };
+        match lease.upgrade() {
+            Some(held) => Ok(Some(held)),
+            None => Err(io::Error::other("the folder has been let go of")),
+        }
+    }
 }
 
 impl FileStorage {
@@ -47,7 +66,25 @@ impl FileStorage {
             root: root.into().into(),
             descriptors: Arc::new(Descriptors::new(max_open_files)),
             buffers: Arc::default(),
+            lease: Lease::default(),
         }
+    }
+
+    /// Changes nothing any more once `lease` is gone, and keeps it alive while it does.
+    pub(crate) fn leased<T: Any + Send + Sync>(mut self, lease: &Arc<T>) -> Self {
+        self.lease = Lease(Some(Arc::<T>::downgrade(lease)));
+        self
+    }
+
+    /// Runs a change of folders or names.
+    fn change(
+        &self,
+        op: &'static str,
+        full: &Path,
+        action: impl FnOnce() -> io::Result<()>,
+    ) -> io::Result<()> {
+        let lease = self.lease.hold();
+        lease.and_then(|_held| action()).map_err(|error| explain(op, full, error))
     }
 
     /// The folder that all paths are relative to.
@@ -70,9 +107,13 @@ impl Storage for FileStorage {
     fn open(&self, path: &Path, create: bool) -> io::Result<Arc<dyn StorageFile>> {
         let full = self.full("open", path)?;
         let name = self.descriptors.name(path);
-        let pin = name.pin(&|| open_file(&full, create));
-        drop(pin.map_err(|error| explain("open", &full, error))?);
-        Ok(Arc::new(DiskFile { full, name, buffers: self.buffers.clone() }))
+        let open = || name.pin(&|| open_file(&full, create)).map(drop);
+        match create {
+            true => self.change("open", &full, open)?,
+            false => open().map_err(|error| explain("open", &full, error))?,
+        }
+        let (buffers, lease) = (self.buffers.clone(), self.lease.clone());
+        Ok(Arc::new(DiskFile { full, name, buffers, lease }))
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
@@ -82,16 +123,16 @@ impl Storage for FileStorage {
 
     fn create_dir(&self, dir: &Path) -> io::Result<()> {
         let full = self.full("create", dir)?;
-        match fs::create_dir(&full) {
+        self.change("create", &full, || match fs::create_dir(&full) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists && full.is_dir() => Ok(()),
-            result => result.map_err(|error| explain("create", &full, error)),
-        }
+            result => result,
+        })
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         let full = self.full("remove", path)?;
-        let removed = self.descriptors.exclusively(&[path], || fs::remove_file(&full));
-        removed.map_err(|error| explain("remove", &full, error))
+        let remove = || self.descriptors.exclusively(&[path], || fs::remove_file(&full));
+        self.change("remove", &full, remove)
     }
 
     fn remove_dir(&self, dir: &Path) -> io::Result<()> {
@@ -99,8 +140,8 @@ impl Storage for FileStorage {
         if dir == Path::new("") {
             return Err(failure(ErrorKind::InvalidInput, "remove", &full, "the root"));
         }
-        let removed = self.descriptors.exclusively(&[dir], || fs::remove_dir(&full));
-        removed.map_err(|error| explain("remove", &full, error))
+        let remove = || self.descriptors.exclusively(&[dir], || fs::remove_dir(&full));
+        self.change("remove", &full, remove)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -109,17 +150,17 @@ impl Storage for FileStorage {
             let found = fs::symlink_metadata(&full_from).map(drop);
             return found.map_err(|error| explain("rename", &full_from, error));
         }
-        let action = || fs::rename(&full_from, &full_to);
-        let renamed = self.descriptors.exclusively(&[from, to], action);
-        renamed.map_err(|error| {
-            let why = format!("to {}: {error}", full_to.display());
-            failure(error.kind(), "rename", &full_from, why)
+        self.change("rename", &full_from, || {
+            let action = || fs::rename(&full_from, &full_to);
+            self.descriptors.exclusively(&[from, to], action).map_err(|error| {
+                io::Error::new(error.kind(), format!("to {}: {error}", full_to.display()))
+            })
         })
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         let full = self.full("sync", dir)?;
-        positioned::sync_dir(&full).map_err(|error| explain("sync", &full, error))
+        self.change("sync", &full, || positioned::sync_dir(&full))
     }
 }
 
@@ -129,6 +170,7 @@ struct DiskFile {
     full: PathBuf,
     name: Name,
     buffers: Arc<Buffers>,
+    lease: Lease,
 }
 
 impl DiskFile {
@@ -140,6 +182,16 @@ impl DiskFile {
     ) -> io::Result<T> {
         let pin = self.name.pin(&|| open_file(&self.full, false));
         pin.and_then(|pin| run(&pin)).map_err(|error| explain(op, &self.full, error))
+    }
+
+    /// [`DiskFile::with`] for what changes the file.
+    fn change(
+        &self,
+        op: &'static str,
+        run: impl FnOnce(&Pin<'_>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let _held = self.lease.hold().map_err(|error| explain(op, &self.full, error))?;
+        self.with(op, run)
     }
 
     /// Writes `parts` one after the other in as few calls as the buffer allows.
@@ -187,7 +239,7 @@ impl StorageFile for DiskFile {
     }
 
     fn append(&self, position: u64, parts: &[&[u8]]) -> io::Result<()> {
-        self.with("append", |file| match parts {
+        self.change("append", |file| match parts {
             [] => Ok(()),
             [part] => positioned::write_all(file, part, position),
             parts => self.gather(file, position, parts),
@@ -195,7 +247,7 @@ impl StorageFile for DiskFile {
     }
 
     fn truncate(&self, len: u64) -> io::Result<()> {
-        self.with("truncate", |file| {
+        self.change("truncate", |file| {
             let end = file.metadata()?.len();
             if len > end {
                 let why = format!("to {len}, beyond its end {end}");
@@ -207,7 +259,7 @@ impl StorageFile for DiskFile {
 
     /// `fdatasync` where there is one: it covers the length, and no more than that of the metadata.
     fn sync(&self) -> io::Result<()> {
-        self.with("sync", |file| file.sync_data())
+        self.change("sync", |file| file.sync_data())
     }
 }
 

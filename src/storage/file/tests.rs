@@ -162,3 +162,52 @@ fn replace_one(storage: &FileStorage) {
         _ => {}
     }
 }
+
+#[test]
+fn nothing_is_changed_without_the_lease() {
+    let (_dir, storage) = storage(2);
+    let lease = Arc::new("lock");
+    let storage = storage.leased(&lease);
+    let path = Path::new("a");
+    storage.create_dir(Path::new("d")).unwrap();
+    let file = storage.open(path, true).unwrap();
+    file.append(0, &[b"before"]).unwrap();
+    file.sync().unwrap();
+    assert_eq!(Arc::strong_count(&lease), 1, "kept for longer than a call");
+    drop(lease);
+    let refused = [
+        storage.open(Path::new("b"), true).map(drop),
+        storage.create_dir(Path::new("e")),
+        storage.rename(path, Path::new("b")),
+        storage.remove_file(path),
+        storage.remove_dir(Path::new("d")),
+        storage.sync_dir(Path::new("")),
+        file.append(6, &[b"after"]),
+        file.append(6, &[b"af", b"ter"]),
+        file.truncate(0),
+        file.sync(),
+    ];
+    for result in refused {
+        let error = result.unwrap_err().to_string();
+        assert!(error.ends_with("has been let go of"), "{error}");
+    }
+    // What is there can be read on.
+    assert_eq!(&storage.open(path, false).unwrap().read_at(0, 100).unwrap()[..], b"before");
+    assert_eq!(storage.list(Path::new("")).unwrap().len(), 2);
+}
+
+#[test]
+fn the_lease_is_kept_while_something_is_changed() {
+    let (_dir, storage) = storage(2);
+    let lease = Arc::new("lock");
+    let left = Arc::downgrade(&lease);
+    let storage = storage.leased(&lease);
+    let mut lease = Some(lease);
+    let change = storage.change("try", Path::new("x"), || {
+        lease = None;
+        assert!(left.upgrade().is_some());
+        Ok(())
+    });
+    change.unwrap();
+    assert!(left.upgrade().is_none());
+}
