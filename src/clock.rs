@@ -70,6 +70,19 @@ impl Clock {
     pub async fn sleep(&self, duration: Duration) {
         self.sleep_until(self.instant().saturating_add(duration)).await;
     }
+
+    /// Waits for `duration` of the machine's time, whoever moves the clock: for what no clock
+    /// brings about. Under a manual clock, where the runtime may have no timer, a thread waits.
+    pub(crate) async fn sleep_for_real(&self, duration: Duration) {
+        match &self.0 {
+            Source::System { .. } => tokio::time::sleep(duration).await,
+            Source::Manual(_) => {
+                let wait = tokio::task::spawn_blocking(move || std::thread::sleep(duration));
+                // Cannot fail but at the runtime's end.
+                let _ = wait.await;
+            }
+        }
+    }
 }
 
 impl Default for Clock {

@@ -80,7 +80,7 @@ struct Settings {
 /// | [`Io`](Error::Io), [`InvalidRecord`](Error::InvalidRecord) | as it was; it is tried again |
 /// | [`UnknownTopic`](Error::UnknownTopic) | none: the topic's partitions are no longer assigned |
 /// | [`InvalidState`](Error::InvalidState) | nothing is assigned, and nothing can be again |
-/// | [`Closed`](Error::Closed) | every later call returns it too; what was fetched before comes first |
+/// | [`Closed`](Error::Closed) | kept: what was fetched comes first, then only this |
 /// | all others | as it was: the next call retries |
 pub struct Consumer {
     transport: Arc<dyn Transport>,

@@ -115,6 +115,11 @@ impl Log {
         self.shared.storage.may_block()
     }
 
+    /// Whether an append waits for nothing, and leaves nothing to be made durable.
+    pub fn appends_at_once(&self) -> bool {
+        self.shared.storage.is_volatile() && !self.blocks_when_full()
+    }
+
     /// Whether an append that finds no memory waits, rather than failing.
     pub fn blocks_when_full(&self) -> bool {
         self.pressure.as_ref().is_some_and(|it| it.policy() == MemoryPolicy::Block)

@@ -6,6 +6,9 @@
 //! for each ack split into two cohorts, one queueing while the other is synced, and the group is
 //! halved. Batches are taken from their producers only then: up to there they grow.
 //!
+//! **When it ends.** When idle, and in memory already when one sender was alone and waited for the
+//! answer: the next append is done by that sender ([`Partition::append_awaited`]).
+//!
 //! **Where it blocks.** On storage that may block, a group that is synced or has 64 KiB or more
 //! runs on a blocking thread, under the broker's limit; so does everything that is no append.
 
@@ -67,6 +70,8 @@ pub(super) struct Actor {
     awaits_memory: bool,
     /// Memory freed before the bell knew of this actor was not rung for: one more attempt.
     just_parked: bool,
+    /// When to look for memory again, while something is parked.
+    retry: Option<Timer>,
     /// Seen up to before the last attempt to append.
     memory_rings: watch::Receiver<u64>,
     checkpoint: Option<Checkpoint>,
@@ -81,7 +86,18 @@ pub(super) struct Actor {
 }
 
 /// Tells whoever waits when the task ends without having been asked to.
-struct EndGuard(Option<Arc<Shared>>);
+pub(super) struct EndGuard(Option<Arc<Shared>>);
+
+impl EndGuard {
+    pub(super) fn new(shared: &Arc<Shared>) -> Self {
+        EndGuard(Some(shared.clone()))
+    }
+
+    /// The log is well, and elsewhere.
+    pub(super) fn disarm(mut self) {
+        self.0 = None;
+    }
+}
 
 impl Drop for EndGuard {
     fn drop(&mut self) {
@@ -103,12 +119,13 @@ impl Actor {
         Actor {
             at: partition.at().clone(),
             home: Arc::downgrade(&partition.0),
-            guard: EndGuard(Some(partition.0.shared.clone())),
+            guard: EndGuard::new(&partition.0.shared),
             log: Some(log),
             parked: VecDeque::new(),
             spare: Group::default(),
             awaits_memory: false,
             just_parked: false,
+            retry: None,
             memory_rings: context.memory.rings.subscribe(),
             checkpoint: None,
             bytes_since_checkpoint: 0,
@@ -129,8 +146,12 @@ impl Actor {
             }
             self.gather(&mut commands, &mut taken).await;
             self.expected = 0;
+            let is_lone = matches!(&taken[..], [Command::Append(batch)] if batch.is_awaited);
             if let Next::End = self.work(&mut taken).await {
                 return refuse_rest(&self.reason(), taken, &mut commands);
+            }
+            if is_lone && self.is_dispensable() && self.retire(&commands) {
+                return;
             }
             // A queued batch may still grow; what it has now is a fair guess.
             self.expected += commands.len();
@@ -157,7 +178,10 @@ impl Actor {
                 done = finished(&mut self.checkpoint) => self.checkpoint_done(done),
                 // Cannot fail: the context holds the sender.
                 _ = self.memory_rings.changed(), if parked => return Next::Continue,
-                () = tokio::time::sleep(MEMORY_RETRY), if parked => return Next::Continue,
+                () = due(&mut self.retry) => {
+                    self.retry = Some(self.memory_retry());
+                    return Next::Continue;
+                }
                 () = &mut self.idle => {
                     self.idle = timer(&self.context, IDLE);
                     if std::mem::take(&mut self.worked) || parked || self.checkpoint.is_some() {
@@ -182,6 +206,13 @@ impl Actor {
             tracing::warn!(partition = %self.at, %error, "closing failed");
         }
         Next::End
+    }
+
+    /// Whether the one sender would do better without an actor.
+    fn is_dispensable(&self) -> bool {
+        self.parked.is_empty()
+            && self.checkpoint.is_none()
+            && self.log.as_ref().is_some_and(|log| log.appends_at_once())
     }
 
     /// Puts the log back into the handle, if nobody is about to send.
@@ -310,6 +341,7 @@ impl Actor {
         if !self.awaits_memory {
             self.awaits_memory = true;
             self.just_parked = true;
+            self.retry = Some(self.memory_retry());
             self.context.memory.waiting.fetch_add(1, Ordering::SeqCst);
             fence(Ordering::SeqCst);
         }
@@ -319,7 +351,13 @@ impl Actor {
     fn stop_awaiting_memory(&mut self) {
         if std::mem::take(&mut self.awaits_memory) {
             self.context.memory.waiting.fetch_sub(1, Ordering::AcqRel);
+            self.retry = None;
         }
+    }
+
+    fn memory_retry(&self) -> Timer {
+        let clock = self.context.clock.clone();
+        Box::pin(async move { clock.sleep_for_real(MEMORY_RETRY).await })
     }
 
     /// Raises the high watermark to what has the promised durability.
@@ -466,6 +504,14 @@ impl Group {
 fn timer(context: &PartitionContext, after: Duration) -> Timer {
     let clock = context.clock.clone();
     Box::pin(async move { clock.sleep(after).await })
+}
+
+/// The end of a timer; never, if there is none.
+async fn due(timer: &mut Option<Timer>) {
+    match timer {
+        Some(timer) => timer.await,
+        None => std::future::pending().await,
+    }
 }
 
 /// The end of a running checkpoint; never, if none runs.

@@ -29,7 +29,7 @@ use crate::log::{Append, Appended, Log, LogReader, ReadCursor};
 use crate::record::{Timestamp, TimestampType};
 use crate::topic::TopicPartition;
 
-use actor::Actor;
+use actor::{Actor, EndGuard};
 use ready::{ReadyQueue, Waiters};
 
 /// Commands that may wait for one partition's actor.
@@ -176,20 +176,24 @@ pub(crate) trait BatchSource: Send + Sync {
 }
 
 /// A batch that waits to be taken. Dropped, it is taken and fails with `Closed`.
-pub(crate) struct QueuedBatch(Option<Arc<dyn BatchSource>>);
+pub(crate) struct QueuedBatch {
+    source: Option<Arc<dyn BatchSource>>,
+    /// Whether its sender does nothing until it is answered.
+    is_awaited: bool,
+}
 
 impl QueuedBatch {
     pub(crate) fn new(source: Arc<dyn BatchSource>) -> Self {
-        QueuedBatch(Some(source))
+        QueuedBatch { source: Some(source), is_awaited: false }
     }
 
     fn records(&self) -> usize {
-        self.0.as_ref().map_or(0, |source| source.records())
+        self.source.as_ref().map_or(0, |source| source.records())
     }
 
     pub(crate) fn take(mut self) -> (BytesMut, Completion) {
         // First the answer's owner: should taking panic, the answer is still given.
-        let completion = Completion(self.0.take());
+        let completion = Completion(self.source.take());
         let batch = completion.0.as_ref().map(|source| source.take()).unwrap_or_default();
         (batch, completion)
     }
@@ -202,8 +206,8 @@ impl QueuedBatch {
 
 impl Drop for QueuedBatch {
     fn drop(&mut self) {
-        if let Some(source) = self.0.take() {
-            QueuedBatch(Some(source)).fail(Error::closed(ENDED));
+        if let Some(source) = self.source.take() {
+            QueuedBatch::new(source).fail(Error::closed(ENDED));
         }
     }
 }
@@ -341,7 +345,8 @@ impl Partition {
     /// [`Partition::append`] for a batch that the caller waits for. A log in memory that has no
     /// actor now needs none for this: the append is shorter than the way to another task and back.
     pub(crate) fn append_awaited(&self, batch: QueuedBatch) {
-        if let Err(batch) = self.append_here(batch) {
+        if let Err(mut batch) = self.append_here(batch) {
+            batch.is_awaited = true;
             self.append(batch);
         }
     }
@@ -349,22 +354,21 @@ impl Partition {
     /// Appends on this thread, unless the log is elsewhere, or an append might wait.
     fn append_here(&self, batch: QueuedBatch) -> Result<(), QueuedBatch> {
         let mut place = self.place();
-        let is_simple = |log: &Log| {
-            !log.may_block() && !log.config().sync_before_visible && !log.blocks_when_full()
-        };
         let is_open = self.0.shared.closed.get().is_none();
         let mut log = match std::mem::replace(&mut *place, Place::Gone) {
-            Place::Idle(log) if is_open && is_simple(&log) => log,
+            Place::Idle(log) if is_open && log.appends_at_once() => log,
             other => {
                 *place = other;
                 return Err(batch);
             }
         };
+        let guard = EndGuard::new(&self.0.shared);
         let (batch, completion) = batch.take();
         let mut append = [Append::new(batch)];
         log.append(&mut append, self.0.context.time_for(&log));
         let high_watermark = log.publish();
         *place = Place::Idle(log);
+        guard.disarm();
         // From here on strangers' code runs: wakers, and whoever sends the next batch.
         drop(place);
         self.0.shared.waiters.wake_beyond(high_watermark);

@@ -1,6 +1,7 @@
 //! Waiting for many partitions in one place: a queue of those that have become readable.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
@@ -34,7 +35,7 @@ impl ReadyQueue {
             state.waker.take()
         };
         if let Some(waker) = waker {
-            waker.wake();
+            wake(waker);
         }
     }
 
@@ -115,5 +116,13 @@ impl Waiters {
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Waiter>> {
         self.0.lock().expect("no one panics with the waiters in hand")
+    }
+}
+
+/// Wakes a task. A waker is a stranger's code: should it panic, that task is not woken, and who
+/// wakes it goes on.
+pub(crate) fn wake(waker: Waker) {
+    if catch_unwind(AssertUnwindSafe(|| waker.wake())).is_err() {
+        tracing::error!("a task's waker has panicked");
     }
 }

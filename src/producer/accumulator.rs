@@ -249,6 +249,7 @@ impl Partition {
     /// Submits a batch, and those after it for as long as the transport completes them at once.
     #[cold]
     fn pump(self: &Arc<Self>, caller: Caller) {
+        let mut pumping = Pumping(Some(self));
         for sent in 0.. {
             let (at, topic_id) = (self.at.clone(), self.topic_id);
             let batch = QueuedBatch::new(self.clone());
@@ -257,6 +258,7 @@ impl Partition {
             let mut queue = self.lock();
             queue.pumping = false;
             if !self.may_submit(&mut queue) {
+                pumping.0 = None;
                 return;
             }
         }
@@ -286,6 +288,17 @@ impl Partition {
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().expect("records are checked before they are encoded under the lock")
+    }
+}
+
+/// Lets others submit should the transport panic.
+struct Pumping<'a>(Option<&'a Partition>);
+
+impl Drop for Pumping<'_> {
+    fn drop(&mut self) {
+        if let Some(partition) = self.0 {
+            partition.lock().pumping = false;
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use super::ProduceError;
 use crate::error::Error;
 use crate::record::{RecordMetadata, Timestamp};
 use crate::topic::TopicPartition;
-use crate::transport::BatchMetadata;
+use crate::transport::{BatchMetadata, wake};
 
 /// The acknowledgement of a record that has been buffered: a future.
 ///
@@ -172,9 +172,6 @@ impl Waiters {
 
 impl Drop for Waiters {
     fn drop(&mut self) {
-        if let Some(first) = self.first.take() {
-            first.wake();
-        }
-        self.more.drain(..).for_each(Waker::wake);
+        self.first.take().into_iter().chain(self.more.drain(..)).for_each(wake);
     }
 }

@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::error::Result;
 #[cfg(test)]
 pub(crate) use crate::partition::Completion;
+pub(crate) use crate::partition::ready::wake;
 pub(crate) use crate::partition::{BatchMetadata, BatchSource, QueuedBatch};
 use crate::record::Timestamp;
 use crate::topic::{TopicId, TopicName, TopicPartition};

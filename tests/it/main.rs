@@ -3,6 +3,7 @@
 //! They use what users use, and see what users see. `suite` runs over every backend; the others
 //! are about what only some of them have.
 
+mod awaited;
 mod bad_input;
 mod batches;
 mod cancel;

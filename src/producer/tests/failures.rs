@@ -67,6 +67,19 @@ fn a_transport_that_drops_a_batch_leaves_no_one_waiting() {
 }
 
 #[test]
+fn a_transport_that_panics_loses_its_batch_and_no_other() {
+    let mock = Mock::new(Route::Panic, 1);
+    let producer = mock.producer().build();
+    ready(producer.partitions_for("t")).unwrap();
+    let send = std::panic::AssertUnwindSafe(|| producer.try_send(record("lost")));
+    std::panic::catch_unwind(send).unwrap_err();
+    assert_eq!(producer.stats().records_failed, 1);
+    mock.state().route = Route::Immediate;
+    assert_eq!(ready(producer.send(record("0"))).unwrap().offset, 0);
+    assert_eq!(producer.stats().buffered_bytes, 0);
+}
+
+#[test]
 fn a_transport_that_completes_at_once_does_not_recurse() {
     let mock = Mock::new(Route::Hold, 1);
     let producer = mock.producer().batch_size(1).build();

@@ -32,6 +32,8 @@ enum Route {
     Immediate,
     /// Whoever holds the other end completes it.
     Channel(mpsc::Sender<Taken>),
+    /// It is lost in a panic.
+    Panic,
 }
 
 /// A batch, taken from its source as soon as it is submitted.
@@ -200,6 +202,10 @@ impl Transport for Mock {
             Route::Immediate => {
                 drop(state);
                 self.accept(taken);
+            }
+            Route::Panic => {
+                drop(state);
+                panic!("a transport's own fault");
             }
         }
     }
