@@ -5,8 +5,8 @@
 //! an append are gathered so that a group of batches is one system call.
 //!
 //! It never maps a file, relies on a cursor, follows a link that it lists, or creates a file but in
-//! `open` with `create`; and it changes nothing unless it holds its [`Lease`]. Errors keep the kind
-//! that the system gave and name operation and path.
+//! `open` with `create`; and it changes nothing once its folder has been let go of. Errors keep the
+//! kind that the system gave and name operation and path.
 
 mod positioned;
 
