@@ -56,6 +56,7 @@ impl BatchBuilder {
     }
 
     /// The most bytes that such a record can take in any batch, at any place in it.
+    #[inline(always)]
     pub fn record_size_upper_bound(
         key: Option<&[u8]>,
         value: Option<&[u8]>,

@@ -286,6 +286,7 @@ impl Partition {
         }
     }
 
+    #[inline(always)]
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().expect("records are checked before they are encoded under the lock")
     }

@@ -280,7 +280,10 @@ impl Producer {
         let place = || topic.place(record, &shared.settings.partitioner).map_err(Refusal::Invalid);
         let partition = place()?;
         let bytes = sizing.record;
-        let room = room.or_else(|| shared.memory.try_room(bytes)).ok_or(Refusal::Full { bytes })?;
+        let room = match room {
+            Some(room) => room,
+            None => shared.memory.try_room(bytes).ok_or(Refusal::Full { bytes })?,
+        };
         let may_move = record.partition.is_none() && record.key.is_none();
         let delivery = match partition.append(record, sizing, may_move, caller) {
             Some(delivery) => delivery,

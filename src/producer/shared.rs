@@ -129,7 +129,7 @@ impl Memory {
     }
 
     /// Room for `bytes`, unless the buffer is full or others have been waiting.
-    #[inline]
+    #[inline(always)]
     pub(super) fn try_room(&self, bytes: usize) -> Option<SemaphorePermit<'_>> {
         self.room.try_acquire_many(permits(bytes)).ok()
     }

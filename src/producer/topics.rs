@@ -176,7 +176,7 @@ impl Topic {
 
     /// Where the record goes, unless it names a partition that is not there, or the custom
     /// partitioner does.
-    #[inline]
+    #[inline(always)]
     pub(super) fn place(
         &self,
         record: &Record<'_>,
@@ -198,7 +198,7 @@ impl Topic {
 
     /// How large the record is, unless it is too large. Never more than the buffer can hold: the
     /// bound is looser than the exact size by less than a batch's header, which it does not count.
-    #[inline]
+    #[inline(always)]
     pub(super) fn size(&self, record: &Record<'_>) -> Result<Sizing> {
         let (key, value) = (record.key.as_deref(), record.value.as_deref());
         let size = BatchBuilder::record_size_upper_bound(key, value, &record.headers);
@@ -228,6 +228,7 @@ pub(super) struct Sticky {
 }
 
 impl Sticky {
+    #[inline(always)]
     fn current(&self) -> i32 {
         self.current.load(Ordering::Relaxed)
     }
