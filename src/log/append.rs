@@ -16,7 +16,7 @@ use super::segment::Segment;
 use super::{Log, is_full};
 
 /// In memory a segment is this large at most, so that memory is freed in small steps.
-const MEMORY_SEGMENT_BYTES: u64 = 1 << 20;
+pub(super) const MEMORY_SEGMENT_BYTES: u64 = 1 << 20;
 
 /// One batch to append, and what became of it.
 #[derive(Debug)]
@@ -199,13 +199,18 @@ impl Log {
     /// In memory: frees oldest segments until the batch fits, as the policy allows.
     fn make_room(&mut self, len: usize) -> Result<(), AppendError> {
         let Some(pressure) = self.pressure.clone() else { return Ok(()) };
-        let active = self.active_segment();
-        while !active.file.room_for(len) {
+        while !self.active_segment().file.room_for(len) {
             if pressure.relieve() {
                 continue;
             }
+            let can_drop = pressure.policy() != MemoryPolicy::Reject;
+            if can_drop && self.active_segment().size() > 0 {
+                // What is being written is next, once it is closed.
+                self.roll().map_err(|error| self.classify(error, "a new segment"))?;
+                continue;
+            }
             match pressure.policy() {
-                // Nothing is left to drop but what is being written: go over, by one segment.
+                // The others write as well, and have nothing else either: go over, by one batch.
                 MemoryPolicy::DropOldest => return Ok(()),
                 MemoryPolicy::Block if !pressure.has_closed_segments() => return Ok(()),
                 MemoryPolicy::Reject | MemoryPolicy::Block => {
@@ -220,6 +225,16 @@ impl Log {
         self.active.as_ref().expect("make_ready has seen to it").segment.clone()
     }
 
+    /// The size at which a segment is ended.
+    pub(super) fn segment_limit(&self) -> u64 {
+        let limit = match &self.pressure {
+            None if self.shared.verify => i32::MAX as u64,
+            None => MEMORY_SEGMENT_BYTES,
+            Some(pressure) => MEMORY_SEGMENT_BYTES.min(pressure.segment_bytes()),
+        };
+        limit.min(self.config.segment_bytes)
+    }
+
     /// Whether the batch belongs into a new segment, after `pending` more bytes in this one.
     fn must_roll(&self, header: &BatchHeader, pending: u64) -> bool {
         let Some(active) = &self.active else { return false };
@@ -227,10 +242,7 @@ impl Log {
         if filled == 0 {
             return false;
         }
-        let limit = match self.shared.verify {
-            true => self.config.segment_bytes.min(i32::MAX as u64),
-            false => self.config.segment_bytes.min(MEMORY_SEGMENT_BYTES),
-        };
+        let limit = self.segment_limit();
         let age = self.config.segment_age.as_millis().min(i64::MAX as u128) as i64;
         let span = active.first_timestamp.map_or(0, |t| header.max_timestamp.saturating_sub(t));
         let last = self.shared.log_end().saturating_add(i64::from(header.last_offset_delta));

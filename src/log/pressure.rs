@@ -1,5 +1,6 @@
 //! What in-memory logs do when their broker's memory budget is used up.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
 use crate::storage::MemoryPolicy;
@@ -9,19 +10,23 @@ use super::shared::Shared;
 
 /// The logs that share one memory budget, and the policy when it is used up.
 ///
-/// Frees memory by dropping oldest segments; never touches a log's active one.
+/// Frees memory by dropping oldest segments; never touches a log's active one, which is therefore
+/// kept small: see [`MemoryPressure::segment_bytes`].
 #[derive(Debug)]
 pub struct MemoryPressure {
     policy: MemoryPolicy,
     /// The budget in bytes, for messages.
     limit: usize,
     logs: Mutex<Vec<Weak<Shared>>>,
+    /// How many there were when the last was added.
+    count: AtomicUsize,
 }
 
 impl MemoryPressure {
     /// No logs yet.
     pub fn new(policy: MemoryPolicy, limit: usize) -> Arc<Self> {
-        Arc::new(MemoryPressure { policy, limit, logs: Mutex::new(Vec::new()) })
+        let (logs, count) = (Mutex::default(), AtomicUsize::new(0));
+        Arc::new(MemoryPressure { policy, limit, logs, count })
     }
 
     /// The policy.
@@ -38,6 +43,14 @@ impl MemoryPressure {
         let mut logs = self.logs.lock().expect("no one panics with the list of logs");
         logs.retain(|log| log.strong_count() > 0);
         logs.push(Arc::downgrade(log));
+        self.count.store(logs.len(), Ordering::Relaxed);
+    }
+
+    /// How much a log should write into one segment, so that all active ones together, which can't
+    /// be dropped, take an eighth of the budget; and so that dropping one drops little.
+    pub(super) fn segment_bytes(&self) -> u64 {
+        let logs = self.count.load(Ordering::Relaxed).max(1);
+        (self.limit / 8 / logs) as u64
     }
 
     /// Whether any log has more than the segment it writes: only then can waiting help.

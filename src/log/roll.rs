@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::append::MEMORY_SEGMENT_BYTES;
 use super::checkpoint::PartitionMetadata;
 use super::error::AppendError;
 use super::segment::{Indexes, Segment, file_name};
@@ -57,6 +58,10 @@ impl Log {
         // on the list: opening a log takes in or sets aside all that hold something.
         file.truncate(0)?;
         storage.sync_dir(&self.shared.dir)?;
+        let limit = self.segment_limit();
+        if limit < MEMORY_SEGMENT_BYTES {
+            file.expect(limit);
+        }
         let segment = Arc::new(Segment::new(base_offset, file, 0, Indexes::empty(base_offset)));
         self.shared.segments_mut().push(segment.clone());
         self.active = Some(Active { segment, bytes_since_index: 0, first_timestamp: None });

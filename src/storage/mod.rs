@@ -92,6 +92,11 @@ pub trait StorageFile: Debug + Send + Sync {
         true
     }
 
+    /// It is going to be about `len` bytes long, so no more memory need be set aside for it.
+    fn expect(&self, len: u64) {
+        let _ = len; // nothing is set aside in files and on simulated disks
+    }
+
     /// Cuts the file to `len` bytes. A `len` beyond its end is `InvalidInput`.
     fn truncate(&self, len: u64) -> io::Result<()>;
 

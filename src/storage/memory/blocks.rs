@@ -101,9 +101,8 @@ impl Blocks {
         within(self.used.load(Ordering::Relaxed)) || within(self.used())
     }
 
-    /// A block for a file whose last block had `previous` bytes, with room for `len`.
-    pub(super) fn allocate(&self, previous: usize, len: usize) -> Block {
-        let size = block_size(previous, len);
+    /// A block of `size` bytes: what [`block_size`] says, or less.
+    pub(super) fn allocate(&self, size: usize) -> Block {
         self.count(size);
         let mut spare = lock(&self.spare);
         if size == MAX_BLOCK {

@@ -173,8 +173,14 @@ impl StorageFile for MemoryFile {
     }
 
     fn room_for(&self, len: usize) -> bool {
-        let (room, last) = lock(&self.content.writer).room();
-        len <= room || self.content.blocks.fits(block_size(last, len))
+        let writer = lock(&self.content.writer);
+        let block = if len > writer.room() { writer.next_block(len) } else { 0 };
+        let more = block + self.content.list_growth();
+        more == 0 || self.content.blocks.fits(more)
+    }
+
+    fn expect(&self, len: u64) {
+        lock(&self.content.writer).expected = Some(len);
     }
 
     fn truncate(&self, len: u64) -> io::Result<()> {
@@ -209,6 +215,8 @@ struct Content {
 struct Writer {
     /// The file's blocks, each with the position of its first byte.
     blocks: Vec<(u64, Block)>,
+    /// How long the file is going to be.
+    expected: Option<u64>,
 }
 
 /// The bytes of one append.
@@ -225,9 +233,18 @@ impl Piece {
 }
 
 impl Writer {
-    /// The room in the last block, and its size; zero without one.
-    fn room(&self) -> (usize, usize) {
-        self.blocks.last().map_or((0, 0), |(_, block)| (block.room(), block.capacity()))
+    /// The room in the last block.
+    fn room(&self) -> usize {
+        self.blocks.last().map_or(0, |(_, block)| block.room())
+    }
+
+    /// The size of the next block, with room for `len`: no larger than the rest of the file.
+    fn next_block(&self, len: usize) -> usize {
+        let capacities = self.blocks.iter().map(|(_, block)| block.capacity());
+        let size = block_size(self.blocks.last().map_or(0, |(_, block)| block.capacity()), len);
+        let Some(expected) = self.expected else { return size };
+        let rest = (expected as usize).saturating_sub(capacities.sum());
+        size.min(rest.max(len))
     }
 }
 
@@ -252,12 +269,19 @@ impl Content {
 
     /// Copies `parts`, `len` bytes that go to `position`, into a block.
     fn carve(&self, writer: &mut Writer, position: u64, len: usize, parts: &[&[u8]]) -> Bytes {
-        let (room, last) = writer.room();
-        if len > room {
-            writer.blocks.push((position, self.blocks.allocate(last, len)));
+        if len > writer.room() {
+            let block = self.blocks.allocate(writer.next_block(len));
+            writer.blocks.push((position, block));
         }
         let (_, block) = writer.blocks.last_mut().expect("a non-empty append has a block");
         block.carve(parts)
+    }
+
+    /// How much the list of pieces will grow by the next one.
+    fn list_growth(&self) -> usize {
+        let pieces = self.pieces();
+        let full = pieces.as_ref().filter(|pieces| pieces.len() == pieces.capacity());
+        full.map_or(0, |pieces| list_size(pieces).max(4 * size_of::<Piece>()))
     }
 
     fn push(&self, piece: Piece) {
