@@ -307,6 +307,7 @@ impl Actor {
             lock.holding().will_be_released();
         }
         self.core.close(reason.clone());
+        self.core.submit_all();
         if let Some(retention) = self.retention.take() {
             retention.abort();
         }

@@ -43,7 +43,8 @@ impl BrokerBuilder {
     }
 
     /// How much memory the records of topics in memory may take, over all topics, with what
-    /// consumers still hold. Default 256 MiB. Each topic may go over it by the segment it writes.
+    /// consumers still hold. Default 256 MiB. Each partition may go over it by one record batch:
+    /// the last is never dropped.
     pub fn memory_limit(mut self, bytes: usize) -> Self {
         self.settings.memory_limit_bytes = bytes;
         self
@@ -63,7 +64,7 @@ impl BrokerBuilder {
 
     /// How many threads may wait for the disk at once, at least 1. Default 8.
     pub fn io_threads(mut self, threads: usize) -> Self {
-        self.settings.io_threads = threads.max(1);
+        self.settings.io_threads = threads.clamp(1, Semaphore::MAX_PERMITS);
         self
     }
 

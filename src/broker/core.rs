@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::sync::{Arc, OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::log::{LogConfig, MemoryPressure, Opening};
-use crate::partition::{Partition, PartitionContext};
+use crate::partition::{Buffered, Partition, PartitionContext};
 use crate::storage::{MemoryStorage, Storage};
 use crate::topic::{TopicId, TopicName, TopicPartition};
 
@@ -57,6 +57,7 @@ pub(crate) struct Core {
     topics: RwLock<BTreeMap<TopicName, Arc<Topic>>>,
     version: watch::Sender<u64>,
     closed: OnceLock<Arc<str>>,
+    producers: Mutex<Vec<Weak<dyn Buffered>>>,
     /// Whether the broker's actor is gone.
     pub(super) ended: watch::Sender<bool>,
     pub(super) report: OnceLock<RecoveryReport>,
@@ -79,6 +80,7 @@ impl Core {
             topics: RwLock::default(),
             version: watch::Sender::new(0),
             closed: OnceLock::new(),
+            producers: Mutex::default(),
             ended: watch::Sender::new(false),
             report: OnceLock::new(),
         }
@@ -124,6 +126,20 @@ impl Core {
     pub(super) async fn ended(&self) {
         // Cannot fail: `self` holds the sender.
         let _ = self.ended.subscribe().wait_for(|ended| *ended).await;
+    }
+
+    pub(crate) fn add_producer(&self, producer: Weak<dyn Buffered>) {
+        let mut producers = self.producers.lock().expect("no one panics with the producers");
+        if producers.len() == producers.capacity() {
+            producers.retain(|producer| producer.strong_count() > 0);
+        }
+        producers.push(producer);
+    }
+
+    /// What lingers in producers need not wait for more.
+    pub(super) fn submit_all(&self) {
+        let producers = self.producers.lock().expect("no one panics with the producers").clone();
+        producers.iter().filter_map(Weak::upgrade).for_each(|producer| producer.submit_all());
     }
 
     pub(super) fn close(&self, reason: Arc<str>) {

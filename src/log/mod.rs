@@ -117,7 +117,9 @@ impl Log {
 
     /// Whether an append waits for nothing, and leaves nothing to be made durable.
     pub fn appends_at_once(&self) -> bool {
-        self.shared.storage.is_volatile() && !self.blocks_when_full()
+        self.shared.storage.is_volatile()
+            && !self.config.sync_before_visible
+            && !self.blocks_when_full()
     }
 
     /// Whether an append that finds no memory waits, rather than failing.

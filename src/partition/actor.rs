@@ -20,7 +20,7 @@ use std::sync::atomic::{Ordering, fence};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::error::{Error, Result};
@@ -81,8 +81,10 @@ pub(super) struct Actor {
     last_sync: Duration,
     idle: Timer,
     worked: bool,
-    /// Why it was closed.
+    /// Why it closes.
     reason: Option<Arc<str>>,
+    /// Who waits for its end. Until then it appends what is still coming.
+    closing: Vec<oneshot::Sender<Result<()>>>,
 }
 
 /// Tells whoever waits when the task ends without having been asked to.
@@ -134,6 +136,7 @@ impl Actor {
             idle: timer(&context, IDLE),
             worked: false,
             reason: None,
+            closing: Vec::new(),
             context,
         }
     }
@@ -148,6 +151,10 @@ impl Actor {
             self.expected = 0;
             let is_lone = matches!(&taken[..], [Command::Append(batch)] if batch.is_awaited);
             if let Next::End = self.work(&mut taken).await {
+                return refuse_rest(&self.reason(), taken, &mut commands);
+            }
+            if !self.closing.is_empty() && commands.is_empty() {
+                self.close().await;
                 return refuse_rest(&self.reason(), taken, &mut commands);
             }
             if is_lone && self.is_dispensable() && self.retire(&commands) {
@@ -235,7 +242,8 @@ impl Actor {
         {
             return;
         }
-        let started = tokio::time::Instant::now();
+        // The machine's time: tokio's may be paused, and would stay so while this yields.
+        let started = std::time::Instant::now();
         while started.elapsed() < patience {
             tokio::task::yield_now().await;
             while taken.len() < MAX_GROUP
@@ -270,11 +278,8 @@ impl Actor {
                     self.publish();
                 }
                 Command::Close { reason, done } => {
-                    self.append(std::mem::take(&mut group)).await;
-                    let closed = self.close(reason).await;
-                    // Whoever asked may have gone; the work is done all the same.
-                    let _ = done.send(closed);
-                    return Next::End;
+                    self.reason.get_or_insert(reason);
+                    self.closing.push(done);
                 }
             }
         }
@@ -367,8 +372,16 @@ impl Actor {
         }
     }
 
-    async fn close(&mut self, reason: Arc<str>) -> Result<()> {
-        self.reason = Some(reason.clone());
+    /// Ends, as was asked for.
+    async fn close(&mut self) {
+        let closed = self.close_log(self.reason()).await;
+        for asked in self.closing.drain(..) {
+            // Whoever asked may have gone; the work is done all the same.
+            let _ = asked.send(closed.clone());
+        }
+    }
+
+    async fn close_log(&mut self, reason: Arc<str>) -> Result<()> {
         for (append, completion) in self.parked.drain(..) {
             completion.run(append.batch, Err(Error::closed(reason.clone())));
         }

@@ -175,6 +175,12 @@ pub(crate) trait BatchSource: Send + Sync {
     fn complete(self: Arc<Self>, batch: BytesMut, result: Result<BatchMetadata>);
 }
 
+/// What has batches that wait for something else than their turn.
+pub(crate) trait Buffered: Send + Sync {
+    /// Submits them.
+    fn submit_all(&self);
+}
+
 /// A batch that waits to be taken. Dropped, it is taken and fails with `Closed`.
 pub(crate) struct QueuedBatch {
     source: Option<Arc<dyn BatchSource>>,
@@ -431,19 +437,24 @@ impl Partition {
     /// Sends without waiting, starting the actor if need be. Gives back what finds no room.
     fn try_command(&self, command: Command) -> Result<(), (mpsc::Sender<Command>, Command)> {
         let mut place = self.place();
-        if let Place::Idle(_) = *place {
-            self.start(&mut place);
-        }
-        let Place::Running(sender) = &*place else {
-            drop(place);
-            self.refuse(command);
-            return Ok(());
+        let starting = if let Place::Idle(_) = *place { self.start(&mut place) } else { None };
+        let sent = match &*place {
+            Place::Running(sender) => sender.try_send(command).map_err(|error| match error {
+                mpsc::error::TrySendError::Full(command) => (Some(sender.clone()), command),
+                mpsc::error::TrySendError::Closed(command) => (None, command),
+            }),
+            Place::Idle(_) | Place::Gone => Err((None, command)),
         };
-        match sender.try_send(command) {
+        // From here on strangers' code runs: subscribers of spans, wakers.
+        drop(place);
+        if let Some((actor, commands)) = starting {
+            let span = tracing::debug_span!("partition", at = %self.0.at);
+            self.0.context.runtime.spawn(actor.run(commands).instrument(span));
+        }
+        match sent {
             Ok(()) => Ok(()),
-            Err(mpsc::error::TrySendError::Full(command)) => Err((sender.clone(), command)),
-            Err(mpsc::error::TrySendError::Closed(command)) => {
-                drop(place);
+            Err((Some(sender), command)) => Err((sender, command)),
+            Err((None, command)) => {
                 self.refuse(command);
                 Ok(())
             }
@@ -458,13 +469,11 @@ impl Partition {
         }
     }
 
-    fn start(&self, place: &mut Place) {
-        let Place::Idle(log) = std::mem::replace(place, Place::Gone) else { return };
+    fn start(&self, place: &mut Place) -> Option<(Actor, mpsc::Receiver<Command>)> {
+        let Place::Idle(log) = std::mem::replace(place, Place::Gone) else { return None };
         let (sender, commands) = mpsc::channel(MAILBOX);
         *place = Place::Running(sender);
-        let actor = Actor::new(self, log);
-        let span = tracing::debug_span!("partition", at = %self.0.at);
-        self.0.context.runtime.spawn(actor.run(commands).instrument(span));
+        Some((Actor::new(self, log), commands))
     }
 
     fn why_closed(&self) -> Error {

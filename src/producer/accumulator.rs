@@ -265,24 +265,34 @@ impl Partition {
     }
 
     fn account(&self, flight: &Flight, batch: BytesMut, result: Result<BatchMetadata>) -> Outcome {
-        let (topic, partition) = (self.at.topic.as_str(), self.at.partition);
         let &Flight { records, bytes, .. } = flight;
         match result {
             Ok(metadata) => {
                 self.shared.spares.give(batch);
                 self.shared.counters.count_sent(records, bytes);
-                let base_offset = metadata.base_offset;
-                debug!(topic, partition, base_offset, records, bytes, "batch acknowledged");
                 Outcome::Appended(metadata)
             }
             Err(error) => {
                 self.shared.counters.count_failed(records);
-                match self.shared.settings.acks {
-                    Acks::None => warn!(topic, partition, records, %error, "batch lost (acks=0)"),
-                    _ => debug!(topic, partition, records, %error, "batch failed"),
-                }
                 Outcome::Failed { error, batch: batch.freeze() }
             }
+        }
+    }
+
+    fn report(&self, flight: &Flight) {
+        let (topic, partition) = (self.at.topic.as_str(), self.at.partition);
+        let &Flight { records, bytes, .. } = flight;
+        match (flight.ack.outcome(), self.shared.settings.acks) {
+            (Some(Outcome::Appended(BatchMetadata { base_offset, .. })), _) => {
+                debug!(topic, partition, base_offset, records, bytes, "batch acknowledged");
+            }
+            (Some(Outcome::Failed { error, .. }), Acks::None) => {
+                warn!(topic, partition, records, %error, "batch lost (acks=0)");
+            }
+            (Some(Outcome::Failed { error, .. }), _) => {
+                debug!(topic, partition, records, %error, "batch failed");
+            }
+            (None, _) => {}
         }
     }
 
@@ -347,6 +357,8 @@ impl BatchSource for Partition {
         queue.submitted = !queue.flights.is_empty();
         self.submit_next(queue, Caller::Streams);
         drop(waiters);
+        // Last: a subscriber is a stranger's code too.
+        self.report(&flight);
     }
 }
 

@@ -120,8 +120,8 @@ impl BatchAck {
 
     /// Waits until the batch's fate is known. Cancel safe.
     pub(super) async fn resolved(&self) {
-        let mut slot = None;
-        std::future::poll_fn(|cx| self.poll_outcome(cx, &mut slot).map(|_| ())).await;
+        let mut waiting = Waiting { ack: self, slot: None };
+        std::future::poll_fn(|cx| self.poll_outcome(cx, &mut waiting.slot).map(|_| ())).await;
     }
 
     fn poll_outcome(&self, cx: &mut Context<'_>, slot: &mut Option<usize>) -> Poll<&Outcome> {
@@ -138,8 +138,29 @@ impl BatchAck {
         }
     }
 
+    /// How much memory is held for those who wait, in waiters.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        let waiters = self.waiters();
+        usize::from(waiters.first.is_some()) + waiters.more.len()
+    }
+
     fn waiters(&self) -> MutexGuard<'_, Waiters> {
         self.waiters.lock().expect("cloning a waker does not panic")
+    }
+}
+
+/// A place among the waiters, given back by who gives up.
+struct Waiting<'a> {
+    ack: &'a BatchAck,
+    slot: Option<usize>,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if let Some(slot) = self.slot {
+            self.ack.waiters().vacate(slot);
+        }
     }
 }
 
@@ -149,7 +170,8 @@ impl BatchAck {
 pub(super) struct Waiters {
     /// Alone for a batch of one record, which then needs no allocation.
     first: Option<Waker>,
-    more: Vec<Waker>,
+    /// `None` where somebody has given up.
+    more: Vec<Option<Waker>>,
 }
 
 impl Waiters {
@@ -157,21 +179,34 @@ impl Waiters {
     fn put(&mut self, slot: &mut Option<usize>, waker: &Waker) {
         match *slot {
             Some(0) => self.first.get_or_insert_with(|| waker.clone()).clone_from(waker),
-            Some(place) => self.more[place - 1].clone_from(waker),
+            Some(place) => match &mut self.more[place - 1] {
+                Some(former) => former.clone_from(waker),
+                vacant => *vacant = Some(waker.clone()),
+            },
             None if self.first.is_none() => {
                 self.first = Some(waker.clone());
                 *slot = Some(0);
             }
             None => {
-                self.more.push(waker.clone());
+                self.more.push(Some(waker.clone()));
                 *slot = Some(self.more.len());
             }
         }
+    }
+
+    /// Whoever has this slot does not wait any more. Does nothing once all were woken.
+    fn vacate(&mut self, slot: usize) {
+        match slot.checked_sub(1) {
+            None => self.first = None,
+            Some(place) => drop(self.more.get_mut(place).map(Option::take)),
+        }
+        while self.more.pop_if(|last| last.is_none()).is_some() {}
     }
 }
 
 impl Drop for Waiters {
     fn drop(&mut self) {
-        self.first.take().into_iter().chain(self.more.drain(..)).for_each(wake);
+        let more = self.more.drain(..).flatten();
+        self.first.take().into_iter().chain(more).for_each(wake);
     }
 }

@@ -87,6 +87,7 @@ impl Producer {
     fn new(transport: Arc<dyn Transport>, settings: Settings) -> Self {
         let unattended = transport.unattended().unwrap_or_else(|| Arc::clone(&transport));
         let shared = Shared::new(unattended, settings);
+        transport.register(Arc::<Shared>::downgrade(&shared));
         let topics = Topics::new(Arc::clone(&shared));
         let inner = Inner { shared, topics, _transport: transport };
         Producer { inner: Arc::new(inner), first: OnceLock::new() }
@@ -165,7 +166,10 @@ impl Producer {
             let error = match refusal {
                 Refusal::Invalid(error) => error,
                 Refusal::Full { .. } => self.buffer_full(),
-                Refusal::UnknownTopic => unknown_topic(&record.topic),
+                Refusal::UnknownTopic => match self.inner.shared.transport.check_open() {
+                    Ok(()) => unknown_topic(&record.topic),
+                    Err(closed) => closed,
+                },
             };
             ProduceError::before_buffering(error, record)
         })

@@ -13,7 +13,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use super::accumulator::Partition;
 use super::builder::Settings;
 use super::linger::Linger;
-use crate::transport::Transport;
+use crate::transport::{Buffered, Transport};
 
 /// So many bytes that wait are too many to go on: about what a processor's cache holds.
 const BACKLOG: usize = 1 << 20;
@@ -90,7 +90,7 @@ impl Shared {
     /// Ends all lingering.
     pub(super) fn send_lingering(&self) {
         if !self.settings.linger.is_zero() {
-            self.partitions().iter().for_each(|partition| drop(partition.send_now()));
+            self.submit_all();
         }
     }
 
@@ -102,6 +102,12 @@ impl Shared {
         self.send_lingering();
         let room = self.memory.room.acquire_many(permits(bytes)).await;
         room.expect("the semaphore is never closed")
+    }
+}
+
+impl Buffered for Shared {
+    fn submit_all(&self) {
+        self.partitions().iter().for_each(|partition| drop(partition.send_now()));
     }
 }
 

@@ -69,6 +69,7 @@ impl Topics {
     /// lock, so that an older answer cannot replace a newer one.
     #[cold]
     fn look_up(&self, name: &str, answer: Option<Arc<TopicMetadata>>) -> Option<Arc<Topic>> {
+        self.shared.transport.check_open().ok()?;
         let mut known = self.known.write().expect("no one panics with the topics");
         let old = known.by_name.get(name).cloned();
         if let Some(topic) = old.as_ref().filter(|topic| topic.is_current()) {

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, ready};
 
 use async_trait::async_trait;
@@ -18,7 +18,7 @@ use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::log::ReadCursor;
 use crate::partition::ready::ReadyQueue;
-use crate::partition::{Partition, ReaderPosition};
+use crate::partition::{Buffered, Partition, ReaderPosition};
 use crate::topic::{TopicId, TopicName, TopicPartition};
 
 use super::{
@@ -38,9 +38,14 @@ impl LocalTransport {
         LocalTransport { handle: user.0.clone(), user: Some(user) }
     }
 
-    /// The partition, if the topic is still the one that was meant.
+    /// The partition, if the broker is open, and the topic still the one that was meant.
     fn partition(&self, at: &TopicPartition, id: Option<TopicId>) -> Result<Partition> {
         self.handle.core.check_open()?;
+        self.find(at, id)
+    }
+
+    /// The partition, which may be closing.
+    fn find(&self, at: &TopicPartition, id: Option<TopicId>) -> Result<Partition> {
         let topic = self.handle.core.topic(at.topic.as_str());
         let topic = topic.filter(|topic| id.is_none_or(|id| id == topic.id()));
         let topic = topic.ok_or_else(|| unknown(&at.topic))?;
@@ -92,9 +97,18 @@ impl Transport for LocalTransport {
         self.handle.core.version()
     }
 
+    fn check_open(&self) -> Result<()> {
+        self.handle.core.check_open()
+    }
+
+    fn register(&self, producer: Weak<dyn Buffered>) {
+        self.handle.core.add_producer(producer);
+    }
+
     fn submit(&self, submission: Submission) {
         let Submission { at, topic_id, batch, is_awaited } = submission;
-        match self.partition(&at, Some(topic_id)) {
+        // What was buffered before the broker began to close is taken until its partition closes.
+        match self.find(&at, Some(topic_id)) {
             Ok(partition) if is_awaited => partition.append_awaited(batch),
             Ok(partition) => partition.append(batch),
             Err(error) => batch.fail(error),

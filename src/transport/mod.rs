@@ -6,7 +6,7 @@
 pub(crate) mod local;
 
 use std::fmt::{self, Debug};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
 use async_trait::async_trait;
@@ -18,7 +18,7 @@ use crate::error::Result;
 #[cfg(test)]
 pub(crate) use crate::partition::Completion;
 pub(crate) use crate::partition::ready::wake;
-pub(crate) use crate::partition::{BatchMetadata, BatchSource, QueuedBatch};
+pub(crate) use crate::partition::{BatchMetadata, BatchSource, Buffered, QueuedBatch};
 use crate::record::Timestamp;
 use crate::topic::{TopicId, TopicName, TopicPartition};
 
@@ -56,6 +56,16 @@ pub(crate) trait Transport: Debug + Send + Sync + 'static {
 
     /// Rises whenever topics or partitions come or go.
     fn metadata_version(&self) -> watch::Receiver<u64>;
+
+    /// Fails once the broker takes no records any more.
+    fn check_open(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Makes a producer known, whose records are to be sent before the broker closes.
+    fn register(&self, producer: Weak<dyn Buffered>) {
+        let _ = producer;
+    }
 
     /// Hands over a batch for appending. Never waits; the batch is taken from its source when its
     /// turn comes, and its fate told exactly once, on whatever thread finishes the work (possibly

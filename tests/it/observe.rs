@@ -5,10 +5,12 @@ use std::fmt::Debug;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use ottla::{Broker, Record, TopicConfig};
+use ottla::{Broker, Producer, Record, TopicConfig};
 use tracing::field::{Field, Visit};
 use tracing::span;
 use tracing::{Event, Level, Metadata, Subscriber};
+
+use crate::support::{read_values, within};
 
 /// One event, or one span as it was made.
 #[derive(Debug, Clone)]
@@ -105,4 +107,79 @@ fn events_name_topic_partition_and_offset_and_records_are_silent_at_info() {
     };
     // One for each batch that was produced, and one for each that was fetched.
     assert!(seen.iter().filter(detailed).count() >= 200, "{seen:#?}");
+}
+
+/// Produces where a span begins, and panics where a batch is acknowledged.
+#[derive(Clone, Default)]
+struct Meddler {
+    producer: Arc<Mutex<Option<Producer>>>,
+    panics: Arc<AtomicU64>,
+}
+
+impl Subscriber for Meddler {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target().starts_with("ottla")
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        if let Some(producer) = self.producer.lock().unwrap().take() {
+            producer.try_send(Record::to("t").value("from the span")).unwrap();
+        }
+        span::Id::from_u64(1)
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        let acknowledged = fields.0.get("message").is_some_and(|it| it == "batch acknowledged");
+        if acknowledged && self.panics.load(Ordering::Relaxed) > 0 {
+            self.panics.fetch_sub(1, Ordering::Relaxed);
+            panic!("a subscriber's own fault");
+        }
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+    fn enter(&self, _: &span::Id) {}
+    fn exit(&self, _: &span::Id) {}
+}
+
+#[test]
+fn a_subscriber_may_produce_itself() {
+    let meddler = Meddler::default();
+    let _guard = tracing::subscriber::set_default(meddler.clone());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(within(async {
+        let broker = Broker::in_memory().await.unwrap();
+        let (ours, theirs) = (broker.producer().build(), broker.producer().build());
+        assert_eq!(theirs.partitions_for("t").await.unwrap(), 1);
+        *meddler.producer.lock().unwrap() = Some(theirs.clone());
+        ours.enqueue(Record::to("t").value("ours")).await.unwrap().await.unwrap();
+        theirs.flush().await;
+        assert_eq!(read_values(&broker.client(), "t").await.len(), 2);
+    }));
+}
+
+#[test]
+fn a_subscriber_that_panics_keeps_nobody_waiting() {
+    let meddler = Meddler::default();
+    let _guard = tracing::subscriber::set_default(meddler.clone());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(within(async {
+        let broker = Broker::in_memory().await.unwrap();
+        let producer = broker.producer().build();
+        producer.send(Record::to("t").value("0")).await.unwrap();
+        // On the sender's own stack first, then in the partition's actor.
+        meddler.panics.store(1, Ordering::Relaxed);
+        let sender = producer.clone();
+        let sent = tokio::spawn(async move { sender.send(Record::to("t").value("1")).await });
+        assert!(sent.await.unwrap_err().is_panic());
+        producer.flush().await;
+        assert_eq!(producer.send(Record::to("t").value("2")).await.unwrap().offset, 2);
+        meddler.panics.store(1, Ordering::Relaxed);
+        let delivery = producer.enqueue(Record::to("t").value("3")).await.unwrap();
+        assert_eq!(delivery.await.unwrap().offset, 3);
+        producer.flush().await;
+        assert_eq!(producer.stats().buffered_bytes, 0);
+    }));
 }

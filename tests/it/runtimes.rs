@@ -302,3 +302,36 @@ async fn a_partitioner_that_panics_hurts_only_its_caller() {
     })
     .await;
 }
+
+/// Gathering senders takes the machine's time, which a paused clock does not stop.
+#[tokio::test]
+async fn a_clock_that_is_paused_after_a_sync_stops_nobody() {
+    let dir = TempDir::new().unwrap();
+    let broker = Broker::open(dir.path()).await.unwrap();
+    let producer = broker.producer().build();
+    let mut deliveries = Vec::new();
+    for _ in 0..8 {
+        deliveries.push(producer.enqueue(Record::to("t").value("x")).await.unwrap());
+    }
+    for delivery in deliveries {
+        delivery.await.unwrap();
+    }
+    tokio::time::pause();
+    // Fewer than were answered last: the actor waits for the others to come back.
+    assert_eq!(producer.send(Record::to("t").value("lone")).await.unwrap().offset, 8);
+}
+
+#[tokio::test]
+async fn settings_have_no_value_that_panics() {
+    let dir = TempDir::new().unwrap();
+    for n in [0, 1, usize::MAX] {
+        let builder = Broker::builder().io_threads(n).max_open_files(n).memory_limit(n);
+        let broker = builder.open(dir.path()).await.unwrap();
+        let producer = broker.producer().batch_size(n).buffer_memory(n.max(2000)).build();
+        producer.send(Record::to("t").value("x")).await.unwrap();
+        let builder = broker.consumer().max_partition_fetch_bytes(n);
+        let mut consumer = builder.subscribe(["t"]).await.unwrap();
+        assert_eq!(consumer.poll(n).await.unwrap().iter().next().unwrap().offset, 0);
+        broker.shutdown().await.unwrap();
+    }
+}

@@ -1,6 +1,8 @@
 //! The end of a broker: what was taken in is done, and whoever waits is told.
 
-use ottla::{Broker, Durability, Error, MemoryPolicy, Record, TopicConfig};
+use std::time::Duration;
+
+use ottla::{Acks, Broker, Durability, Error, MemoryPolicy, Record, TopicConfig};
 use tempfile::TempDir;
 
 use crate::support::{
@@ -8,31 +10,34 @@ use crate::support::{
 };
 
 on_all_backends! {
-    what_was_enqueued_is_answered_before_shutdown_returns,
+    what_was_enqueued_is_sent_before_shutdown_returns,
+    no_record_is_taken_after_a_shutdown,
     a_waiting_consumer_is_told,
     shutting_down_twice_or_at_once_is_fine,
     other_handles_are_closed_too,
 }
 
-async fn what_was_enqueued_is_answered_before_shutdown_returns(host: Host) {
+async fn what_was_enqueued_is_sent_before_shutdown_returns(host: Host) {
     host.create_topic("t", TopicConfig::new().partitions(4)).await.unwrap();
-    let producer = host.client.producer().batch_size(300).build();
+    let hour = Duration::from_secs(3600);
+    let builder = || host.client.producer().batch_size(300);
+    let producers = [builder().build(), builder().linger(hour).build()];
     let mut deliveries = Vec::new();
-    for n in 0..500 {
-        let record = Record::to("t").partition(n % 4).value(n.to_string());
-        deliveries.push(producer.enqueue(record).await.unwrap());
+    for n in 0..2000 {
+        for producer in &producers {
+            let record = Record::to("t").partition(n % 4).value(n.to_string());
+            deliveries.push(producer.enqueue(record).await.unwrap());
+        }
     }
     host.shutdown().await.unwrap();
     for delivery in deliveries {
-        match crate::support::drop_after(delivery, 1).await {
-            Some(Ok(_)) => {}
-            Some(Err(error)) => assert!(matches!(error.error(), Error::Closed { .. })),
-            None => panic!("a delivery is still open after the shutdown"),
-        }
+        let answer = crate::support::drop_after(delivery, 1).await;
+        answer.expect("a delivery is still open after the shutdown").unwrap();
     }
-    assert_eq!(producer.stats().buffered_bytes, 0);
-    let stats = producer.stats();
-    assert_eq!(stats.records_sent + stats.records_failed, 500);
+    for producer in producers {
+        let stats = producer.stats();
+        assert_eq!((stats.records_sent, stats.buffered_bytes), (2000, 0));
+    }
 }
 
 async fn a_waiting_consumer_is_told(host: Host) {
@@ -70,6 +75,29 @@ async fn shutting_down_twice_or_at_once_is_fine(host: Host) {
         task.await.unwrap().unwrap();
     }
     host.shutdown().await.unwrap();
+}
+
+/// Not even by a producer that knows the topic, nor by one that does not ask for answers.
+async fn no_record_is_taken_after_a_shutdown(host: Host) {
+    let producers = [Acks::All, Acks::None].map(|acks| host.client.producer().acks(acks).build());
+    for producer in &producers {
+        producer.send(Record::to("t").value("0")).await.unwrap();
+        producer.flush().await;
+    }
+    host.shutdown().await.unwrap();
+    for producer in &producers {
+        let record = || Record::to("t").value("1");
+        for refused in [
+            producer.send(record()).await.map(drop),
+            producer.enqueue(record()).await.map(drop),
+            producer.try_send(record()).map(drop),
+        ] {
+            let refused = refused.unwrap_err();
+            assert_eq!(refused.record().unwrap().value.as_deref(), Some(&b"1"[..]));
+            assert_error!(Err::<(), _>(refused), Error::Closed { .. }, "shut down");
+        }
+        assert_eq!(producer.stats().records_failed, 0);
+    }
 }
 
 async fn other_handles_are_closed_too(host: Host) {

@@ -217,3 +217,23 @@ fn many_tasks_can_wait_for_one_batch_and_a_waiter_can_move() {
     mock.complete_next();
     assert!(wakers.iter().all(|waker| waker.0.load(Ordering::SeqCst) == 1));
 }
+
+#[test]
+fn who_gives_up_waiting_leaves_nothing_behind() {
+    let mock = Mock::new(Route::Hold, 1);
+    let producer = mock.producer().build();
+    let mut delivery = ready(producer.enqueue(record("0"))).unwrap();
+    let ack = producer.inner.shared.partitions()[0].send_now().unwrap();
+    let mut patient = Box::pin(producer.flush());
+    for round in 0..100 {
+        let (mut first, mut second) = (Box::pin(producer.flush()), Box::pin(producer.flush()));
+        assert!(poll_once(first.as_mut()).is_none() && poll_once(second.as_mut()).is_none());
+        if round == 50 {
+            assert!(poll_once(patient.as_mut()).is_none() && is_pending(&mut delivery));
+        }
+    }
+    assert!(ack.waiting() <= 4, "{} wait", ack.waiting());
+    mock.complete_next();
+    assert!(poll_once(patient.as_mut()).is_some());
+    ready(delivery).unwrap();
+}
