@@ -123,7 +123,8 @@ impl ManualClock {
         ManualClock { start, elapsed: Arc::new(watch::Sender::new(Duration::ZERO)) }
     }
 
-    /// Moves the clock on, and wakes whoever waited for a time up to then.
+    /// Moves the clock on, and wakes whoever waited for a time up to then. They run in their own
+    /// tasks: what they do, such as retention, has not been done yet when this returns.
     pub fn advance(&self, by: Duration) {
         self.elapsed.send_modify(|elapsed| *elapsed = elapsed.saturating_add(by));
     }

@@ -21,7 +21,7 @@ pub enum Error {
     #[error(transparent)]
     InvalidTopic(#[from] InvalidTopic),
     /// There is no such topic, and it was not to be created.
-    #[error("unknown topic {topic:?}")]
+    #[error("unknown topic {topic:?}: create it, or let the broker do so (auto_create_topics)")]
     UnknownTopic {
         /// The name.
         topic: String,
@@ -85,7 +85,10 @@ pub enum Error {
         limit: usize,
     },
     /// The position lies outside of the partition's log.
-    #[error("offset {offset} of {at} is out of range: {log_start_offset} to {log_end_offset}")]
+    #[error(
+        "offset {offset} of {at} is out of range: the log goes from {log_start_offset} to \
+         {log_end_offset}, where the next record will be"
+    )]
     OffsetOutOfRange {
         /// The partition.
         at: TopicPartition,
@@ -132,7 +135,10 @@ pub enum Error {
         source: ProducerError,
     },
     /// The memory budget is used up, and the broker's policy is to say so.
-    #[error("the memory budget of {limit} bytes is used up; {at} takes no records")]
+    #[error(
+        "the memory budget of {limit} bytes is used up, so {at} takes no records (memory_limit, \
+         memory_policy)"
+    )]
     MemoryFull {
         /// The partition.
         at: TopicPartition,
@@ -201,9 +207,15 @@ pub enum Error {
 
 impl Error {
     /// Whether the same call can succeed later without anyone changing anything in the code.
+    ///
+    /// A consumer tells what it met and goes on at the next call: so these are retriable, too.
     pub fn is_retriable(&self) -> bool {
         use Error::*;
-        matches!(self, BufferFull { .. } | MemoryFull { .. } | StorageFull { .. } | Timeout { .. })
+        match self {
+            BufferFull { .. } | MemoryFull { .. } | StorageFull { .. } | Timeout { .. } => true,
+            OffsetOutOfRange { .. } | Corrupt { .. } | Truncated { .. } | Locked { .. } => true,
+            _ => false,
+        }
     }
 
     pub(crate) fn closed(reason: impl Into<Arc<str>>) -> Self {

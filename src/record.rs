@@ -62,6 +62,17 @@ impl From<SystemTime> for Timestamp {
     }
 }
 
+impl From<Timestamp> for SystemTime {
+    fn from(timestamp: Timestamp) -> Self {
+        let millis = Duration::from_millis(timestamp.0.unsigned_abs());
+        let epoch = SystemTime::UNIX_EPOCH;
+        // Some systems' times end before such a timestamp does.
+        let time =
+            if timestamp.0 < 0 { epoch.checked_sub(millis) } else { epoch.checked_add(millis) };
+        time.unwrap_or(epoch)
+    }
+}
+
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.0, f)

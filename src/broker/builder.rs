@@ -28,8 +28,8 @@ pub struct BrokerBuilder {
 }
 
 impl BrokerBuilder {
-    /// What topics have whose own [`TopicConfig`] does not say otherwise, also those created
-    /// automatically.
+    /// What topics get whose own [`TopicConfig`] does not say otherwise, also those created
+    /// automatically. They keep it: a topic is not changed by opening it with other defaults.
     pub fn topic_defaults(mut self, defaults: TopicConfig) -> Self {
         self.settings.topic_defaults = defaults;
         self

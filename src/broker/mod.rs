@@ -77,7 +77,8 @@ pub struct TopicDescription {
     pub id: TopicId,
     /// What acknowledged records survive.
     pub durability: Durability,
-    /// What was set for it; everything else is at Kafka's default.
+    /// What was set for it, by itself or by the broker's defaults when it was created; everything
+    /// else is at Kafka's default.
     pub config: TopicConfig,
     /// Its partitions, in order.
     pub partitions: Vec<PartitionDescription>,

@@ -63,7 +63,7 @@ impl TopicConfig {
         TopicConfig::default()
     }
 
-    /// How many partitions (`num.partitions`): 1 to 100,000. Default 1.
+    /// How many partitions: 1 to 100,000. Default 1.
     pub fn partitions(mut self, partitions: i32) -> Self {
         self.partitions = Some(partitions);
         self
@@ -88,7 +88,8 @@ impl TopicConfig {
         self.put("retention.bytes", bytes)
     }
 
-    /// When a segment is ended (`segment.bytes`): 1 KiB to 2 GiB less one. Default 1 GiB.
+    /// When a segment is ended (`segment.bytes`): 1 KiB to 2 GiB less one. Default 1 GiB. In memory
+    /// never more than 1 MiB, and less where the broker's memory is to do for many partitions.
     pub fn segment_bytes(self, bytes: u64) -> Self {
         self.put("segment.bytes", bytes)
     }
@@ -108,6 +109,9 @@ impl TopicConfig {
     }
 
     /// Sets what Kafka calls `name`. The error lists the names, or the values allowed.
+    ///
+    /// Beside those that have a method there are `segment.ms`, after which a segment is ended when
+    /// the next record comes (default 7 days), and `index.interval.bytes` (default 4096).
     pub fn set(mut self, name: &str, value: impl fmt::Display) -> Result<Self> {
         let setting = Setting::named(name)?;
         let value = value.to_string();

@@ -71,7 +71,7 @@ struct Settings {
 /// # Errors
 ///
 /// The same for all forms. One partition's error does not stop the others, and the call after it
-/// goes on:
+/// goes on, so a loop ends at `Closed` and `InvalidState`, and reports all others:
 ///
 /// | error | position then |
 /// |---|---|

@@ -36,8 +36,8 @@ pub enum MemoryPolicy {
     DropOldest,
     /// The append fails; what is there stays.
     Reject,
-    /// The append waits until every live consumer and committed group has passed the oldest
-    /// segment.
+    /// The append waits until every live consumer has passed the oldest segment: one that is paused
+    /// or idle stops the producers. Without any consumer the oldest segment is dropped.
     Block,
 }
 
