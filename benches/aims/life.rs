@@ -20,7 +20,7 @@ pub(crate) fn run(runtime: &Runtime, scale: Scale, report: &mut Report) {
     let (held, left) = on_worker(runtime, hold_and_drop(brokers));
     let name = format!("memory of {brokers} brokers of 10 MiB: held");
     report.figure(&name, vec![held], mebibytes, Aim::None);
-    report.figure("  … resident after they are dropped (freed, and kept by the allocator)", vec![left], mebibytes, Aim::None);
+    report.figure("  … kept by the allocator once dropped", vec![left], mebibytes, Aim::None);
     many_partitions(runtime, scale, report);
 }
 
