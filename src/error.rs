@@ -211,11 +211,12 @@ impl Error {
     /// A consumer tells what it met and goes on at the next call: so these are retriable, too.
     pub fn is_retriable(&self) -> bool {
         use Error::*;
-        match self {
-            BufferFull { .. } | MemoryFull { .. } | StorageFull { .. } | Timeout { .. } => true,
-            OffsetOutOfRange { .. } | Corrupt { .. } | Truncated { .. } | Locked { .. } => true,
-            _ => false,
-        }
+        let passes = matches!(
+            self,
+            BufferFull { .. } | MemoryFull { .. } | StorageFull { .. } | Locked { .. }
+        );
+        let goes_on = matches!(self, OffsetOutOfRange { .. } | Corrupt { .. } | Truncated { .. });
+        passes || goes_on || matches!(self, Timeout { .. })
     }
 
     pub(crate) fn closed(reason: impl Into<Arc<str>>) -> Self {
