@@ -11,7 +11,7 @@ use super::shared::Shared;
 /// The logs that share one memory budget, and the policy when it is used up.
 ///
 /// Frees memory by dropping oldest segments; never touches a log's active one, which is therefore
-/// kept small: see [`MemoryPressure::segment_bytes`].
+/// kept small (`segment_bytes`).
 #[derive(Debug)]
 pub struct MemoryPressure {
     policy: MemoryPolicy,
