@@ -44,6 +44,8 @@ pub mod clock;
 pub mod codec;
 pub mod consumer;
 pub mod error;
+#[allow(dead_code)]
+mod group;
 mod handles;
 #[doc(hidden)]
 pub mod log;
