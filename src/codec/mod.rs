@@ -1,12 +1,14 @@
-//! The primitives of Kafka's binary formats: big-endian integers and varints.
+//! The primitives of Kafka's binary formats: big-endian integers, varints, strings.
 //!
 //! [`Reader`] takes bytes apart that nobody has checked; the `put_*` functions write. Neither
 //! allocates, and no input makes either panic or loop.
 
 mod reader;
+mod text;
 mod varint;
 
 pub use reader::Reader;
+pub use text::{put_compact_string, put_nullable_string, put_sized_bytes, put_string};
 pub use varint::{
     put_unsigned_varint, put_varint, put_varlong, unsigned_varint_len, varint_len, varlong_len,
 };
@@ -28,4 +30,7 @@ pub enum CodecError {
     /// A length is negative, and not the -1 that means null where null is allowed.
     #[error("negative length: {0}")]
     NegativeLength(i64),
+    /// The bytes of a string are not UTF-8.
+    #[error("text that is not UTF-8")]
+    NotText,
 }

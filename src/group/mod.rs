@@ -10,6 +10,8 @@
 //! | `join`, `sync` | JoinGroup and SyncGroup |
 //! | `rebalance` | from one generation to the next |
 //! | `member` | heartbeats, leaving, time |
+//! | `offsets` | how far a group has come |
+//! | `records` | what is stored of all that, in Kafka's schemas |
 //!
 //! Invariants:
 //! * Every reply id that comes in goes out once, in an effect.
@@ -19,7 +21,9 @@
 mod error;
 mod join;
 mod member;
+mod offsets;
 mod rebalance;
+mod records;
 mod request;
 mod state;
 mod sync;

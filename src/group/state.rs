@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::error::GroupError;
+use super::records::{GroupMetadata, StoredMember};
 use super::request::{JoinGroup, Joined, JoinedMember, MemberRef, ReplyId, Synced};
 
 /// What a broker allows its groups.
@@ -138,6 +139,24 @@ impl Member {
         }
     }
 
+    fn stored(stored: &StoredMember, protocol: &str, joined: u64) -> Self {
+        Member {
+            instance_id: stored.instance_id.clone(),
+            client_id: stored.client_id.clone(),
+            client_host: stored.client_host.clone(),
+            session_timeout: stored.session_timeout,
+            rebalance_timeout: stored.rebalance_timeout,
+            protocols: vec![(protocol.to_owned(), stored.subscription.clone())],
+            assignment: stored.assignment.clone(),
+            joined,
+            awaiting_join: None,
+            awaiting_sync: None,
+            has_joined: true,
+            has_synced: true,
+            expires: None,
+        }
+    }
+
     /// Its metadata for a protocol.
     pub(crate) fn metadata(&self, protocol: &str) -> Option<&Bytes> {
         self.protocols.iter().find(|(name, _)| name == protocol).map(|(_, metadata)| metadata)
@@ -171,6 +190,53 @@ impl Group {
             storing: false,
             effects: Vec::new(),
             joins: 0,
+        }
+    }
+
+    /// A group as it was stored. Members of the process that stored it are gone; the others have
+    /// their sessions from now on.
+    pub(crate) fn restore(limits: GroupLimits, now: Duration, stored: &GroupMetadata) -> Self {
+        let mut group = Group::new(limits);
+        group.generation = stored.generation;
+        group.protocol_type = Some(stored.protocol_type.clone()).filter(|it| !it.is_empty());
+        let protocol = stored.protocol.clone().unwrap_or_default();
+        let left = stored.members.iter().filter(|member| member.session_timeout.is_some());
+        for member in left {
+            group.joins += 1;
+            let id = member.member_id.clone();
+            if let Some(instance) = &member.instance_id {
+                group.statics.insert(instance.clone(), id.clone());
+            }
+            let mut member = Member::stored(member, &protocol, group.joins);
+            member.touch(now);
+            group.members.insert(id, member);
+        }
+        if group.members.is_empty() {
+            return group;
+        }
+        group.state = GroupState::Stable;
+        group.protocol = Some(protocol);
+        group.leader = stored.leader.clone().filter(|id| group.members.contains_key(id));
+        if group.leader.is_none() || group.members.len() < stored.members.len() {
+            group
+                .leader
+                .get_or_insert_with(|| group.members.keys().next().cloned().unwrap_or_default());
+            group.rebalance(now);
+        }
+        group
+    }
+
+    /// The group as it is to be stored; `since` is when it came into its state.
+    pub(crate) fn metadata(&self, since: i64) -> GroupMetadata {
+        let protocol = self.protocol.as_deref();
+        let members = self.members.iter();
+        GroupMetadata {
+            protocol_type: self.protocol_type.clone().unwrap_or_default(),
+            generation: self.generation,
+            protocol: self.protocol.clone(),
+            leader: self.leader.clone(),
+            since,
+            members: members.map(|(id, it)| StoredMember::new(id, it, protocol)).collect(),
         }
     }
 

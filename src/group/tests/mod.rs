@@ -2,6 +2,7 @@
 
 mod exact;
 mod random;
+mod stored;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,0 +1,62 @@
+//! How far a group has come in each partition.
+
+use std::collections::BTreeMap;
+
+use crate::topic::{TopicId, TopicPartition};
+
+/// The longest metadata that a commit may carry (`offset.metadata.max.bytes`).
+pub(crate) const MAX_METADATA: usize = 4096;
+
+/// A group's place in one partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CommittedOffset {
+    /// The next offset to consume.
+    pub(crate) offset: i64,
+    /// The leader epoch of the record before it; -1 if unknown.
+    pub(crate) leader_epoch: i32,
+    /// Whatever the member wants to remember.
+    pub(crate) metadata: String,
+    /// When it was committed, in milliseconds.
+    pub(crate) timestamp: i64,
+    /// The life of the topic that it was committed for, if the committer knew.
+    pub(crate) topic_id: Option<TopicId>,
+}
+
+/// What a group has committed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Offsets(BTreeMap<TopicPartition, CommittedOffset>);
+
+impl Offsets {
+    pub(crate) fn insert(&mut self, at: TopicPartition, offset: CommittedOffset) {
+        self.0.insert(at, offset);
+    }
+
+    pub(crate) fn remove(&mut self, at: &TopicPartition) {
+        self.0.remove(at);
+    }
+
+    pub(crate) fn get(&self, at: &TopicPartition) -> Option<&CommittedOffset> {
+        self.0.get(at)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&TopicPartition, &CommittedOffset)> {
+        self.0.iter()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The partitions whose offsets have not been committed since `before` (milliseconds), apart
+    /// from topics that are `subscribed` to.
+    pub(crate) fn older_than(
+        &self,
+        before: i64,
+        subscribed: impl Fn(&str) -> bool,
+    ) -> Vec<TopicPartition> {
+        let old = self.0.iter().filter(|(at, committed)| {
+            committed.timestamp <= before && !subscribed(at.topic.as_str())
+        });
+        old.map(|(at, _)| at.clone()).collect()
+    }
+}
