@@ -66,7 +66,7 @@ pub use client::Client;
 pub use clock::{Clock, ManualClock};
 pub use codec::CodecError;
 pub use consumer::{Consumer, ConsumerBuilder, OutOfRange, Position, RecordRef, Records, Start};
-pub use error::{Error, Result};
+pub use error::{Error, GroupError, Result};
 pub use log::{CutTail, LostRange, ProducerError, Recovered};
 pub use producer::{
     Acks, CustomPartitioner, Delivery, Partitioner, PartitionerInput, ProduceError, Producer,

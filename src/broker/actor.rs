@@ -308,6 +308,9 @@ impl Actor {
         }
         self.core.close(reason.clone());
         self.core.submit_all();
+        if let Some(coordinator) = self.core.coordinator.get() {
+            coordinator.close(reason.clone()).await;
+        }
         if let Some(retention) = self.retention.take() {
             retention.abort();
         }

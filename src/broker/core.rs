@@ -5,10 +5,11 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::{Arc, Mutex, OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{OnceCell, watch};
 
 use crate::clock::Clock;
 use crate::error::{Error, Result};
+use crate::group::Coordinator;
 use crate::log::{LogConfig, MemoryPressure, Opening};
 use crate::partition::{Buffered, Partition, PartitionContext};
 use crate::storage::{MemoryStorage, Storage};
@@ -58,6 +59,8 @@ pub(crate) struct Core {
     version: watch::Sender<u64>,
     closed: OnceLock<Arc<str>>,
     producers: Mutex<Vec<Weak<dyn Buffered>>>,
+    /// The consumer groups, once they are asked for.
+    pub(super) coordinator: OnceCell<Coordinator>,
     /// Whether the broker's actor is gone.
     pub(super) ended: watch::Sender<bool>,
     pub(super) report: OnceLock<RecoveryReport>,
@@ -81,6 +84,7 @@ impl Core {
             version: watch::Sender::new(0),
             closed: OnceLock::new(),
             producers: Mutex::default(),
+            coordinator: OnceCell::new(),
             ended: watch::Sender::new(false),
             report: OnceLock::new(),
         }

@@ -8,6 +8,7 @@ mod actor;
 mod builder;
 mod catalog;
 pub(crate) mod core;
+mod groups;
 mod lock;
 mod open;
 mod report;

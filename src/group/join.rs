@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::error::GroupError;
 use super::request::{JoinGroup, MemberRef, ReplyId};
 use super::state::{Effect, Group, GroupState, Member};
+use crate::error::GroupError;
 
 /// How long a new member is waited for whose call may have been given up (Kafka's
 /// `classicGroupNewMemberJoinTimeoutMs`).

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::error::GroupError;
 use super::request::MemberRef;
 use super::state::{Group, GroupState, Member};
+use crate::error::GroupError;
 
 /// The session of a static member in this process begins when its consumer is dropped
 /// (`session.timeout.ms`).

@@ -10,6 +10,7 @@
 //! | `join`, `sync` | JoinGroup and SyncGroup |
 //! | `rebalance` | from one generation to the next |
 //! | `member` | heartbeats, leaving, time |
+//! | `actor`, `coordinator` | one group's timers and store; all groups |
 //! | `offsets` | how far a group has come |
 //! | `records` | what is stored of all that, in Kafka's schemas |
 //!
@@ -18,7 +19,8 @@
 //! * The generation never goes back, and rises with every rebalance.
 //! * In a generation nobody syncs, commits or heartbeats successfully under an older one.
 
-mod error;
+mod actor;
+mod coordinator;
 mod join;
 mod member;
 mod offsets;
@@ -30,5 +32,29 @@ mod sync;
 #[cfg(test)]
 mod tests;
 
-pub use error::GroupError;
+use crate::codec::{CodecError, Reader};
+
+/// Whether a consumer whose subscription this is reads a topic. All versions begin alike; what
+/// can't be read is no subscription.
+fn subscribes_to(subscription: &[u8], topic: &str) -> bool {
+    let find = || -> Result<bool, CodecError> {
+        let mut reader = Reader::new(subscription);
+        let _version = reader.i16()?;
+        for _ in 0..reader.i32()? {
+            if reader.string()? == topic {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    };
+    find().unwrap_or(false)
+}
+
+pub(crate) use actor::{Alive, Command, Commit};
+pub(crate) use coordinator::Coordinator;
+pub(crate) use offsets::CommittedOffset;
+pub(crate) use request::MemberRef;
+#[cfg(test)]
+pub(crate) use request::{JoinGroup, Joined, JoinedMember, SyncGroup};
+pub(crate) use state::GroupLimits;
 pub use state::GroupState;

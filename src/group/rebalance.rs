@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::error::GroupError;
 use super::state::{Effect, Group, GroupState, InitialWindow, Member};
+use crate::error::GroupError;
 
 impl Group {
     /// Begins a rebalance if none is under way; else looks whether it is complete.

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::error::GroupError;
 use super::records::{GroupMetadata, StoredMember};
 use super::request::{JoinGroup, Joined, JoinedMember, MemberRef, ReplyId, Synced};
+use crate::error::GroupError;
 
 /// What a broker allows its groups.
 #[derive(Debug, Clone, PartialEq, Eq)]

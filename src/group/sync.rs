@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::error::GroupError;
 use super::request::{ReplyId, SyncGroup};
 use super::state::{Effect, Group, GroupState};
+use crate::error::GroupError;
 
 impl Group {
     /// A member asks for its assignment, and the leader brings those of all. It is answered once

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::error::GroupError;
 use super::request::{JoinGroup, Joined, MemberRef, ReplyId, SyncGroup, Synced};
 use super::state::{Effect, Group, GroupLimits, GroupState};
+use crate::error::GroupError;
 
 const SECOND: Duration = Duration::from_secs(1);
 

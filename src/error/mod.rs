@@ -2,6 +2,8 @@
 //!
 //! One failure may answer many waiters, so errors are `Clone` and share their sources.
 
+mod group;
+
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +11,8 @@ use std::time::Duration;
 use crate::batch::BatchError;
 use crate::log::{AppendError, ProducerError, ReadError};
 use crate::topic::{InvalidTopic, TopicPartition};
+
+pub use group::GroupError;
 
 /// The result of most calls.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -133,6 +137,14 @@ pub enum Error {
         at: TopicPartition,
         /// What is wrong.
         source: ProducerError,
+    },
+    /// A consumer group refused the call.
+    #[error("group {group:?}: {source}")]
+    Group {
+        /// The group.
+        group: String,
+        /// Why.
+        source: GroupError,
     },
     /// The memory budget is used up, and the broker's policy is to say so.
     #[error(

@@ -1,0 +1,90 @@
+//! The broker's consumer groups: what they are stored in, and loading them at their first use.
+
+use crate::error::{Error, Result};
+use crate::group::{Coordinator, GroupLimits};
+use crate::log::{ReadCursor, ReadError};
+use crate::partition::Partition;
+use crate::topic::TopicName;
+
+use super::BrokerHandle;
+use super::core::on_blocking_thread;
+use super::settings::TopicConfig;
+
+/// Where the groups of a broker on disk are stored, under Kafka's name.
+pub(crate) const OFFSETS_TOPIC: &str = "__consumer_offsets";
+
+/// How large a segment of it gets.
+const SEGMENT_BYTES: u64 = 8 << 20;
+
+/// How much of it is read at a time.
+const READ_BYTES: usize = 1 << 20;
+
+impl BrokerHandle {
+    /// The groups. Those of a broker in memory live as long as it does.
+    pub(crate) async fn coordinator(&self) -> Result<&Coordinator> {
+        self.core.check_open()?;
+        self.core.coordinator.get_or_try_init(|| self.load_groups()).await
+    }
+
+    async fn load_groups(&self) -> Result<Coordinator> {
+        let context = &self.core.context;
+        let store = match self.core.storage {
+            Some(_) => Some(self.offsets_partition().await?),
+            None => None,
+        };
+        let (runtime, clock) = (context.runtime.clone(), context.clock.clone());
+        let limits = GroupLimits::default();
+        let coordinator = Coordinator::new(runtime, clock, limits, store.clone());
+        if let Some(store) = store {
+            let loading = coordinator.clone();
+            let blocks = store.may_block();
+            let load = move || load(&loading, &store);
+            let unreadable = match blocks {
+                true => on_blocking_thread(&context.runtime, load).await?,
+                false => load()?,
+            };
+            let groups = coordinator.ids().len();
+            tracing::info!(groups, unreadable, "consumer groups loaded");
+        }
+        Ok(coordinator)
+    }
+
+    async fn offsets_partition(&self) -> Result<Partition> {
+        let name = TopicName::parse(OFFSETS_TOPIC)?;
+        if let Some(topic) = self.core.topic(OFFSETS_TOPIC) {
+            return topic.partition(0).cloned();
+        }
+        let config = TopicConfig::new().partitions(1).retention(None).segment_bytes(SEGMENT_BYTES);
+        match self.create(name, config).await {
+            // Someone else was first.
+            Err(Error::TopicAlreadyExists { existing: None, .. }) => {}
+            created => return created?.partition(0).cloned(),
+        }
+        let topic = self.core.topic(OFFSETS_TOPIC);
+        let topic = topic.ok_or_else(|| Error::UnknownTopic { topic: OFFSETS_TOPIC.to_owned() })?;
+        topic.partition(0).cloned()
+    }
+}
+
+/// Reads all that is stored; returns how many records are lost to damage or can't be read.
+fn load(coordinator: &Coordinator, store: &Partition) -> Result<usize> {
+    let reader = store.reader();
+    let mut cursor = ReadCursor::new(reader.log_start_offset(), -1);
+    let mut unreadable = 0;
+    loop {
+        match reader.read(&mut cursor, READ_BYTES) {
+            Ok(batches) if batches.is_empty() => {
+                coordinator.loaded();
+                return Ok(unreadable);
+            }
+            Ok(batches) => {
+                unreadable += batches.iter().map(|batch| coordinator.load(batch)).sum::<usize>();
+            }
+            Err(ReadError::Corrupt { from, to }) => unreadable += (to - from) as usize,
+            Err(error) => return Err(Error::read(store.at(), error)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,418 @@
+//! The actor around one group: its timers, its store, and those who wait.
+//!
+//! Commits that have queued up are stored with one append. Whatever the state machine wants stored
+//! is stored before what it answers next.
+//!
+//! Members of this process are watched: when a consumer is dropped, so is the guard that it holds,
+//! and it has left. An actor ends when its group has had no members and nothing to do for a while,
+//! leaving the group with the coordinator.
+
+use std::convert::Infallible;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use fnv::FnvHashMap;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+
+use crate::clock::Clock;
+use crate::error::{Error, GroupError, Result};
+use crate::topic::TopicPartition;
+
+use super::coordinator::{Inner, Kept};
+use super::offsets::{CommittedOffset, MAX_METADATA};
+use super::records::GroupRecord;
+use super::request::{JoinGroup, Joined, MemberRef, ReplyId, SyncGroup, Synced};
+use super::state::{Effect, GroupState};
+
+/// How many commands are taken at once.
+const MAX_TAKEN: usize = 256;
+
+/// How long an actor without members waits for work before it ends.
+const IDLE: Duration = Duration::from_secs(5);
+
+pub(crate) type Answer<T> = oneshot::Sender<Result<T>>;
+
+/// What a group is asked.
+pub(crate) enum Command {
+    Join {
+        request: JoinGroup,
+        alive: Option<Alive>,
+        answer: Answer<Joined>,
+    },
+    Sync {
+        request: SyncGroup,
+        answer: Answer<Synced>,
+    },
+    Heartbeat {
+        member: MemberRef,
+        generation: i32,
+        answer: Answer<()>,
+    },
+    Leave {
+        member: MemberRef,
+        answer: Answer<()>,
+    },
+    Commit {
+        commit: Commit,
+        answer: Answer<()>,
+    },
+    /// The offsets of these partitions; of all, if none is named.
+    Fetch {
+        partitions: Vec<TopicPartition>,
+        answer: Answer<Vec<(TopicPartition, CommittedOffset)>>,
+    },
+    /// Forgets the offsets of these partitions, unless members are subscribed to them.
+    Forget {
+        partitions: Vec<TopicPartition>,
+        answer: Answer<()>,
+    },
+    Delete {
+        answer: Answer<()>,
+    },
+}
+
+/// Closed when the consumer that holds the other end is dropped.
+pub(crate) type Alive = oneshot::Sender<Infallible>;
+
+/// Offsets that a member commits, or somebody who is none.
+#[derive(Debug, Clone)]
+pub(crate) struct Commit {
+    pub(crate) member: MemberRef,
+    /// -1 for somebody who is no member.
+    pub(crate) generation: i32,
+    pub(crate) offsets: Vec<(TopicPartition, CommittedOffset)>,
+}
+
+pub(super) struct Actor {
+    id: Arc<str>,
+    home: Weak<Inner>,
+    kept: Kept,
+    clock: Clock,
+    joins: FnvHashMap<ReplyId, Answer<Joined>>,
+    syncs: FnvHashMap<ReplyId, Answer<Synced>>,
+    next_reply: ReplyId,
+    /// The members whose consumers are gone.
+    vanished: JoinSet<String>,
+    /// Rises with every change of state: members look whether it concerns them.
+    changed: watch::Sender<u64>,
+    /// Changes when the broker closes, which waits until this is dropped.
+    closing: watch::Receiver<bool>,
+    is_closing: bool,
+}
+
+/// Whether the actor goes on.
+enum Next {
+    Continue,
+    End,
+}
+
+impl Actor {
+    pub(super) fn new(
+        id: Arc<str>,
+        home: &Arc<Inner>,
+        kept: Kept,
+        changed: watch::Sender<u64>,
+    ) -> Self {
+        Actor {
+            id,
+            home: Arc::downgrade(home),
+            kept,
+            clock: home.clock().clone(),
+            joins: FnvHashMap::default(),
+            syncs: FnvHashMap::default(),
+            next_reply: 0,
+            vanished: JoinSet::new(),
+            changed,
+            closing: home.closing(),
+            is_closing: false,
+        }
+    }
+
+    pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        let mut taken = Vec::new();
+        while let Next::Continue = self.wait(&mut commands, &mut taken).await {
+            let mut commits = Vec::new();
+            for command in taken.drain(..) {
+                match command {
+                    Command::Commit { commit, answer } => commits.push((commit, answer)),
+                    other => {
+                        self.commit(std::mem::take(&mut commits)).await;
+                        self.handle(other).await;
+                    }
+                }
+            }
+            self.commit(commits).await;
+            self.settle().await;
+        }
+    }
+
+    async fn wait(
+        &mut self,
+        commands: &mut mpsc::Receiver<Command>,
+        taken: &mut Vec<Command>,
+    ) -> Next {
+        let deadline = self.kept.group.next_deadline();
+        let idle = self.kept.group.members().is_empty();
+        tokio::select! {
+            biased;
+            n = commands.recv_many(taken, MAX_TAKEN) => match n {
+                0 => return Next::End,
+                _ => return Next::Continue,
+            },
+            // If there is no sender any more, nor is there a broker.
+            _ = self.closing.changed(), if !self.is_closing => {
+                // What was asked before is answered; the end of the mailbox is the end.
+                self.is_closing = true;
+                commands.close();
+            }
+            Some(gone) = self.vanished.join_next() => {
+                if let Ok(member) = gone {
+                    self.kept.group.vanish(self.clock.instant(), &member);
+                }
+            }
+            () = sleep_until(&self.clock, deadline) => {
+                self.kept.group.tick(self.clock.instant());
+            }
+            () = self.clock.sleep(IDLE), if idle => {
+                if self.retire(commands) {
+                    return Next::End;
+                }
+            }
+        }
+        Next::Continue
+    }
+
+    /// Leaves the group with the coordinator, if nobody is about to ask for it.
+    fn retire(&mut self, commands: &mpsc::Receiver<Command>) -> bool {
+        let Some(home) = self.home.upgrade() else { return false };
+        home.take_back(&self.id, commands, || std::mem::take(&mut self.kept))
+    }
+
+    async fn handle(&mut self, command: Command) {
+        let now = self.clock.instant();
+        match command {
+            Command::Join { request, alive, answer } => self.join(now, request, alive, answer),
+            Command::Sync { request, answer } => {
+                let reply = self.reply();
+                self.syncs.insert(reply, answer);
+                self.kept.group.sync(now, reply, request);
+            }
+            Command::Heartbeat { member, generation, answer } => {
+                let alive = self.kept.group.heartbeat(now, &member, generation);
+                self.answer(answer, alive);
+            }
+            Command::Leave { member, answer } => {
+                let left = self.kept.group.leave(now, &member);
+                self.answer(answer, left);
+            }
+            Command::Commit { commit, answer } => self.commit(vec![(commit, answer)]).await,
+            Command::Fetch { partitions, answer } => {
+                // Whoever asked may have gone, here and below.
+                let _ = answer.send(Ok(self.fetch(&partitions)));
+            }
+            Command::Forget { partitions, answer } => {
+                let _ = answer.send(self.forget(partitions).await);
+            }
+            Command::Delete { answer } => {
+                let _ = answer.send(self.delete().await);
+            }
+        }
+        self.settle().await;
+    }
+
+    fn join(
+        &mut self,
+        now: Duration,
+        request: JoinGroup,
+        alive: Option<Alive>,
+        answer: Answer<Joined>,
+    ) {
+        let reply = self.reply();
+        self.joins.insert(reply, answer);
+        if let Some(mut alive) = alive {
+            let known = &request.member_id;
+            let member = if known.is_empty() { &request.new_member_id } else { known }.clone();
+            self.vanished.spawn(async move {
+                alive.closed().await;
+                member
+            });
+        }
+        self.kept.group.join(now, reply, request);
+    }
+
+    fn reply(&mut self) -> ReplyId {
+        self.next_reply += 1;
+        self.next_reply
+    }
+
+    fn answer<T>(&self, answer: Answer<T>, result: Result<T, GroupError>) {
+        let _ = answer.send(result.map_err(|source| self.error(source)));
+    }
+
+    fn error(&self, source: GroupError) -> Error {
+        Error::Group { group: self.id.to_string(), source }
+    }
+
+    /// Does what the state machine wants done.
+    async fn settle(&mut self) {
+        let mut changed = false;
+        loop {
+            let effects = self.kept.group.take_effects();
+            if effects.is_empty() {
+                break;
+            }
+            changed = true;
+            for effect in effects {
+                match effect {
+                    Effect::Joined(reply, result) => {
+                        if let Some(answer) = self.joins.remove(&reply) {
+                            self.answer(answer, result);
+                        }
+                    }
+                    Effect::Synced(reply, result) => {
+                        if let Some(answer) = self.syncs.remove(&reply) {
+                            self.answer(answer, result);
+                        }
+                    }
+                    Effect::Store => self.store_group().await,
+                }
+            }
+        }
+        changed |= self.kept.note_state(self.clock.wall().as_millis());
+        if changed {
+            self.changed.send_modify(|changes| *changes += 1);
+        }
+    }
+
+    async fn store_group(&mut self) {
+        self.kept.note_state(self.clock.wall().as_millis());
+        let generation = self.kept.group.generation();
+        let value = Some(self.kept.group.metadata(self.kept.since));
+        let record = GroupRecord::Group { group: self.id.to_string(), value };
+        let stored = self.store(&[record]).await;
+        if let Err(error) = &stored {
+            tracing::warn!(group = %self.id, generation, %error, "the group was not stored");
+        }
+        self.kept.group.stored(self.clock.instant(), generation, stored.is_ok());
+    }
+
+    /// Commits that were made at once are stored at once.
+    async fn commit(&mut self, commits: Vec<(Commit, Answer<()>)>) {
+        let mut records = Vec::new();
+        let mut waiting = Vec::new();
+        for (commit, answer) in commits {
+            match self.check_commit(&commit) {
+                Err(refused) => self.answer(answer, Err(refused)),
+                Ok(()) => {
+                    let group = self.id.to_string();
+                    let offset = |(at, value): &(TopicPartition, CommittedOffset)| {
+                        let (at, value) = (at.clone(), Some(value.clone()));
+                        GroupRecord::Offset { group: group.clone(), at, value }
+                    };
+                    records.extend(commit.offsets.iter().map(offset));
+                    waiting.push((commit.offsets, answer));
+                }
+            }
+        }
+        if waiting.is_empty() {
+            return;
+        }
+        let stored = self.store(&records).await;
+        for (offsets, answer) in waiting {
+            if stored.is_ok() {
+                offsets.into_iter().for_each(|(at, offset)| self.kept.offsets.insert(at, offset));
+            }
+            let _ = answer.send(stored.clone());
+        }
+    }
+
+    fn check_commit(&mut self, commit: &Commit) -> Result<(), GroupError> {
+        let sizes = commit.offsets.iter().map(|(_, offset)| offset.metadata.len());
+        if let Some(size) = sizes.max().filter(|size| *size > MAX_METADATA) {
+            return Err(GroupError::MetadataTooLarge { size, limit: MAX_METADATA });
+        }
+        let now = self.clock.instant();
+        self.kept.group.check_commit(now, &commit.member, commit.generation)
+    }
+
+    fn fetch(&self, partitions: &[TopicPartition]) -> Vec<(TopicPartition, CommittedOffset)> {
+        let offsets = &self.kept.offsets;
+        let own = |(at, offset): (&TopicPartition, &CommittedOffset)| (at.clone(), offset.clone());
+        match partitions {
+            [] => offsets.iter().map(own).collect(),
+            named => named.iter().filter_map(|at| Some(own((at, offsets.get(at)?)))).collect(),
+        }
+    }
+
+    async fn forget(&mut self, partitions: Vec<TopicPartition>) -> Result<()> {
+        let subscribed = |at: &&TopicPartition| self.kept.is_subscribed_to(at.topic.as_str());
+        if let Some(at) = partitions.iter().find(subscribed) {
+            let topic = at.topic.to_string();
+            return Err(self.error(GroupError::GroupSubscribedToTopic { topic }));
+        }
+        self.remove_offsets(partitions).await
+    }
+
+    async fn remove_offsets(&mut self, partitions: Vec<TopicPartition>) -> Result<()> {
+        let group = self.id.to_string();
+        let known = partitions.into_iter().filter(|at| self.kept.offsets.get(at).is_some());
+        let known: Vec<TopicPartition> = known.collect();
+        let gone = |at: &TopicPartition| GroupRecord::Offset {
+            group: group.clone(),
+            at: at.clone(),
+            value: None,
+        };
+        let records: Vec<GroupRecord> = known.iter().map(gone).collect();
+        self.store(&records).await?;
+        known.iter().for_each(|at| self.kept.offsets.remove(at));
+        Ok(())
+    }
+
+    async fn delete(&mut self) -> Result<()> {
+        self.kept.group.check_unused().map_err(|refused| self.error(refused))?;
+        let all: Vec<TopicPartition> = self.kept.offsets.iter().map(|(at, _)| at.clone()).collect();
+        self.remove_offsets(all).await?;
+        let group = self.id.to_string();
+        self.store(&[GroupRecord::Group { group, value: None }]).await?;
+        self.kept = Kept::default();
+        Ok(())
+    }
+
+    async fn store(&self, records: &[GroupRecord]) -> Result<()> {
+        let Some(home) = self.home.upgrade() else {
+            return Err(Error::closed("the broker is gone"));
+        };
+        home.store(records).await
+    }
+}
+
+/// At `deadline`; never, without one.
+async fn sleep_until(clock: &Clock, deadline: Option<Duration>) {
+    match deadline {
+        Some(deadline) => clock.sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+impl Kept {
+    /// Takes note of when the group came into its state; whether it has just done so.
+    fn note_state(&mut self, now: i64) -> bool {
+        let state = (self.group.state(), self.group.generation());
+        let is_new = self.state != state;
+        if is_new {
+            self.state = state;
+            self.since = now;
+        }
+        is_new
+    }
+
+    /// Whether members consume a topic, as far as their metadata can be read.
+    pub(super) fn is_subscribed_to(&self, topic: &str) -> bool {
+        let protocol = self.group.protocol().unwrap_or_default();
+        let is_stable = self.group.state() != GroupState::Empty;
+        let reads = |metadata: &bytes::Bytes| super::subscribes_to(metadata, topic);
+        let mut members = self.group.members().values().filter_map(|it| it.metadata(protocol));
+        is_stable && members.any(reads)
+    }
+}

@@ -1,0 +1,280 @@
+//! All groups of a broker: which there are, where each is, and where they are stored.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use bytes::BytesMut;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::batch::{Batch, BatchBuilder};
+use crate::clock::Clock;
+use crate::error::{Error, Result};
+use crate::partition::Partition;
+
+use super::actor::{Actor, Answer, Command};
+use super::offsets::Offsets;
+use super::records::GroupRecord;
+use super::state::{Group, GroupLimits, GroupState};
+
+/// Commands that may wait for one group.
+const MAILBOX: usize = 1024;
+
+/// Where a batch of the store ends.
+const MAX_BATCH: usize = 512 << 10;
+
+/// A broker's groups. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Coordinator(Arc<Inner>);
+
+impl std::fmt::Debug for Coordinator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Coordinator").field("groups", &self.ids()).finish()
+    }
+}
+
+pub(super) struct Inner {
+    runtime: Handle,
+    clock: Clock,
+    limits: GroupLimits,
+    /// `__consumer_offsets`; `None` where groups do not outlive the broker.
+    store: Option<Partition>,
+    groups: Mutex<Groups>,
+    closing: watch::Sender<bool>,
+}
+
+#[derive(Default)]
+struct Groups {
+    by_id: BTreeMap<Arc<str>, Place>,
+    /// Why there are none any more.
+    closed: Option<Arc<str>>,
+}
+
+/// Where a group is.
+enum Place {
+    /// Here, with no actor.
+    Idle(Box<Kept>),
+    Running(Running),
+}
+
+/// The way to a group's actor.
+#[derive(Clone)]
+pub(crate) struct Running {
+    pub(crate) commands: mpsc::Sender<Command>,
+    /// Rises when the group's state has changed.
+    pub(crate) changed: watch::Receiver<u64>,
+}
+
+/// What is kept of a group.
+pub(super) struct Kept {
+    pub(super) group: Group,
+    pub(super) offsets: Offsets,
+    /// State and generation when `since` was noted.
+    pub(super) state: (GroupState, i32),
+    /// Since when it has been in its state, in milliseconds; -1 if that is not known.
+    pub(super) since: i64,
+}
+
+impl Default for Kept {
+    fn default() -> Self {
+        Kept::new(Group::new(GroupLimits::default()), -1)
+    }
+}
+
+impl Kept {
+    fn new(group: Group, since: i64) -> Self {
+        let state = (group.state(), group.generation());
+        Kept { group, offsets: Offsets::default(), state, since }
+    }
+
+    /// Whether there is nothing to remember.
+    fn is_void(&self) -> bool {
+        self.group.members().is_empty() && self.offsets.is_empty()
+    }
+}
+
+impl Coordinator {
+    pub(crate) fn new(
+        runtime: Handle,
+        clock: Clock,
+        limits: GroupLimits,
+        store: Option<Partition>,
+    ) -> Self {
+        let (groups, closing) = (Mutex::default(), watch::Sender::new(false));
+        Coordinator(Arc::new(Inner { runtime, clock, limits, store, groups, closing }))
+    }
+
+    /// Takes in a batch of what is stored; they come in their order, before any group is used.
+    /// Returns how many records could not be read, and are left out.
+    pub(crate) fn load(&self, batch: &Batch) -> usize {
+        let mut unreadable = 0;
+        let now = self.0.clock.instant();
+        let mut groups = self.0.groups();
+        for record in batch.records() {
+            let record = record.ok().and_then(|it| Some((it.key?, it.value)));
+            match record.map(|(key, value)| GroupRecord::decode(key, value)) {
+                Some(Ok(Some(record))) => groups.apply(&self.0.limits, now, record),
+                Some(Ok(None)) => {}
+                None | Some(Err(_)) => unreadable += 1,
+            }
+        }
+        unreadable
+    }
+
+    /// Forgets what is gone: call it once all is loaded.
+    pub(crate) fn loaded(&self) {
+        let is_there = |place: &mut Place| matches!(place, Place::Idle(kept) if !kept.is_void());
+        self.0.groups().by_id.retain(|_, place| is_there(place));
+    }
+
+    /// The names of all groups.
+    pub(crate) fn ids(&self) -> Vec<Arc<str>> {
+        self.0.groups().by_id.keys().cloned().collect()
+    }
+
+    /// The way to a group's actor, which is started if need be; the group is created if it is not
+    /// there.
+    pub(crate) fn group(&self, id: &str) -> Result<Running> {
+        let mut groups = self.0.groups();
+        if let Some(reason) = &groups.closed {
+            return Err(Error::closed(reason.clone()));
+        }
+        if let Some(Place::Running(running)) = groups.by_id.get(id) {
+            return Ok(running.clone());
+        }
+        let (id, kept) = match groups.by_id.remove_entry(id) {
+            Some((id, Place::Idle(kept))) => (id, *kept),
+            _ => (id.into(), Kept::new(Group::new(self.0.limits.clone()), -1)),
+        };
+        let (commands, mailbox) = mpsc::channel(MAILBOX);
+        let (changes, changed) = watch::channel(0);
+        let running = Running { commands, changed };
+        groups.by_id.insert(id.clone(), Place::Running(running.clone()));
+        drop(groups);
+        let actor = Actor::new(id, &self.0, kept, changes);
+        self.0.runtime.spawn(actor.run(mailbox));
+        Ok(running)
+    }
+
+    /// Asks a group, and waits for its answer.
+    pub(crate) async fn ask<T>(
+        &self,
+        id: &str,
+        command: impl FnOnce(Answer<T>) -> Command,
+    ) -> Result<T> {
+        let (answer, answered) = oneshot::channel();
+        let running = self.group(id)?;
+        let sent = running.commands.send(command(answer)).await;
+        match (sent, answered.await) {
+            (Ok(()), Ok(result)) => result,
+            _ => Err(self.why_closed()),
+        }
+    }
+
+    fn why_closed(&self) -> Error {
+        let reason = self.0.groups().closed.clone();
+        Error::closed(reason.unwrap_or_else(|| crate::partition::ENDED.into()))
+    }
+
+    /// Ends all groups' actors, and waits for that; what they were asked before is answered.
+    pub(crate) async fn close(&self, reason: Arc<str>) {
+        {
+            let mut groups = self.0.groups();
+            groups.closed.get_or_insert(reason);
+            groups.by_id.clear();
+        }
+        self.0.closing.send_replace(true);
+        self.0.closing.closed().await;
+    }
+}
+
+impl Groups {
+    fn apply(&mut self, limits: &GroupLimits, now: std::time::Duration, record: GroupRecord) {
+        match record {
+            GroupRecord::Offset { group, at, value } => {
+                let kept = self.idle(limits, &group);
+                match value {
+                    Some(offset) => kept.offsets.insert(at, offset),
+                    None => kept.offsets.remove(&at),
+                }
+            }
+            GroupRecord::Group { group, value: Some(value) } => {
+                let kept = self.idle(limits, &group);
+                let restored = Group::restore(limits.clone(), now, &value);
+                let offsets = std::mem::take(&mut kept.offsets);
+                *kept = Kept { offsets, ..Kept::new(restored, value.since) };
+            }
+            GroupRecord::Group { group, value: None } => {
+                let kept = self.idle(limits, &group);
+                let offsets = std::mem::take(&mut kept.offsets);
+                *kept = Kept { offsets, ..Kept::new(Group::new(limits.clone()), -1) };
+            }
+        }
+    }
+
+    /// The group, which has no actor yet.
+    fn idle(&mut self, limits: &GroupLimits, id: &str) -> &mut Kept {
+        let empty = || Place::Idle(Box::new(Kept::new(Group::new(limits.clone()), -1)));
+        match self.by_id.entry(id.into()).or_insert_with(empty) {
+            Place::Idle(kept) => kept,
+            Place::Running(_) => unreachable!("groups are loaded before they are used"),
+        }
+    }
+}
+
+impl Inner {
+    pub(super) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Changes when the groups are to end; has changed if they are to already.
+    pub(super) fn closing(&self) -> watch::Receiver<bool> {
+        let mut closing = self.closing.subscribe();
+        if *closing.borrow() {
+            closing.mark_changed();
+        }
+        closing
+    }
+
+    /// Writes records, durably as the store's topic promises.
+    pub(super) async fn store(&self, records: &[GroupRecord]) -> Result<()> {
+        let Some(store) = &self.store else { return Ok(()) };
+        let now = self.clock.wall().as_millis();
+        let mut batch = BatchBuilder::new(BytesMut::new());
+        for record in records {
+            batch.push(now, Some(&record.key()), record.value().as_deref(), &[]);
+            if batch.len() >= MAX_BATCH {
+                let full = std::mem::replace(&mut batch, BatchBuilder::new(BytesMut::new()));
+                store.append_one(full.finish()).await?;
+            }
+        }
+        if !batch.is_empty() {
+            store.append_one(batch.finish()).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes a group back from its actor, unless it is about to be asked something.
+    pub(super) fn take_back(
+        &self,
+        id: &Arc<str>,
+        commands: &mpsc::Receiver<Command>,
+        kept: impl FnOnce() -> Kept,
+    ) -> bool {
+        let mut groups = self.groups();
+        // One sender is that of the list: others may be about to send.
+        if groups.closed.is_some() || !commands.is_empty() || commands.sender_strong_count() > 1 {
+            return false;
+        }
+        let kept = kept();
+        match kept.is_void() {
+            true => groups.by_id.remove(id),
+            false => groups.by_id.insert(id.clone(), Place::Idle(Box::new(kept))),
+        };
+        true
+    }
+
+    fn groups(&self) -> MutexGuard<'_, Groups> {
+        self.groups.lock().expect("no one panics with the groups in hand")
+    }
+}
