@@ -144,7 +144,7 @@ fn ranks(members: &[&Member], compare: impl Fn(&Member, &Member) -> Ordering) ->
 fn static_first(a: &Member, b: &Member) -> Ordering {
     match (&a.group_instance_id, &b.group_instance_id) {
         (Some(a), Some(b)) => java::compare(a, b),
-        (Some(_), None) => Ordering::Greater,
+        (Some(_), None) => Ordering::Less,
         (None, Some(_)) => Ordering::Greater,
         (None, None) => java::compare(&a.id, &b.id),
     }
