@@ -32,9 +32,13 @@
 //!
 //! What is documented here is the API. Modules that are public without documentation are so for
 //! this project's tests, benches and fuzzers, and change without notice.
+//! What is re-exported here is the API. The modules `assignor`, `batch`, `codec`, `log` and
+//! `storage` are public for this project's tests, benches and fuzzers, and change without notice.
 
 #![deny(clippy::dbg_macro, clippy::print_stdout, clippy::print_stderr, clippy::todo)]
 
+#[doc(hidden)]
+pub mod assignor;
 #[doc(hidden)]
 pub mod batch;
 pub mod broker;

@@ -184,7 +184,7 @@ impl Core {
 }
 
 /// A new topic id. Each `RandomState` hashes with keys of its own, drawn from the system.
-pub(super) fn random_id() -> TopicId {
+pub(crate) fn random_id() -> TopicId {
     let half = || RandomState::new().build_hasher().finish();
     TopicId((u128::from(half()) << 64 | u128::from(half())).to_be_bytes())
 }

@@ -34,6 +34,15 @@ mod tests;
 
 use crate::codec::{CodecError, Reader};
 
+pub(crate) use actor::{Command, Commit};
+pub(crate) use coordinator::Coordinator;
+pub(crate) use offsets::CommittedOffset;
+#[cfg(test)]
+pub(crate) use request::JoinedMember;
+pub(crate) use request::{JoinGroup, Joined, MemberRef, SyncGroup, Synced};
+pub(crate) use state::GroupLimits;
+pub use state::GroupState;
+
 /// Whether a consumer whose subscription this is reads a topic. All versions begin alike; what
 /// can't be read is no subscription.
 fn subscribes_to(subscription: &[u8], topic: &str) -> bool {
@@ -49,12 +58,3 @@ fn subscribes_to(subscription: &[u8], topic: &str) -> bool {
     };
     find().unwrap_or(false)
 }
-
-pub(crate) use actor::{Alive, Command, Commit};
-pub(crate) use coordinator::Coordinator;
-pub(crate) use offsets::CommittedOffset;
-pub(crate) use request::MemberRef;
-#[cfg(test)]
-pub(crate) use request::{JoinGroup, Joined, JoinedMember, SyncGroup};
-pub(crate) use state::GroupLimits;
-pub use state::GroupState;

@@ -14,7 +14,10 @@ use tokio::sync::watch;
 
 use crate::batch::Batch;
 use crate::clock::Clock;
-use crate::error::Result;
+use crate::error::{Error, Result};
+pub(crate) use crate::group::{
+    Commit, CommittedOffset, JoinGroup, Joined, MemberRef, SyncGroup, Synced,
+};
 #[cfg(test)]
 pub(crate) use crate::partition::Completion;
 pub(crate) use crate::partition::ready::wake;
@@ -77,6 +80,37 @@ pub(crate) trait Transport: Debug + Send + Sync + 'static {
 
     /// The offset that `spec` describes.
     async fn list_offset(&self, at: &TopicPartition, spec: OffsetSpec) -> Result<ListedOffset>;
+
+    /// The way to a consumer group, for one consumer.
+    fn group(&self, id: &str) -> Arc<dyn GroupSession>;
+}
+
+/// What one consumer asks its group's coordinator. All futures are cancel safe: dropped, the
+/// question may have been answered.
+#[async_trait]
+pub(crate) trait GroupSession: Debug + Send + Sync {
+    /// Joins, or joins again; waits for the rebalance that follows. The first join makes this
+    /// session's owner a member for as long as the session lives.
+    async fn join(&self, request: JoinGroup) -> Result<Joined>;
+
+    /// Asks for the assignment, and brings that of all as the leader; waits for the leader.
+    async fn sync(&self, request: SyncGroup) -> Result<Synced>;
+
+    /// Waits until the member's generation is over, and says why: the group rebalances, or does
+    /// not know the member any more.
+    async fn over(&self, member: MemberRef, generation: i32) -> Error;
+
+    /// Leaves the group.
+    async fn leave(&self, member: MemberRef) -> Result<()>;
+
+    /// Stores offsets.
+    async fn commit(&self, commit: Commit) -> Result<()>;
+
+    /// The stored offsets of these partitions, where there are any.
+    async fn committed(
+        &self,
+        partitions: &[TopicPartition],
+    ) -> Result<Vec<(TopicPartition, CommittedOffset)>>;
 }
 
 /// One batch on its way to a partition.

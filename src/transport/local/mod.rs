@@ -1,6 +1,8 @@
 //! The transport to a broker in this process: channels to its actors, reads of its logs' shared
 //! parts.
 
+mod group;
+
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
@@ -21,8 +23,10 @@ use crate::partition::ready::ReadyQueue;
 use crate::partition::{Buffered, Partition, ReaderPosition};
 use crate::topic::{TopicId, TopicName, TopicPartition};
 
+use self::group::LocalGroup;
 use super::{
-    FetchPosition, Fetched, Fetcher, ListedOffset, OffsetSpec, Submission, TopicMetadata, Transport,
+    FetchPosition, Fetched, Fetcher, GroupSession, ListedOffset, OffsetSpec, Submission,
+    TopicMetadata, Transport,
 };
 
 /// Leads to the broker of this process that `handle` belongs to.
@@ -125,6 +129,10 @@ impl Transport for LocalTransport {
             next_key: 0,
             reading: None,
         })
+    }
+
+    fn group(&self, id: &str) -> Arc<dyn GroupSession> {
+        Arc::new(LocalGroup::new(self.handle.clone(), id))
     }
 
     async fn list_offset(&self, at: &TopicPartition, spec: OffsetSpec) -> Result<ListedOffset> {

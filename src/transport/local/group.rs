@@ -1,0 +1,101 @@
+//! A consumer's way to its group, in this process.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use tokio::sync::oneshot;
+
+use crate::broker::BrokerHandle;
+use crate::broker::core::random_id;
+use crate::error::{Error, Result};
+use crate::group::Command;
+use crate::topic::TopicPartition;
+use crate::transport::{
+    Commit, CommittedOffset, GroupSession, JoinGroup, Joined, MemberRef, SyncGroup, Synced,
+};
+
+/// One consumer's session with a group's actor.
+pub(super) struct LocalGroup {
+    handle: Arc<BrokerHandle>,
+    id: Arc<str>,
+    /// What the group's actor watches: dropped with this, the member is gone.
+    guard: Mutex<Option<oneshot::Receiver<Infallible>>>,
+}
+
+impl LocalGroup {
+    pub(super) fn new(handle: Arc<BrokerHandle>, id: &str) -> Self {
+        LocalGroup { handle, id: id.into(), guard: Mutex::default() }
+    }
+
+    async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<T>>) -> Command,
+    ) -> Result<T> {
+        self.handle.coordinator().await?.ask(&self.id, command).await
+    }
+}
+
+#[async_trait]
+impl GroupSession for LocalGroup {
+    async fn join(&self, mut request: JoinGroup) -> Result<Joined> {
+        let mut alive = None;
+        if request.member_id.is_empty() {
+            let name = request.instance_id.as_ref().unwrap_or(&request.client_id);
+            request.new_member_id = format!("{name}-{}", random_id());
+            let (sender, guard) = oneshot::channel();
+            alive = Some(sender);
+            *self.guard.lock().expect("no one panics with the guard in hand") = Some(guard);
+        }
+        self.ask(|answer| Command::Join { request, alive, answer }).await
+    }
+
+    async fn sync(&self, request: SyncGroup) -> Result<Synced> {
+        self.ask(|answer| Command::Sync { request, answer }).await
+    }
+
+    async fn over(&self, member: MemberRef, generation: i32) -> Error {
+        let watch = || async {
+            let coordinator = self.handle.coordinator().await?;
+            loop {
+                let mut changed = coordinator.group(&self.id)?.changed;
+                changed.mark_unchanged();
+                let member = member.clone();
+                self.ask(|answer| Command::Heartbeat { member, generation, answer }).await?;
+                // Fails if the actor has ended: then the question above says why.
+                let _ = changed.changed().await;
+            }
+        };
+        let ended: Result<Infallible> = watch().await;
+        match ended {
+            Ok(never) => match never {},
+            Err(error) => error,
+        }
+    }
+
+    async fn leave(&self, member: MemberRef) -> Result<()> {
+        self.ask(|answer| Command::Leave { member, answer }).await
+    }
+
+    async fn commit(&self, commit: Commit) -> Result<()> {
+        self.ask(|answer| Command::Commit { commit, answer }).await
+    }
+
+    async fn committed(
+        &self,
+        partitions: &[TopicPartition],
+    ) -> Result<Vec<(TopicPartition, CommittedOffset)>> {
+        if partitions.is_empty() {
+            return Ok(Vec::new());
+        }
+        let partitions = partitions.to_vec();
+        self.ask(|answer| Command::Fetch { partitions, answer }).await
+    }
+}
+
+impl fmt::Debug for LocalGroup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LocalGroup").field("id", &self.id).finish_non_exhaustive()
+    }
+}
