@@ -48,7 +48,6 @@ pub mod clock;
 pub mod codec;
 pub mod consumer;
 pub mod error;
-#[allow(dead_code)]
 mod group;
 mod handles;
 #[doc(hidden)]
@@ -61,6 +60,7 @@ pub mod storage;
 pub mod topic;
 mod transport;
 
+pub use assignor::Strategy;
 pub use batch::{BatchError, RecordFault};
 pub use broker::{
     Broker, BrokerBuilder, Durability, PartitionDescription, RecoveryReport, TopicConfig,
@@ -69,7 +69,10 @@ pub use broker::{
 pub use client::Client;
 pub use clock::{Clock, ManualClock};
 pub use codec::CodecError;
-pub use consumer::{Consumer, ConsumerBuilder, OutOfRange, Position, RecordRef, Records, Start};
+pub use consumer::{
+    Consumer, ConsumerBuilder, GroupMetadata, OutOfRange, Position, RebalanceListener, RecordRef,
+    Records, Revoked, Start,
+};
 pub use error::{Error, GroupError, Result};
 pub use log::{CutTail, LostRange, ProducerError, Recovered};
 pub use producer::{

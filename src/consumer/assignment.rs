@@ -51,6 +51,13 @@ impl Assignment {
         gone.filter_map(|(_, slot)| Some((slot, slots[slot].take()?))).collect()
     }
 
+    /// Takes a partition away; returns the slot that it had.
+    pub(super) fn remove(&mut self, at: &TopicPartition) -> Option<usize> {
+        let slot = self.index.remove(at)?;
+        self.slots[slot] = None;
+        Some(slot)
+    }
+
     pub(super) fn slot_of(&self, at: &TopicPartition) -> Option<usize> {
         self.index.get(at).copied()
     }

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::group::{GroupSettings, Membership, RebalanceListener, committed_begins};
 use super::subscription::Subscription;
 use super::{Consumer, OutOfRange, Position, Settings, Start};
-use crate::error::{Error, Result};
+use crate::assignor::Strategy;
+use crate::error::{Error, GroupError, Result};
 use crate::topic::{TopicId, TopicName, TopicPartition};
 use crate::transport::{OffsetSpec, TopicMetadata, Transport};
 
@@ -20,6 +23,7 @@ pub struct ConsumerBuilder {
     transport: Arc<dyn Transport>,
     start: Start,
     settings: Settings,
+    group: Option<GroupSettings>,
 }
 
 impl ConsumerBuilder {
@@ -28,7 +32,62 @@ impl ConsumerBuilder {
             out_of_range: OutOfRange::default(),
             max_partition_fetch_bytes: DEFAULT_MAX_PARTITION_FETCH_BYTES,
         };
-        ConsumerBuilder { transport, start: Start::default(), settings }
+        ConsumerBuilder { transport, start: Start::default(), settings, group: None }
+    }
+
+    /// Makes the consumer part of a group (`group.id`). With [`subscribe`](Self::subscribe) the
+    /// group's members share the partitions; with [`assign`](Self::assign) the group only keeps
+    /// offsets. Reading begins where the group has committed.
+    pub fn group(mut self, id: &str) -> Self {
+        self.group = Some(GroupSettings::new(id));
+        self
+    }
+
+    /// Makes the consumer a static member (`group.instance.id`): gone for less than 45 s, it has
+    /// its partitions back without a rebalance. Not for two consumers at once: the second fences
+    /// the first. After [`group`](Self::group), as the other settings of groups.
+    pub fn group_instance_id(self, id: impl Into<String>) -> Self {
+        self.with_group(|group| group.instance_id = Some(id.into()))
+    }
+
+    /// How the group shares out partitions, by preference; all members must have one in common
+    /// (`partition.assignment.strategy`). Default: [`Strategy::CooperativeSticky`] alone.
+    pub fn strategies(self, strategies: impl IntoIterator<Item = Strategy>) -> Self {
+        self.with_group(|group| group.strategies = strategies.into_iter().collect())
+    }
+
+    /// How long a rebalance waits for this consumer to be polled, before it is put out
+    /// (`max.poll.interval.ms`). Default 5 minutes.
+    pub fn rebalance_timeout(self, timeout: Duration) -> Self {
+        self.with_group(|group| group.rebalance_timeout = timeout)
+    }
+
+    /// Commits by itself: at this interval, when it is polled, and before partitions leave. What
+    /// was handed out before the latest call counts as consumed. Default: never.
+    pub fn auto_commit(self, interval: Duration) -> Self {
+        self.with_group(|group| group.auto_commit = Some(interval))
+    }
+
+    /// Who is told of partitions that come and go.
+    pub fn rebalance_listener(self, listener: impl RebalanceListener) -> Self {
+        self.with_group(|group| group.listener = Some(Arc::new(listener)))
+    }
+
+    fn with_group(mut self, set: impl FnOnce(&mut GroupSettings)) -> Self {
+        // Without a group there is nothing to set; the verbs say so.
+        set(self.group.get_or_insert_with(|| GroupSettings::new("")));
+        self
+    }
+
+    fn membership(&self, assigned: bool) -> Result<Option<Box<Membership>>> {
+        let Some(group) = &self.group else { return Ok(None) };
+        if group.id.is_empty() {
+            return Err(Error::Group { group: String::new(), source: GroupError::InvalidGroupId });
+        }
+        let session = self.transport.group(&group.id);
+        let now = self.transport.clock().instant();
+        let membership = Membership::new(session, group.clone(), self.start, assigned, now);
+        Ok(Some(Box::new(membership)))
     }
 
     /// Where to begin in a partition without a position. Default: [`Start::Earliest`].
@@ -69,13 +128,21 @@ impl ConsumerBuilder {
         // Taken before the topics are looked at: whatever changes afterwards is noticed.
         let version = self.transport.metadata_version();
         let topics = self.topics(names).await?;
+        let membership = self.membership(false)?;
+        if membership.is_some() {
+            let subscription = Subscription::to_topics(topics.values().map(AsRef::as_ref));
+            let (transport, settings) = (self.transport, self.settings);
+            // Partitions come from the group.
+            let none = Vec::new();
+            return Ok(Consumer::new(transport, settings, subscription, version, membership, none));
+        }
         let all = topics.values().flat_map(|topic| {
             let at = |partition| TopicPartition { topic: topic.name.clone(), partition };
             (0..topic.partitions).map(move |partition| (at(partition), topic.id))
         });
         let positions = self.positions(all.collect()).await?;
         let subscription = Subscription::to_topics(topics.values().map(AsRef::as_ref));
-        Ok(Consumer::new(self.transport, self.settings, subscription, version, positions))
+        Ok(Consumer::new(self.transport, self.settings, subscription, version, None, positions))
     }
 
     /// Reads these partitions, and no others. If their topic is deleted, that is one
@@ -100,9 +167,18 @@ impl ConsumerBuilder {
                 partitions: topic.map_or(0, |topic| topic.partitions),
             }),
         });
-        let positions = self.positions(known.collect::<Result<_>>()?).await?;
+        let known = known.collect::<Result<Vec<_>>>()?;
+        let membership = self.membership(true)?;
+        let positions = match &self.group {
+            Some(group) => {
+                let session = self.transport.group(&group.id);
+                committed_begins(&*self.transport, &*session, known, self.start).await?
+            }
+            None => self.positions(known).await?,
+        };
         let subscription = Subscription::to_partitions(topics.values().map(AsRef::as_ref));
-        Ok(Consumer::new(self.transport, self.settings, subscription, version, positions))
+        let (transport, settings) = (self.transport, self.settings);
+        Ok(Consumer::new(transport, settings, subscription, version, membership, positions))
     }
 
     async fn topics(

@@ -37,8 +37,10 @@ impl Consumer {
             if self.until_look == 0 {
                 ready!(poll_proceed(cx)).made_progress();
                 self.until_look = RECORDS_PER_LOOK;
+                self.poll_membership(cx);
             }
             let Some(buffer) = self.ready.front_mut() else {
+                self.poll_membership(cx);
                 if let Some(error) = self.take_notice() {
                     return Poll::Ready(Err(error));
                 }
@@ -81,9 +83,12 @@ impl Consumer {
         let budget = ready!(poll_proceed(cx));
         let max = max.max(1);
         let mut records = Records::default();
+        self.poll_membership(cx);
         while records.len() < max && records.bytes() < MAX_POLL_BYTES {
             let Some(buffer) = self.ready.front_mut() else {
+                // Not with records in hand: their partitions must not leave, nor count as consumed.
                 if records.is_empty() {
+                    self.poll_membership(cx);
                     if let Some(error) = self.take_notice() {
                         return Poll::Ready(Err(error));
                     }
@@ -221,6 +226,22 @@ impl Consumer {
         Some(error)
     }
 
+    /// Lets the group give partitions and take them away.
+    fn poll_membership(&mut self, cx: &mut Context<'_>) {
+        if let Some(mut membership) = self.membership.take() {
+            membership.poll(self, cx);
+            self.membership = Some(membership);
+        }
+    }
+
+    /// Stops reading a partition that somebody else is to read.
+    pub(super) fn drop_partition(&mut self, at: &TopicPartition) {
+        if let Some(slot) = self.assignment.remove(at) {
+            self.discard(slot);
+            self.fetcher.leave(at);
+        }
+    }
+
     /// Looks at the topics again if any have come or gone.
     fn poll_metadata(&mut self, cx: &mut Context<'_>) {
         while let Some(waiting) = &mut self.metadata_changed
@@ -228,9 +249,17 @@ impl Consumer {
         {
             self.metadata_changed = version.map(changed);
             let known = |topic: &str| self.transport.known_topic(topic);
-            for change in self.subscription.refresh(known) {
+            let changes = self.subscription.refresh(known);
+            let sharing = self.membership.as_mut().filter(|membership| membership.shares());
+            let shares = sharing.is_some();
+            if let Some(membership) = sharing.filter(|_| !changes.is_empty()) {
+                membership.rejoin();
+            }
+            for change in changes {
                 match change {
                     Change::Lost(topic) => self.lose(&topic),
+                    // The group gives it to somebody.
+                    Change::Added(..) if shares => {}
                     Change::Added(at, topic_id) => self.start(at, topic_id, Position::from(0)),
                 }
             }
@@ -242,7 +271,7 @@ impl Consumer {
         tracing::debug!(%topic, "the topic is gone");
         for (slot, partition) in self.assignment.remove_topic(topic) {
             self.discard(slot);
-            self.fetcher.stop(&partition.at);
+            self.fetcher.leave(&partition.at);
         }
         self.notices.push_back(Error::UnknownTopic { topic: topic.to_string() });
     }

@@ -15,6 +15,7 @@
 //! | `builder` | settings, `subscribe`, `assign` |
 //! | `flow` | fetching, the poll functions, what each error does |
 //! | `control` | seek, pause, position, lag |
+//! | `group` | sharing partitions with a group's other members, and committing |
 //! | `subscription` | which topics are wanted, and their coming and going |
 //! | `assignment` | the partitions read, and the position in each |
 //! | `buffer`, `records` | batches on their way to the user |
@@ -25,6 +26,7 @@ mod buffer;
 mod builder;
 mod control;
 mod flow;
+mod group;
 mod position;
 mod records;
 mod subscription;
@@ -48,6 +50,8 @@ use self::buffer::Buffer;
 use self::builder::Begin;
 pub use self::builder::ConsumerBuilder;
 use self::flow::MetadataChanged;
+use self::group::Membership;
+pub use self::group::{GroupMetadata, RebalanceListener, Revoked};
 pub use self::position::{OutOfRange, Position, Start};
 pub use self::records::{IntoIter, Iter, RecordRef, Records};
 use self::subscription::Subscription;
@@ -88,6 +92,8 @@ pub struct Consumer {
     settings: Settings,
     subscription: Subscription,
     assignment: Assignment,
+    /// Its part in a group, if it has one.
+    membership: Option<Box<Membership>>,
     /// What is handed out next. More than one only after a resume.
     ready: VecDeque<Buffer>,
     /// What was buffered of paused partitions.
@@ -112,6 +118,7 @@ impl Consumer {
         settings: Settings,
         subscription: Subscription,
         version: watch::Receiver<u64>,
+        membership: Option<Box<Membership>>,
         partitions: Vec<Begin>,
     ) -> Self {
         let mut consumer = Consumer {
@@ -120,6 +127,7 @@ impl Consumer {
             settings,
             subscription,
             assignment: Assignment::default(),
+            membership,
             ready: VecDeque::new(),
             held: Vec::new(),
             failed: Vec::new(),

@@ -59,6 +59,12 @@ impl Subscription {
         self.follows
     }
 
+    /// The topics, but for those that are gone.
+    pub(super) fn names(&self) -> Vec<TopicName> {
+        let there = self.topics.iter().filter(|(_, topic)| !topic.lost);
+        there.map(|(name, _)| name.clone()).collect()
+    }
+
     /// Notes that a topic is gone; false if that was known.
     pub(super) fn lose(&mut self, topic: &TopicName) -> bool {
         match self.topics.get_mut(topic) {

@@ -147,8 +147,13 @@ pub(crate) trait Fetcher: Send {
     /// is forgotten. `topic_id` ties the session to this life of the topic.
     fn fetch_from(&mut self, at: &TopicPartition, topic_id: TopicId, position: FetchPosition);
 
-    /// Stops fetching `at`.
+    /// Stops fetching `at`, for now: memory that waits for readers waits on for this one.
     fn stop(&mut self, at: &TopicPartition);
+
+    /// Stops fetching `at` for good.
+    fn leave(&mut self, at: &TopicPartition) {
+        self.stop(at);
+    }
 
     /// The next batches of any partition. Each answer moves that partition's position behind it;
     /// after an error the partition stands still until the next `fetch_from`.

@@ -15,7 +15,8 @@ use crate::consumer::ConsumerBuilder;
 use crate::error::{Error, Result};
 use crate::topic::{TopicId, TopicName, TopicPartition};
 use crate::transport::{
-    FetchPosition, Fetched, Fetcher, ListedOffset, OffsetSpec, Submission, TopicMetadata, Transport,
+    FetchPosition, Fetched, Fetcher, GroupSession, ListedOffset, OffsetSpec, Submission,
+    TopicMetadata, Transport,
 };
 
 /// What the records of [`Mock::append`] say of when they were made: their offset times this.
@@ -242,6 +243,10 @@ impl Transport for Mock {
 
     fn fetcher(&self) -> Box<dyn Fetcher> {
         Box::new(MockFetcher { mock: self.clone(), turns: VecDeque::new() })
+    }
+
+    fn group(&self, _: &str) -> Arc<dyn GroupSession> {
+        unreachable!("no consumer here has a group")
     }
 
     async fn list_offset(&self, at: &TopicPartition, spec: OffsetSpec) -> Result<ListedOffset> {

@@ -21,7 +21,8 @@ use crate::batch::Batch;
 use crate::clock::{Clock, ManualClock};
 use crate::topic::{TopicId, TopicPartition};
 use crate::transport::{
-    BatchMetadata, Completion, Fetcher, ListedOffset, OffsetSpec, Submission, TopicMetadata,
+    BatchMetadata, Completion, Fetcher, GroupSession, ListedOffset, OffsetSpec, Submission,
+    TopicMetadata,
 };
 
 /// What a submission meets.
@@ -212,6 +213,10 @@ impl Transport for Mock {
 
     fn fetcher(&self) -> Box<dyn Fetcher> {
         unreachable!("producers do not fetch")
+    }
+
+    fn group(&self, _: &str) -> Arc<dyn GroupSession> {
+        unreachable!("producers have no group")
     }
 
     async fn list_offset(&self, _: &TopicPartition, _: OffsetSpec) -> Result<ListedOffset> {

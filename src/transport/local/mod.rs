@@ -243,6 +243,11 @@ impl Fetcher for LocalFetcher {
         }
     }
 
+    fn leave(&mut self, at: &TopicPartition) {
+        self.stop(at);
+        self.standing.remove(at);
+    }
+
     fn poll_fetch(&mut self, cx: &mut Context<'_>, max_bytes: usize) -> Poll<Fetched> {
         loop {
             if let Some(reading) = &mut self.reading {

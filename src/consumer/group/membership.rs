@@ -1,0 +1,419 @@
+//! A consumer as a member: joining, what it is assigned, what that changes.
+
+use std::collections::BTreeSet;
+use std::mem;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use super::super::builder::Begin;
+use super::super::{Consumer, Start};
+use super::listener::Revoked;
+use super::offsets::{GroupMetadata, Owned, commit_of, committed_begins};
+use super::{GroupSettings, RebalanceListener};
+use crate::assignor::{Assignment, Assignor, Member, RebalanceProtocol, Subscription};
+use crate::error::{Error, GroupError, Result};
+use crate::topic::{TopicName, TopicPartition};
+use crate::transport::{GroupSession, JoinGroup, Joined, MemberRef, SyncGroup, Synced};
+
+type Fut<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// What a consumer is to its group.
+pub(in super::super) struct Membership {
+    session: Arc<dyn GroupSession>,
+    settings: GroupSettings,
+    start: Start,
+    member_id: String,
+    /// -1 while it is in none.
+    generation: i32,
+    assignors: Vec<Assignor>,
+    phase: Phase,
+    /// Whether to join again as soon as that is possible.
+    rejoin: bool,
+    auto_commit: Option<AutoCommit>,
+}
+
+/// What it waits for.
+enum Phase {
+    /// Nothing: the partitions were chosen by the user, and the group only keeps offsets.
+    Assigned,
+    /// The next poll joins.
+    Outside,
+    /// Partitions are given up before joining.
+    Leaving(Fut<()>),
+    Joining(Fut<Result<Joined>>),
+    Syncing(Fut<Result<Synced>>, String),
+    /// Partitions are given up that the new assignment does not have; then these are taken.
+    Revoking(Fut<()>, Vec<TopicPartition>),
+    Locating(Fut<Result<Vec<Begin>>>),
+    Assigning(Fut<()>),
+    Stable(Fut<Error>),
+    /// It can't be a member: the error was told.
+    Failed,
+}
+
+/// Commits by the clock.
+struct AutoCommit {
+    interval: Duration,
+    next: Duration,
+    running: Option<Fut<Result<()>>>,
+}
+
+impl Membership {
+    /// A member to be, or (`assigned`) a consumer that only commits.
+    pub(in super::super) fn new(
+        session: Arc<dyn GroupSession>,
+        settings: GroupSettings,
+        start: Start,
+        assigned: bool,
+        now: Duration,
+    ) -> Self {
+        let auto_commit = settings.auto_commit.map(|interval| AutoCommit {
+            interval,
+            next: now.saturating_add(interval),
+            running: None,
+        });
+        Membership {
+            session,
+            assignors: settings.strategies.iter().map(|it| Assignor::new(*it)).collect(),
+            settings,
+            start,
+            member_id: String::new(),
+            generation: -1,
+            phase: if assigned { Phase::Assigned } else { Phase::Outside },
+            rejoin: false,
+            auto_commit,
+        }
+    }
+
+    pub(super) fn session(&self) -> &Arc<dyn GroupSession> {
+        &self.session
+    }
+
+    /// Who commits.
+    pub(super) fn identity(&self) -> (MemberRef, i32) {
+        let instance_id = self.settings.instance_id.clone().filter(|_| self.generation >= 0);
+        (MemberRef { member_id: self.member_id.clone(), instance_id }, self.generation)
+    }
+
+    pub(super) fn metadata(&self) -> GroupMetadata {
+        GroupMetadata {
+            group: self.settings.id.to_string(),
+            member_id: self.member_id.clone(),
+            generation: self.generation,
+            instance_id: self.settings.instance_id.clone(),
+        }
+    }
+
+    /// Whether partitions come from the group.
+    pub(in super::super) fn shares(&self) -> bool {
+        !matches!(self.phase, Phase::Assigned | Phase::Failed)
+    }
+
+    /// The topics have changed: their partitions are to be shared out anew.
+    pub(in super::super) fn rejoin(&mut self) {
+        self.rejoin = true;
+    }
+
+    /// Whether a partition is given up only when somebody else is to have it.
+    fn is_cooperative(&self) -> bool {
+        let cooperates = |assignor: &Assignor| {
+            assignor.strategy().rebalance_protocols().contains(&RebalanceProtocol::Cooperative)
+        };
+        self.assignors.iter().all(cooperates)
+    }
+
+    /// Goes on as far as it can without waiting.
+    pub(in super::super) fn poll(&mut self, consumer: &mut Consumer, cx: &mut Context<'_>) {
+        self.poll_auto_commit(consumer, cx);
+        while self.step(consumer, cx) {}
+    }
+
+    fn step(&mut self, consumer: &mut Consumer, cx: &mut Context<'_>) -> bool {
+        macro_rules! ready {
+            ($future:expr) => {
+                match $future.as_mut().poll(cx) {
+                    Poll::Ready(output) => output,
+                    Poll::Pending => return false,
+                }
+            };
+        }
+        match &mut self.phase {
+            Phase::Assigned | Phase::Failed => return false,
+            Phase::Outside => self.begin_join(consumer),
+            Phase::Leaving(done) => {
+                ready!(done);
+                self.join(consumer);
+            }
+            Phase::Joining(joined) => match ready!(joined) {
+                Ok(joined) => self.joined(consumer, joined),
+                Err(error) => self.failed(consumer, error),
+            },
+            Phase::Syncing(synced, _) => match ready!(synced) {
+                Ok(synced) => self.synced(consumer, &synced),
+                Err(error) => self.failed(consumer, error),
+            },
+            Phase::Revoking(done, _) => {
+                ready!(done);
+                let Phase::Revoking(_, added) = mem::replace(&mut self.phase, Phase::Outside)
+                else {
+                    return true;
+                };
+                self.locate(consumer, added);
+            }
+            Phase::Locating(begins) => match ready!(begins) {
+                Ok(begins) => self.located(consumer, begins),
+                Err(error) => self.failed(consumer, error),
+            },
+            Phase::Assigning(done) => {
+                ready!(done);
+                self.settle();
+            }
+            Phase::Stable(over) => {
+                if mem::take(&mut self.rejoin) {
+                    self.phase = Phase::Outside;
+                } else {
+                    let error = ready!(over);
+                    self.failed(consumer, error);
+                }
+            }
+        }
+        true
+    }
+
+    /// Joins, after giving everything up if the group stops for a rebalance.
+    fn begin_join(&mut self, consumer: &mut Consumer) {
+        self.rejoin = false;
+        let keeps = self.is_cooperative() || consumer.assignment.is_empty();
+        if keeps {
+            return self.join(consumer);
+        }
+        let all = consumer.owned().into_iter().map(|owned| owned.at).collect::<Vec<_>>();
+        let revoked = self.give_up(consumer, &all);
+        self.phase = Phase::Leaving(self.tell_revoked(consumer, revoked));
+    }
+
+    fn join(&mut self, consumer: &Consumer) {
+        let owned: Vec<TopicPartition> =
+            consumer.owned().into_iter().map(|owned| owned.at).collect();
+        let protocols = self.assignors.iter().map(|assignor| {
+            let subscription = Subscription {
+                user_data: assignor.user_data(),
+                owned_partitions: owned.clone(),
+                generation: self.generation,
+                ..Subscription::to(consumer.subscription.names())
+            };
+            (assignor.strategy().name().to_owned(), subscription.encode())
+        });
+        let request = JoinGroup {
+            member_id: self.member_id.clone(),
+            new_member_id: String::new(),
+            instance_id: self.settings.instance_id.clone(),
+            client_id: self.settings.client_id.clone(),
+            client_host: "in process".to_owned(),
+            session_timeout: None,
+            rebalance_timeout: self.settings.rebalance_timeout,
+            protocol_type: "consumer".to_owned(),
+            protocols: protocols.collect(),
+            accepts_member_id: false,
+            accepts_skip: true,
+        };
+        let session = self.session.clone();
+        self.phase = Phase::Joining(Box::pin(async move { session.join(request).await }));
+    }
+
+    fn joined(&mut self, consumer: &Consumer, joined: Joined) {
+        self.member_id.clone_from(&joined.member_id);
+        self.generation = joined.generation;
+        let leads = joined.leader == joined.member_id && !joined.skip_assignment;
+        let assignments = if leads { self.assign(consumer, &joined) } else { Vec::new() };
+        let (member, generation) = self.identity();
+        let request =
+            SyncGroup { member, generation, protocol_type: None, protocol: None, assignments };
+        let session = self.session.clone();
+        let synced = Box::pin(async move { session.sync(request).await });
+        self.phase = Phase::Syncing(synced, joined.protocol);
+    }
+
+    /// Shares out the partitions, as the leader.
+    fn assign(&mut self, consumer: &Consumer, joined: &Joined) -> Vec<(String, bytes::Bytes)> {
+        let named = |it: &&mut Assignor| it.strategy().name() == joined.protocol;
+        let Some(assignor) = self.assignors.iter_mut().find(named) else { return Vec::new() };
+        let members = joined.members.iter().map(|member| Member {
+            id: member.member_id.clone(),
+            group_instance_id: member.instance_id.clone(),
+            // Who can't say what it wants gets nothing.
+            subscription: Subscription::decode(&member.metadata)
+                .unwrap_or_else(|_| Subscription::to([])),
+        });
+        let members: Vec<Member> = members.collect();
+        let partitions = |topic: &TopicName| {
+            consumer.transport.known_topic(topic.as_str()).map_or(0, |topic| topic.partitions)
+        };
+        let assigned = assignor.assign(&members, partitions);
+        let encode = |partitions| Assignment { partitions, user_data: None }.encode();
+        members.into_iter().map(|it| it.id).zip(assigned.into_iter().map(encode)).collect()
+    }
+
+    fn synced(&mut self, consumer: &mut Consumer, synced: &Synced) {
+        let Phase::Syncing(_, protocol) = &self.phase else { return };
+        let protocol = protocol.clone();
+        // A member that the leader forgot has nothing.
+        let assigned = Assignment::decode(&synced.assignment).unwrap_or_default().partitions;
+        let named = |it: &&mut Assignor| it.strategy().name() == protocol;
+        if let Some(assignor) = self.assignors.iter_mut().find(named) {
+            assignor.on_assignment(&assigned, self.generation);
+        }
+        let assigned: BTreeSet<TopicPartition> = assigned.into_iter().collect();
+        let owned: BTreeSet<TopicPartition> =
+            consumer.owned().into_iter().map(|owned| owned.at).collect();
+        let gone: Vec<TopicPartition> = owned.difference(&assigned).cloned().collect();
+        let added: Vec<TopicPartition> = assigned.difference(&owned).cloned().collect();
+        tracing::debug!(group = %self.settings.id, generation = self.generation,
+            added = added.len(), gone = gone.len(), "assigned");
+        if gone.is_empty() {
+            return self.locate(consumer, added);
+        }
+        // Others get them once this member has joined again without them.
+        self.rejoin |= self.is_cooperative();
+        let revoked = self.give_up(consumer, &gone);
+        self.phase = Phase::Revoking(self.tell_revoked(consumer, revoked), added);
+    }
+
+    /// Stops reading partitions.
+    fn give_up(&self, consumer: &mut Consumer, partitions: &[TopicPartition]) -> Vec<Owned> {
+        let owned = consumer.owned().into_iter().filter(|owned| partitions.contains(&owned.at));
+        let owned: Vec<Owned> = owned.collect();
+        owned.iter().for_each(|owned| consumer.drop_partition(&owned.at));
+        owned
+    }
+
+    fn tell_revoked(&self, consumer: &Consumer, owned: Vec<Owned>) -> Fut<()> {
+        let (member, generation) = self.identity();
+        let now = consumer.transport.clock().wall().as_millis();
+        let revoked = Revoked { session: self.session.clone(), member, generation, owned, now };
+        let commits = self.auto_commit.is_some();
+        let listener = self.settings.listener.clone();
+        Box::pin(async move {
+            if commits && let Err(error) = revoked.commit().await {
+                tracing::warn!(%error, "what was consumed of revoked partitions is not committed");
+            }
+            if let Some(listener) = listener {
+                listener.revoked(&revoked).await;
+            }
+        })
+    }
+
+    fn locate(&mut self, consumer: &Consumer, added: Vec<TopicPartition>) {
+        let known = |at: TopicPartition| {
+            let topic = consumer.transport.known_topic(at.topic.as_str())?;
+            let exists = (0..topic.partitions).contains(&at.partition);
+            if !exists {
+                tracing::warn!(partition = %at, "assigned, but there is no such partition");
+            }
+            exists.then_some((at, topic.id))
+        };
+        let added: Vec<_> = added.into_iter().filter_map(known).collect();
+        let (transport, session) = (consumer.transport.clone(), self.session.clone());
+        let start = self.start;
+        self.phase = Phase::Locating(Box::pin(async move {
+            committed_begins(&*transport, &*session, added, start).await
+        }));
+    }
+
+    fn located(&mut self, consumer: &mut Consumer, begins: Vec<Begin>) {
+        let added: Vec<TopicPartition> = begins.iter().map(|begin| begin.at.clone()).collect();
+        for Begin { at, topic_id, position } in begins {
+            consumer.start(at, topic_id, position);
+        }
+        match self.settings.listener.clone() {
+            Some(listener) => {
+                self.phase = Phase::Assigning(Box::pin(async move {
+                    listener.assigned(&added).await;
+                }));
+            }
+            None => self.settle(),
+        }
+    }
+
+    /// Reads what it has until the generation is over.
+    fn settle(&mut self) {
+        let (member, generation) = self.identity();
+        let session = self.session.clone();
+        let over = Box::pin(async move { session.over(member, generation).await });
+        self.phase = Phase::Stable(over);
+    }
+
+    /// The group has refused something.
+    fn failed(&mut self, consumer: &mut Consumer, error: Error) {
+        let refusal = match &error {
+            Error::Group { source, .. } => Some(source),
+            _ => None,
+        };
+        match refusal {
+            Some(GroupError::RebalanceInProgress) => self.phase = Phase::Outside,
+            Some(GroupError::UnknownMember { .. } | GroupError::IllegalGeneration { .. }) => {
+                if matches!(refusal, Some(GroupError::UnknownMember { .. })) {
+                    self.member_id.clear();
+                }
+                self.lose_all(consumer);
+            }
+            Some(_) => {
+                self.lose_all(consumer);
+                self.phase = Phase::Failed;
+                consumer.notices.push_back(error);
+            }
+            // The broker is gone, or could not store or read: the next poll tries again.
+            None => {
+                self.phase = Phase::Outside;
+                if matches!(error, Error::Closed { .. }) {
+                    self.phase = Phase::Failed;
+                    consumer.closed = Some(error);
+                } else {
+                    consumer.notices.push_back(error);
+                }
+            }
+        }
+    }
+
+    /// Others may have all partitions already.
+    fn lose_all(&mut self, consumer: &mut Consumer) {
+        self.generation = -1;
+        let all: Vec<TopicPartition> = consumer.owned().into_iter().map(|owned| owned.at).collect();
+        self.give_up(consumer, &all);
+        self.phase = Phase::Outside;
+        if let Some(listener) = self.settings.listener.clone().filter(|_| !all.is_empty()) {
+            self.phase = Phase::Leaving(Box::pin(async move { listener.lost(&all).await }));
+        }
+    }
+
+    /// Commits, by the clock, what was handed out before this poll.
+    fn poll_auto_commit(&mut self, consumer: &Consumer, cx: &mut Context<'_>) {
+        let (member, generation) = self.identity();
+        let may = generation >= 0 || matches!(self.phase, Phase::Assigned);
+        let Some(auto) = &mut self.auto_commit else { return };
+        let now = consumer.transport.clock().instant();
+        if auto.running.is_none() && auto.next <= now && may && !consumer.assignment.is_empty() {
+            auto.next = now.saturating_add(auto.interval);
+            let wall = consumer.transport.clock().wall().as_millis();
+            let commit = commit_of(&consumer.owned(), member, generation, wall);
+            let session = self.session.clone();
+            auto.running = Some(Box::pin(async move { session.commit(commit).await }));
+        }
+        if let Some(running) = &mut auto.running
+            && let Poll::Ready(done) = running.as_mut().poll(cx)
+        {
+            auto.running = None;
+            if let Err(error) = done {
+                tracing::warn!(group = %self.settings.id, %error, "automatic commit failed");
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for dyn RebalanceListener {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("RebalanceListener")
+    }
+}

@@ -1,0 +1,159 @@
+//! What a consumer commits, and where a group's commits let it begin.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::super::builder::{Begin, locate};
+use super::super::{Consumer, Position, Start};
+use crate::error::{Error, Result};
+use crate::topic::{TopicId, TopicPartition};
+use crate::transport::{Commit, CommittedOffset, GroupSession, MemberRef, Transport};
+
+/// A partition that a consumer reads, and where it stands.
+#[derive(Debug, Clone)]
+pub(super) struct Owned {
+    pub(super) at: TopicPartition,
+    pub(super) topic_id: TopicId,
+    pub(super) position: Position,
+}
+
+/// Who a consumer is in its group: what a transaction, or somebody who commits for it, must know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct GroupMetadata {
+    /// The group.
+    pub group: String,
+    /// The member's id; empty until it has joined, and for a consumer that only commits.
+    pub member_id: String,
+    /// The generation; -1 until it has joined.
+    pub generation: i32,
+    /// The instance id of a static member.
+    pub instance_id: Option<String>,
+}
+
+/// These positions as a commit.
+pub(super) fn commit_of(owned: &[Owned], member: MemberRef, generation: i32, now: i64) -> Commit {
+    let committed = |owned: &Owned| {
+        let Position { offset, leader_epoch } = owned.position;
+        let committed = CommittedOffset {
+            offset,
+            leader_epoch: leader_epoch.unwrap_or(-1),
+            metadata: String::new(),
+            timestamp: now,
+            topic_id: Some(owned.topic_id),
+        };
+        (owned.at.clone(), committed)
+    };
+    Commit { member, generation, offsets: owned.iter().map(committed).collect() }
+}
+
+/// Where reading begins: at what was committed for this life of the topic, or where `start` says.
+pub(in super::super) async fn committed_begins(
+    transport: &dyn Transport,
+    session: &dyn GroupSession,
+    partitions: Vec<(TopicPartition, TopicId)>,
+    start: Start,
+) -> Result<Vec<Begin>> {
+    let names: Vec<TopicPartition> = partitions.iter().map(|(at, _)| at.clone()).collect();
+    let committed = session.committed(&names).await?;
+    let committed: BTreeMap<TopicPartition, CommittedOffset> = committed.into_iter().collect();
+    let mut begins = Vec::with_capacity(partitions.len());
+    for (at, topic_id) in partitions {
+        let found = committed.get(&at).and_then(|found| position_of(found, topic_id));
+        let position = match found {
+            Some(position) => position,
+            None => locate(transport, &at, start).await?,
+        };
+        begins.push(Begin { at, topic_id, position });
+    }
+    Ok(begins)
+}
+
+/// A topic that was created again does not inherit what was committed for its namesake.
+fn position_of(committed: &CommittedOffset, topic_id: TopicId) -> Option<Position> {
+    let is_same = committed.topic_id.is_none_or(|id| id == topic_id);
+    let leader_epoch = Some(committed.leader_epoch).filter(|epoch| *epoch >= 0);
+    is_same.then_some(Position { offset: committed.offset, leader_epoch })
+}
+
+/// Committing: what a group remembers of how far it has come.
+///
+/// All of these return [`Error::InvalidState`] for a consumer without a group.
+impl Consumer {
+    /// Commits the position in each assigned partition: all that was handed out counts as done.
+    ///
+    /// Cancel safe: dropped, the offsets may have been committed.
+    ///
+    /// # Errors
+    /// [`Error::Group`] if the consumer is no longer, or not yet, a member of the group's
+    /// generation: then others may read these partitions already. What the storage answers, where
+    /// the commit could not be stored.
+    pub async fn commit(&mut self) -> Result<()> {
+        let owned: Vec<Owned> = self.owned();
+        self.commit_owned(&owned).await
+    }
+
+    /// Commits these positions, of assigned partitions: [`Error::InvalidState`] for others.
+    ///
+    /// Otherwise as [`Consumer::commit`].
+    pub async fn commit_offsets(
+        &mut self,
+        offsets: impl IntoIterator<Item = (TopicPartition, impl Into<Position>)>,
+    ) -> Result<()> {
+        let mut owned = Vec::new();
+        for (at, position) in offsets {
+            let slot = self.assignment.named(&at)?;
+            let topic_id = self.assignment[slot].topic_id;
+            owned.push(Owned { at, topic_id, position: position.into() });
+        }
+        self.commit_owned(&owned).await
+    }
+
+    /// What the group has committed for these partitions, where it has: where a member would begin.
+    ///
+    /// Cancel safe.
+    pub async fn committed(
+        &self,
+        partitions: &[TopicPartition],
+    ) -> Result<BTreeMap<TopicPartition, Position>> {
+        let session = self.session()?.clone();
+        let mut positions = BTreeMap::new();
+        for (at, committed) in session.committed(partitions).await? {
+            let known = self.transport.known_topic(at.topic.as_str());
+            let position = known.and_then(|topic| position_of(&committed, topic.id));
+            positions.extend(position.map(|position| (at, position)));
+        }
+        Ok(positions)
+    }
+
+    /// Who this consumer is in its group; `None` without one.
+    pub fn group_metadata(&self) -> Option<GroupMetadata> {
+        let membership = self.membership.as_ref()?;
+        Some(membership.metadata())
+    }
+
+    fn session(&self) -> Result<&Arc<dyn GroupSession>> {
+        let none =
+            || Error::InvalidState("this consumer has no group (ConsumerBuilder::group)".into());
+        self.membership.as_ref().map(|membership| membership.session()).ok_or_else(none)
+    }
+
+    pub(super) fn owned(&self) -> Vec<Owned> {
+        let owned = self.assignment.iter().map(|partition| Owned {
+            at: partition.at.clone(),
+            topic_id: partition.topic_id,
+            position: partition.position,
+        });
+        owned.collect()
+    }
+
+    async fn commit_owned(&self, owned: &[Owned]) -> Result<()> {
+        let session = self.session()?.clone();
+        if owned.is_empty() {
+            return Ok(());
+        }
+        let (member, generation) = self.membership.as_ref().expect("it has a session").identity();
+        let now = self.transport.clock().wall().as_millis();
+        session.commit(commit_of(owned, member, generation, now)).await
+    }
+}
