@@ -30,11 +30,13 @@
 //!
 //! # Stability
 //!
-//! What is re-exported here is the API. The modules `batch`, `codec`, `log` and `storage`
-//! are public for this project's tests, benches and fuzzers, and change without notice.
+//! What is re-exported here is the API. The modules `assignor`, `batch`, `codec`, `log` and
+//! `storage` are public for this project's tests, benches and fuzzers, and change without notice.
 
 #![deny(clippy::dbg_macro, clippy::print_stdout, clippy::print_stderr, clippy::todo)]
 
+#[doc(hidden)]
+pub mod assignor;
 #[doc(hidden)]
 pub mod batch;
 pub mod broker;

@@ -37,6 +37,9 @@ const FLOORS: &[&[&str]] = &[
 /// The last floor whose code is synchronous, and gets its time and its luck as arguments.
 const LAST_PURE_FLOOR: &str = "wire";
 
+/// A floor above it that is pure too.
+const PURE_FLOOR_ABOVE: &str = "assignor";
+
 /// What the pure floors do not say. `clock` may: it is where the time comes from.
 const IMPURE_WORDS: &[&str] =
     &["tokio", "async", "await", "rand", "fastrand", "getrandom", "RandomState"];
@@ -169,7 +172,8 @@ fn imported_module(path: &str) -> Option<&str> {
 
 fn is_pure_below_the_actors(source: &Source) -> Vec<Violation> {
     let module = source.top_module();
-    if module == "clock" || floor_of(module) > floor_of(LAST_PURE_FLOOR) {
+    let is_above = floor_of(module) > floor_of(LAST_PURE_FLOOR) && module != PURE_FLOOR_ABOVE;
+    if module == "clock" || is_above {
         return Vec::new();
     }
     let rule = "pure floor";
@@ -356,6 +360,7 @@ mod tests {
             topic.rs     | rand::random()                            | 1: rand
             log/mod.rs   | fn f(now: Instant) {} // tokio, async     | ok
             clock.rs     | async fn f() { tokio::time::sleep(time) } | ok
+            assignor.rs  | async fn f() {}                           | 1: async
             partition.rs | async fn f() {}                           | ok
         ";
         check(is_pure_below_the_actors, table);
