@@ -68,6 +68,35 @@ mod tests {
         assert_eq!(read_sticky(&[]), (Vec::new(), NO_GENERATION));
     }
 
+<<<<<<< HEAD
+=======
+    /// Topics in the order of the bytes, with one partition for each time they are named.
+    fn order(topics: &[&str]) -> Vec<String> {
+        let named = topics.iter().map(|topic| TopicPartition::new(topic, 0).expect("is legal"));
+        let assigned: Vec<TopicPartition> = named.collect();
+        runs_as_hashed(&assigned).iter().map(|(topic, _)| topic.to_string()).collect()
+    }
+
+    /// The orders are those of OpenJDK 17. "q" is in the bucket after that of "Q1", or far behind.
+    #[test]
+    fn topics_stand_as_in_javas_map() {
+        let topics = ["q", "Q1", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
+        assert_eq!(order(&topics)[..3], ["Q1", "q", "b"]);
+        // The thirteenth key makes it too full, and the next call doubles it.
+        assert_eq!(order(&[&topics[..], &["l"]].concat())[..2], ["Q1", "b"]);
+        assert_eq!(order(&[&topics[..], &["b"]].concat())[..2], ["Q1", "b"]);
+
+        // These have one hash. What comes later stands before.
+        let colliding = ["AaAaAaAa", "BBAaAaAa", "AaBBAaAa", "BBBBAaAa", "AaAaBBAa", "BBAaBBAa"];
+        let seven = [&["q", "1", "A"], &colliding[..], &["AaBBBBAa"]].concat();
+        assert_eq!(order(&seven)[..4], ["A", "1", "q", "AaBBBBAa"]);
+        assert_eq!(order(&seven)[9], "AaAaAaAa");
+        let eight = [&seven[..], &["BBBBBBAa"]].concat();
+        assert_eq!(order(&eight)[..3], ["A", "BBBBBBAa", "AaBBBBAa"]);
+        assert_eq!(order(&eight)[9..], ["1", "q"]);
+    }
+
+>>>>>>> 99859dadd72b39758e932577ebc622c425e356c4
     #[test]
     fn a_generation_is_four_bytes() {
         assert_eq!(read_cooperative_sticky(&cooperative_sticky(5)), 5);
