@@ -30,13 +30,8 @@
 //!
 //! # Stability
 //!
-<<<<<<< HEAD
 //! What is documented here is the API. Modules that are public without documentation are so for
 //! this project's tests, benches and fuzzers, and change without notice.
-=======
->>>>>>> 99859dadd72b39758e932577ebc622c425e356c4
-//! What is re-exported here is the API. The modules `assignor`, `batch`, `codec`, `log` and
-//! `storage` are public for this project's tests, benches and fuzzers, and change without notice.
 
 #![deny(clippy::dbg_macro, clippy::print_stdout, clippy::print_stderr, clippy::todo)]
 

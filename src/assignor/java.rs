@@ -132,11 +132,8 @@ mod tests {
         assert_eq!(string_hash("consumer"), -567_770_122);
         assert_eq!(string_hash("Aa"), string_hash("BB"));
         assert_eq!(string_hash("\u{10000}"), 1_770_496);
-<<<<<<< HEAD
-=======
         assert_eq!(topic_partition_hash(string_hash("a"), 0), 1058);
         assert_eq!(topic_partition_hash(string_hash("a"), 2), 1120);
->>>>>>> 99859dadd72b39758e932577ebc622c425e356c4
         assert_eq!(compare("b", "a"), Ordering::Greater);
         // A surrogate pair stands before what is above the surrogates; not so in UTF-8.
         assert_eq!(compare("\u{10000}", "\u{ffff}"), Ordering::Less);

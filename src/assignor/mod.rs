@@ -17,20 +17,14 @@
 //!   subscribed (or fail with a `NullPointerException` there).
 //! * A claim to a partition that the topic does not have is ignored. Java keeps it, and then
 //!   assigns other partitions twice or fails.
-<<<<<<< HEAD
-=======
 //! * Balancing always ends. Java's, in rare groups of different subscriptions, does not.
->>>>>>> 99859dadd72b39758e932577ebc622c425e356c4
 //! * Racks are carried, but not looked at. Java looks at them if the replicas have some too.
 //!
 //! Different because it is out of reach: the order in a bucket of nine or more keys of a `HashMap`
 //! of 64 buckets or more, which Java makes a tree of.
-<<<<<<< HEAD
-=======
 //!
 //! Different because no Java client does it: a member that is subscribed to a topic twice. A name
 //! that no topic can have is not subscribed to at all.
->>>>>>> 99859dadd72b39758e932577ebc622c425e356c4
 
 mod java;
 mod problem;

@@ -257,11 +257,7 @@ mod tests {
             user_data: Some(Bytes::from_static(b"data")),
             owned_partitions: vec![partition("a", 0), partition("a", 2), partition("b", 1)],
             generation: 7,
-<<<<<<< HEAD
-            rack: Some("rack-é".to_owned()),
-=======
             rack: Some("r".to_owned()),
->>>>>>> 99859dadd72b39758e932577ebc622c425e356c4
         }
     }
 

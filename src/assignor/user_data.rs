@@ -68,8 +68,6 @@ mod tests {
         assert_eq!(read_sticky(&[]), (Vec::new(), NO_GENERATION));
     }
 
-<<<<<<< HEAD
-=======
     /// Topics in the order of the bytes, with one partition for each time they are named.
     fn order(topics: &[&str]) -> Vec<String> {
         let named = topics.iter().map(|topic| TopicPartition::new(topic, 0).expect("is legal"));
@@ -96,7 +94,6 @@ mod tests {
         assert_eq!(order(&eight)[9..], ["1", "q"]);
     }
 
->>>>>>> 99859dadd72b39758e932577ebc622c425e356c4
     #[test]
     fn a_generation_is_four_bytes() {
         assert_eq!(read_cooperative_sticky(&cooperative_sticky(5)), 5);

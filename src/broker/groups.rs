@@ -26,6 +26,13 @@ impl BrokerHandle {
         self.core.coordinator.get_or_try_init(|| self.load_groups()).await
     }
 
+    /// The groups, for those who have asked for them before.
+    pub(crate) fn loaded_coordinator(&self) -> Result<&Coordinator> {
+        self.core.check_open()?;
+        let none = || Error::InvalidState("the groups have not been loaded".to_owned());
+        self.core.coordinator.get().ok_or_else(none)
+    }
+
     async fn load_groups(&self) -> Result<Coordinator> {
         let context = &self.core.context;
         let store = match self.core.storage {

@@ -37,10 +37,9 @@ impl Consumer {
             if self.until_look == 0 {
                 ready!(poll_proceed(cx)).made_progress();
                 self.until_look = RECORDS_PER_LOOK;
-                self.poll_membership(cx);
             }
+            ready!(self.poll_membership(cx));
             let Some(buffer) = self.ready.front_mut() else {
-                self.poll_membership(cx);
                 if let Some(error) = self.take_notice() {
                     return Poll::Ready(Err(error));
                 }
@@ -83,12 +82,12 @@ impl Consumer {
         let budget = ready!(poll_proceed(cx));
         let max = max.max(1);
         let mut records = Records::default();
-        self.poll_membership(cx);
+        ready!(self.poll_membership(cx));
         while records.len() < max && records.bytes() < MAX_POLL_BYTES {
             let Some(buffer) = self.ready.front_mut() else {
                 // Not with records in hand: their partitions must not leave, nor count as consumed.
                 if records.is_empty() {
-                    self.poll_membership(cx);
+                    ready!(self.poll_membership(cx));
                     if let Some(error) = self.take_notice() {
                         return Poll::Ready(Err(error));
                     }
@@ -226,12 +225,22 @@ impl Consumer {
         Some(error)
     }
 
-    /// Lets the group give partitions and take them away.
-    fn poll_membership(&mut self, cx: &mut Context<'_>) {
-        if let Some(mut membership) = self.membership.take() {
-            membership.poll(self, cx);
-            self.membership = Some(membership);
+    /// Lets the group give partitions and take them away. Pending while it is not known whether
+    /// those that are read are still this consumer's.
+    #[inline]
+    fn poll_membership(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self.membership.is_some() {
+            true => self.poll_group(cx),
+            false => Poll::Ready(()),
         }
+    }
+
+    fn poll_group(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(mut membership) = self.membership.take() else { return Poll::Ready(()) };
+        membership.poll(self, cx);
+        let is_calm = membership.is_calm();
+        self.membership = Some(membership);
+        if is_calm || self.has_notice() { Poll::Ready(()) } else { Poll::Pending }
     }
 
     /// Stops reading a partition that somebody else is to read.

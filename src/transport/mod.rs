@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use crate::batch::Batch;
 use crate::clock::Clock;
-use crate::error::{Error, Result};
+use crate::error::Result;
 pub(crate) use crate::group::{
     Commit, CommittedOffset, JoinGroup, Joined, MemberRef, SyncGroup, Synced,
 };
@@ -96,9 +96,12 @@ pub(crate) trait GroupSession: Debug + Send + Sync {
     /// Asks for the assignment, and brings that of all as the leader; waits for the leader.
     async fn sync(&self, request: SyncGroup) -> Result<Synced>;
 
-    /// Waits until the member's generation is over, and says why: the group rebalances, or does
-    /// not know the member any more.
-    async fn over(&self, member: MemberRef, generation: i32) -> Error;
+    /// Rises when the member should ask, by [`GroupSession::heartbeat`], whether its generation is
+    /// still the group's.
+    fn changes(&self) -> Result<watch::Receiver<u64>>;
+
+    /// Fails if the group rebalances, or does not know the member any more.
+    async fn heartbeat(&self, member: MemberRef, generation: i32) -> Result<()>;
 
     /// Leaves the group.
     async fn leave(&self, member: MemberRef) -> Result<()>;

@@ -1,6 +1,7 @@
 //! What producing and consuming mean, the same on every backend.
 
 mod consuming;
+mod groups;
 mod positions;
 mod producing;
 mod topics;

@@ -61,12 +61,6 @@ impl Dealer<'_> {
             owned.len()
         } else if owned.len() > self.quota && self.to_be_richer > 0 {
             self.to_be_richer -= 1;
-<<<<<<< HEAD
-            if self.to_be_richer == 0 {
-                self.at_quota.clear();
-            }
-=======
->>>>>>> 99859dadd72b39758e932577ebc622c425e356c4
             self.quota + 1
         } else {
             if self.to_be_richer > 0 {
@@ -97,22 +91,10 @@ impl Dealer<'_> {
             if next == self.poorer.len() {
                 next = 0;
             }
-<<<<<<< HEAD
-            let member = match self.poorer.get(next) {
-                Some(&member) => member,
-                None => match self.at_quota.pop_front() {
-                    Some(member) => member,
-                    // Quotas add up to the number of partitions.
-                    None => {
-                        return debug_assert!(false, "partitions left, and nobody to have them");
-                    }
-                },
-=======
             let poorer = self.poorer.get(next).copied();
             let Some(member) = poorer.or_else(|| self.at_quota.pop_front()) else {
                 // Quotas add up to the number of partitions.
                 return debug_assert!(false, "partitions left, and nobody to have them");
->>>>>>> 99859dadd72b39758e932577ebc622c425e356c4
             };
             next += 1;
             self.give(partition, member);

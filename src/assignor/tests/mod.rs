@@ -96,8 +96,6 @@ fn what_a_topic_does_not_have_is_not_kept() {
     }
 }
 
-<<<<<<< HEAD
-=======
 /// As Java does: the claims of "a" and "b" cancel out, and "b" would win over itself by its second
 /// one, because its field says an older generation than its user data.
 #[test]
@@ -109,7 +107,6 @@ fn who_repeats_a_claim_that_was_cancelled_does_not_get_it_back() {
     assert_eq!(assigned, ["[t-0]", "[u-0]", "[u-1]"]);
 }
 
->>>>>>> 99859dadd72b39758e932577ebc622c425e356c4
 /// Java's client does not come to an end here: it moves the same partitions in a circle.
 #[test]
 fn balancing_ends_where_java_goes_round_in_circles() {

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use super::super::builder::Begin;
 use super::super::{Consumer, Start};
 use super::listener::Revoked;
@@ -48,9 +50,40 @@ enum Phase {
     Revoking(Fut<()>, Vec<TopicPartition>),
     Locating(Fut<Result<Vec<Begin>>>),
     Assigning(Fut<()>),
-    Stable(Fut<Error>),
-    /// It can't be a member: the error was told.
-    Failed,
+    Stable(Watch),
+    /// It can't be a member, for good.
+    Failed(Error),
+}
+
+/// Sees to it that the generation is still the group's.
+struct Watch {
+    changes: watch::Receiver<u64>,
+    /// Kept from poll to poll, for its place among those who wait.
+    waiting: Fut<()>,
+    /// The group has changed, and was asked whether that concerns this member.
+    asking: Option<Fut<Result<()>>>,
+}
+
+impl Watch {
+    fn new(mut changes: watch::Receiver<u64>) -> Self {
+        // Ask once: something may have changed since the member joined.
+        changes.mark_changed();
+        let waiting = Watch::wait(&changes);
+        Watch { changes, waiting, asking: None }
+    }
+
+    fn wait(changes: &watch::Receiver<u64>) -> Fut<()> {
+        let mut changes = changes.clone();
+        Box::pin(async move {
+            // If the sender is gone, whoever asks is told why.
+            let _ = changes.changed().await;
+        })
+    }
+
+    /// Whether nothing has changed that the member does not know.
+    fn is_calm(&self) -> bool {
+        self.asking.is_none() && !self.changes.has_changed().unwrap_or(true)
+    }
 }
 
 /// Commits by the clock.
@@ -108,7 +141,23 @@ impl Membership {
 
     /// Whether partitions come from the group.
     pub(in super::super) fn shares(&self) -> bool {
-        !matches!(self.phase, Phase::Assigned | Phase::Failed)
+        !matches!(self.phase, Phase::Assigned | Phase::Failed(_))
+    }
+
+    /// Whether what it has may be handed out: not while somebody else may have it by now.
+    pub(in super::super) fn is_calm(&self) -> bool {
+        match &self.phase {
+            Phase::Stable(watch) => watch.is_calm(),
+            _ => true,
+        }
+    }
+
+    /// Why it is no member any more, and never will be.
+    pub(super) fn check(&self) -> Result<()> {
+        match &self.phase {
+            Phase::Failed(error) => Err(error.clone()),
+            _ => Ok(()),
+        }
     }
 
     /// The topics have changed: their partitions are to be shared out anew.
@@ -140,7 +189,7 @@ impl Membership {
             };
         }
         match &mut self.phase {
-            Phase::Assigned | Phase::Failed => return false,
+            Phase::Assigned | Phase::Failed(_) => return false,
             Phase::Outside => self.begin_join(consumer),
             Phase::Leaving(done) => {
                 ready!(done);
@@ -168,18 +217,36 @@ impl Membership {
             },
             Phase::Assigning(done) => {
                 ready!(done);
-                self.settle();
+                self.settle(consumer);
             }
-            Phase::Stable(over) => {
-                if mem::take(&mut self.rejoin) {
-                    self.phase = Phase::Outside;
-                } else {
-                    let error = ready!(over);
-                    self.failed(consumer, error);
+            Phase::Stable(_) if mem::take(&mut self.rejoin) => self.phase = Phase::Outside,
+            Phase::Stable(watch) => match &mut watch.asking {
+                Some(asked) => {
+                    let answer = ready!(asked);
+                    watch.asking = None;
+                    if let Err(error) = answer {
+                        self.failed(consumer, error);
+                    }
                 }
-            }
+                None => {
+                    if !watch.changes.has_changed().unwrap_or(true) {
+                        ready!(watch.waiting);
+                    }
+                    self.ask();
+                }
+            },
         }
         true
+    }
+
+    /// Asks whether what has changed in the group concerns this member.
+    fn ask(&mut self) {
+        let (member, generation) = self.identity();
+        let session = self.session.clone();
+        let Phase::Stable(watch) = &mut self.phase else { return };
+        watch.changes.mark_unchanged();
+        watch.waiting = Watch::wait(&watch.changes);
+        watch.asking = Some(Box::pin(async move { session.heartbeat(member, generation).await }));
     }
 
     /// Joins, after giving everything up if the group stops for a rebalance.
@@ -333,16 +400,16 @@ impl Membership {
                     listener.assigned(&added).await;
                 }));
             }
-            None => self.settle(),
+            None => self.settle(consumer),
         }
     }
 
     /// Reads what it has until the generation is over.
-    fn settle(&mut self) {
-        let (member, generation) = self.identity();
-        let session = self.session.clone();
-        let over = Box::pin(async move { session.over(member, generation).await });
-        self.phase = Phase::Stable(over);
+    fn settle(&mut self, consumer: &mut Consumer) {
+        match self.session.changes() {
+            Ok(changes) => self.phase = Phase::Stable(Watch::new(changes)),
+            Err(error) => self.failed(consumer, error),
+        }
     }
 
     /// The group has refused something.
@@ -361,14 +428,14 @@ impl Membership {
             }
             Some(_) => {
                 self.lose_all(consumer);
-                self.phase = Phase::Failed;
+                self.phase = Phase::Failed(error.clone());
                 consumer.notices.push_back(error);
             }
             // The broker is gone, or could not store or read: the next poll tries again.
             None => {
                 self.phase = Phase::Outside;
                 if matches!(error, Error::Closed { .. }) {
-                    self.phase = Phase::Failed;
+                    self.phase = Phase::Failed(error.clone());
                     consumer.closed = Some(error);
                 } else {
                     consumer.notices.push_back(error);

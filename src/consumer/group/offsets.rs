@@ -149,10 +149,12 @@ impl Consumer {
 
     async fn commit_owned(&self, owned: &[Owned]) -> Result<()> {
         let session = self.session()?.clone();
+        let membership = self.membership.as_ref().expect("it has a session");
+        membership.check()?;
         if owned.is_empty() {
             return Ok(());
         }
-        let (member, generation) = self.membership.as_ref().expect("it has a session").identity();
+        let (member, generation) = membership.identity();
         let now = self.transport.clock().wall().as_millis();
         session.commit(commit_of(owned, member, generation, now)).await
     }

@@ -5,11 +5,11 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::broker::BrokerHandle;
 use crate::broker::core::random_id;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::group::Command;
 use crate::topic::TopicPartition;
 use crate::transport::{
@@ -55,23 +55,12 @@ impl GroupSession for LocalGroup {
         self.ask(|answer| Command::Sync { request, answer }).await
     }
 
-    async fn over(&self, member: MemberRef, generation: i32) -> Error {
-        let watch = || async {
-            let coordinator = self.handle.coordinator().await?;
-            loop {
-                let mut changed = coordinator.group(&self.id)?.changed;
-                changed.mark_unchanged();
-                let member = member.clone();
-                self.ask(|answer| Command::Heartbeat { member, generation, answer }).await?;
-                // Fails if the actor has ended: then the question above says why.
-                let _ = changed.changed().await;
-            }
-        };
-        let ended: Result<Infallible> = watch().await;
-        match ended {
-            Ok(never) => match never {},
-            Err(error) => error,
-        }
+    fn changes(&self) -> Result<watch::Receiver<u64>> {
+        self.handle.loaded_coordinator()?.group(&self.id).map(|running| running.changed)
+    }
+
+    async fn heartbeat(&self, member: MemberRef, generation: i32) -> Result<()> {
+        self.ask(|answer| Command::Heartbeat { member, generation, answer }).await
     }
 
     async fn leave(&self, member: MemberRef) -> Result<()> {

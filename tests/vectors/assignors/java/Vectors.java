@@ -33,14 +33,10 @@ import org.apache.kafka.common.TopicPartition;
 public final class Vectors {
     private static final Node NODE = new Node(0, "localhost", 9092);
     private static final PrintStream OUT = new PrintStream(System.out, true, StandardCharsets.UTF_8);
-<<<<<<< HEAD
-    private static final int[] HISTORIES = {50, 50, 125, 125};
-=======
     private static final int[] HISTORIES = {50, 50, 120, 120};
     /** Later ones that turn up what is rare: old owners, and moves that undo others. */
     private static final int[][] RARE =
         {{}, {}, {140, 215, 308, 566, 748, 833}, {131, 237, 519, 557, 639, 674}};
->>>>>>> 99859dadd72b39758e932577ebc622c425e356c4
     /** A topic's letter is its place in the history's list. */
     private static final String LETTERS = "abcdefgh";
     /** Some have the same hash: "Aa" and "BB", and what is made of them. */
@@ -56,27 +52,17 @@ public final class Vectors {
 
     public static void main(String[] args) {
         for (int strategy = 0; strategy < HISTORIES.length; strategy++) {
-<<<<<<< HEAD
-            for (int number = 0; number < HISTORIES[strategy]; number++) {
-                random = new Random(strategy * 1_000L + number);
-                new History(strategy, number).print();
-            }
-=======
             for (int number = 0; number < HISTORIES[strategy]; number++) print(strategy, number);
             for (int number : RARE[strategy]) print(strategy, number);
->>>>>>> 99859dadd72b39758e932577ebc622c425e356c4
         }
         System.err.println("left out: " + left + " to non-subscribers, " + failed + " failed");
     }
 
-<<<<<<< HEAD
-=======
     private static void print(int strategy, int number) {
         random = new Random(strategy * 1_000L + number);
         new History(strategy, number).print();
     }
 
->>>>>>> 99859dadd72b39758e932577ebc622c425e356c4
     private static boolean chance(int percent) {
         return random.nextInt(100) < percent;
     }
@@ -131,11 +117,7 @@ public final class Vectors {
         History(int strategy, int number) {
             this.strategy = strategy;
             isForged = number % 3 == 2;
-<<<<<<< HEAD
-            withBytes = number % 25 == 0;
-=======
             withBytes = number % 40 == 0;
->>>>>>> 99859dadd72b39758e932577ebc622c425e356c4
             List<String> shuffled = new ArrayList<>(TOPICS);
             Collections.shuffle(shuffled, random);
             names = shuffled.subList(0, 1 + random.nextInt(LETTERS.length()));

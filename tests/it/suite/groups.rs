@@ -1,0 +1,320 @@
+//! Consumers that share the work of a topic, and go on where it was left.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use ottla::{
+    Consumer, ConsumerBuilder, Error, GroupError, Position, RebalanceListener, Record, Revoked,
+    Start, Strategy, TopicConfig, TopicPartition,
+};
+
+use crate::support::{
+    Host, assert_error, at, on_all_backends, send_all, take_values, texts, value,
+};
+
+on_all_backends! {
+    a_member_goes_on_where_its_group_has_committed,
+    chosen_partitions_begin_where_the_group_has_committed,
+    members_share_the_partitions_and_hand_them_over,
+    a_member_that_is_dropped_leaves_its_work_to_others,
+    every_strategy_shares_everything_once,
+    a_member_that_is_away_for_too_long_is_put_out,
+    a_topic_created_again_does_not_inherit_offsets,
+    automatic_commits_cover_what_was_handed_out_before,
+    a_static_member_comes_back_to_its_partitions,
+    groups_that_make_no_sense_are_refused,
+    new_partitions_are_shared_out,
+}
+
+async fn topic(host: &Host, partitions: i32) {
+    host.create_topic("t", TopicConfig::new().partitions(partitions)).await.unwrap();
+}
+
+async fn produce(host: &Host, partitions: i32, records: usize) {
+    let producer = host.client.producer().build();
+    for n in 0..records {
+        let record = Record::to("t").partition(n as i32 % partitions).value(n.to_string());
+        producer.enqueue(record).await.unwrap();
+    }
+    producer.flush().await;
+}
+
+fn member(host: &Host) -> ConsumerBuilder {
+    host.client.consumer().group("g")
+}
+
+/// Hands over the time to others until each of them has joined and nothing moves any more.
+async fn settle(consumers: &mut [&mut Consumer], partitions: usize) {
+    for _ in 0..10_000 {
+        for consumer in consumers.iter_mut() {
+            assert!(consumer.try_recv().unwrap().is_none(), "there was something to read");
+        }
+        let owned: usize = consumers.iter().map(|consumer| consumer.assignment().len()).sum();
+        let fair = consumers
+            .iter()
+            .all(|it| it.assignment().len() <= partitions.div_ceil(consumers.len()));
+        if owned == partitions && fair {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+    let owned: Vec<_> = consumers.iter().map(|consumer| consumer.assignment()).collect();
+    panic!("the group did not settle: {owned:?}");
+}
+
+async fn a_member_goes_on_where_its_group_has_committed(host: Host) {
+    send_all(&host.client, "t", 0..10).await;
+    let mut first = member(&host).subscribe(["t"]).await.unwrap();
+    assert_eq!(take_values(&mut first, 4).await, texts(0..4));
+    first.commit().await.unwrap();
+    // Handed out, but not committed.
+    assert_eq!(take_values(&mut first, 3).await, texts(4..7));
+    let committed = first.committed(&[at("t", 0), at("t", 1)]).await.unwrap();
+    assert_eq!(committed.len(), 1);
+    assert_eq!(committed[&at("t", 0)].offset, 4);
+    let who = first.group_metadata().unwrap();
+    assert_eq!((&*who.group, who.generation, who.instance_id), ("g", 1, None));
+    drop(first);
+    let mut second = member(&host).start(Start::Latest).subscribe(["t"]).await.unwrap();
+    assert_eq!(take_values(&mut second, 6).await, texts(4..10));
+    second.commit_offsets([(at("t", 0), 8)]).await.unwrap();
+    drop(second);
+    let mut third = member(&host).subscribe(["t"]).await.unwrap();
+    assert_eq!(take_values(&mut third, 2).await, texts(8..10));
+    // Another group begins on its own.
+    let mut other = host.client.consumer().group("other").subscribe(["t"]).await.unwrap();
+    assert_eq!(take_values(&mut other, 10).await, texts(0..10));
+}
+
+async fn chosen_partitions_begin_where_the_group_has_committed(host: Host) {
+    topic(&host, 2).await;
+    produce(&host, 2, 10).await;
+    let assign = || member(&host).assign([at("t", 0), at("t", 1)]);
+    let mut consumer = assign().await.unwrap();
+    consumer.commit_offsets([(at("t", 0), Position::from(3))]).await.unwrap();
+    assert_eq!(consumer.group_metadata().unwrap().generation, -1);
+    let again = assign().await.unwrap();
+    assert_eq!(again.position(&at("t", 0)).unwrap().offset, 3);
+    assert_eq!(again.position(&at("t", 1)).unwrap().offset, 0);
+    let missing = consumer.commit_offsets([(at("t", 7), 1)]).await;
+    assert_error!(missing, Error::InvalidState(_), "t-7");
+    // While members share the group's topics, nobody commits past them.
+    let mut sharing = member(&host).subscribe(["t"]).await.unwrap();
+    sharing.recv().await.unwrap();
+    let refused = consumer.commit().await;
+    assert_error!(refused, Error::Group { source: GroupError::UnknownMember { .. }, .. }, "\"g\"");
+    sharing.commit().await.unwrap();
+}
+
+/// Commits what leaves, and keeps a journal.
+#[derive(Clone, Default)]
+struct Journal(Arc<Mutex<Vec<String>>>);
+
+#[async_trait]
+impl RebalanceListener for Journal {
+    async fn assigned(&self, partitions: &[TopicPartition]) {
+        self.note("assigned", partitions.iter().map(ToString::to_string));
+    }
+
+    async fn revoked(&self, revoked: &Revoked) {
+        revoked.commit().await.unwrap();
+        let at = |(at, position): (&TopicPartition, Position)| format!("{at}@{}", position.offset);
+        self.note("revoked", revoked.positions().map(at));
+    }
+
+    async fn lost(&self, partitions: &[TopicPartition]) {
+        self.note("lost", partitions.iter().map(ToString::to_string));
+    }
+}
+
+impl Journal {
+    fn note(&self, what: &str, partitions: impl Iterator<Item = String>) {
+        let line = format!("{what} {}", partitions.collect::<Vec<_>>().join(" "));
+        self.0.lock().unwrap().push(line);
+    }
+
+    fn lines(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+}
+
+async fn members_share_the_partitions_and_hand_them_over(host: Host) {
+    topic(&host, 4).await;
+    let journals = [Journal::default(), Journal::default()];
+    let join = |n: usize| member(&host).rebalance_listener(journals[n].clone()).subscribe(["t"]);
+    let mut first = join(0).await.unwrap();
+    settle(&mut [&mut first], 4).await;
+    assert_eq!(journals[0].lines(), ["assigned t-0 t-1 t-2 t-3"]);
+    produce(&host, 4, 8).await;
+    take_values(&mut first, 8).await;
+    let mut second = join(1).await.unwrap();
+    settle(&mut [&mut first, &mut second], 4).await;
+    // Where they moved, the second goes on where the first stopped, though it had not committed.
+    let lines = journals[0].lines();
+    assert!(lines[0].starts_with("revoked ") && lines[0].matches("@2").count() == 2, "{lines:?}");
+    produce(&host, 4, 8).await;
+    let mut seen = BTreeMap::new();
+    for consumer in [&mut first, &mut second] {
+        for _ in 0..4 {
+            let record = consumer.recv().await.unwrap();
+            let twice = seen.insert((record.partition, record.offset), value(&record));
+            assert!(twice.is_none(), "{record:?} was handed out twice");
+        }
+    }
+    let offsets: Vec<i64> = seen.keys().map(|(_, offset)| *offset).collect();
+    assert_eq!(offsets, [2, 3, 2, 3, 2, 3, 2, 3]);
+    second.commit().await.unwrap();
+    drop(second);
+    settle(&mut [&mut first], 4).await;
+    assert_eq!(journals[0].lines().iter().filter(|line| line.contains("t-")).count(), 1);
+}
+
+async fn a_member_that_is_dropped_leaves_its_work_to_others(host: Host) {
+    topic(&host, 2).await;
+    let mut first = member(&host).subscribe(["t"]).await.unwrap();
+    let mut second = member(&host).subscribe(["t"]).await.unwrap();
+    settle(&mut [&mut first, &mut second], 2).await;
+    produce(&host, 2, 10).await;
+    second.recv().await.unwrap();
+    second.commit().await.unwrap();
+    second.recv().await.unwrap();
+    drop(second);
+    let mut values = take_values(&mut first, 9).await;
+    values.sort_by_key(|value| value.parse::<usize>().unwrap());
+    // All but the one that was committed.
+    assert!(values == texts(1..10) || values == texts([0].into_iter().chain(2..10)), "{values:?}");
+}
+
+async fn every_strategy_shares_everything_once(host: Host) {
+    topic(&host, 7).await;
+    for strategy in Strategy::ALL {
+        let join = || {
+            let group = host.client.consumer().group(strategy.name());
+            group.strategies([strategy]).subscribe(["t"])
+        };
+        let (mut a, mut b, mut c) =
+            (join().await.unwrap(), join().await.unwrap(), join().await.unwrap());
+        settle(&mut [&mut a, &mut b, &mut c], 7).await;
+        let mut all: Vec<_> = [&a, &b, &c].iter().flat_map(|it| it.assignment()).collect();
+        all.sort();
+        let expected: Vec<_> = (0..7).map(|partition| at("t", partition)).collect();
+        assert_eq!(all, expected, "{strategy:?}");
+    }
+}
+
+async fn a_member_that_is_away_for_too_long_is_put_out(host: Host) {
+    topic(&host, 2).await;
+    let journal = Journal::default();
+    let minute = Duration::from_secs(60);
+    let build = || member(&host).rebalance_timeout(minute);
+    let mut stuck = build().rebalance_listener(journal.clone()).subscribe(["t"]).await.unwrap();
+    settle(&mut [&mut stuck], 2).await;
+    produce(&host, 2, 4).await;
+    let mut other = build().subscribe(["t"]).await.unwrap();
+    // The other waits for the one that does not poll; until its time is over.
+    for _ in 0..100 {
+        assert!(other.try_recv().unwrap().is_none());
+        tokio::task::yield_now().await;
+    }
+    host.clock.advance(minute);
+    take_values(&mut other, 4).await;
+    let late = stuck.commit().await;
+    assert_error!(late, Error::Group { source: GroupError::UnknownMember { .. }, .. }, "no member");
+    other.commit().await.unwrap();
+    settle(&mut [&mut stuck, &mut other], 2).await;
+    let lines = journal.lines();
+    assert_eq!(lines[1], "lost t-0 t-1", "{lines:?}");
+}
+
+async fn a_topic_created_again_does_not_inherit_offsets(host: Host) {
+    send_all(&host.client, "t", 0..5).await;
+    let mut consumer = member(&host).subscribe(["t"]).await.unwrap();
+    take_values(&mut consumer, 5).await;
+    consumer.commit().await.unwrap();
+    host.delete_topic("t").await.unwrap();
+    assert_error!(consumer.recv().await, Error::UnknownTopic { .. }, "\"t\"");
+    send_all(&host.client, "t", 10..13).await;
+    assert_eq!(take_values(&mut consumer, 3).await, texts(10..13));
+    drop(consumer);
+    let mut another = member(&host).subscribe(["t"]).await.unwrap();
+    assert_eq!(take_values(&mut another, 3).await, texts(10..13));
+}
+
+async fn automatic_commits_cover_what_was_handed_out_before(host: Host) {
+    send_all(&host.client, "t", 0..10).await;
+    let second = Duration::from_secs(1);
+    let mut consumer = member(&host).auto_commit(second).subscribe(["t"]).await.unwrap();
+    assert_eq!(take_values(&mut consumer, 3).await, texts(0..3));
+    assert_eq!(consumer.committed(&[at("t", 0)]).await.unwrap(), BTreeMap::new());
+    host.clock.advance(second);
+    assert_eq!(consumer.poll(5).await.unwrap().len(), 5);
+    while consumer.committed(&[at("t", 0)]).await.unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    // The five are not done as long as they are not followed by another poll.
+    assert_eq!(consumer.committed(&[at("t", 0)]).await.unwrap()[&at("t", 0)].offset, 3);
+}
+
+async fn a_static_member_comes_back_to_its_partitions(host: Host) {
+    topic(&host, 2).await;
+    let fixed = |name: &str| member(&host).group_instance_id(name).subscribe(["t"]);
+    let (mut a, mut b) = (fixed("a").await.unwrap(), fixed("b").await.unwrap());
+    settle(&mut [&mut a, &mut b], 2).await;
+    let (had, generation) = (a.assignment(), b.group_metadata().unwrap().generation);
+    drop(a);
+    host.clock.advance(Duration::from_secs(30));
+    let mut a = fixed("a").await.unwrap();
+    settle(&mut [&mut a, &mut b], 2).await;
+    assert_eq!(a.assignment(), had);
+    assert_eq!(b.group_metadata().unwrap().generation, generation);
+    // A second one of the name fences the first.
+    let mut usurper = fixed("a").await.unwrap();
+    produce(&host, 2, 4).await;
+    take_values(&mut usurper, 2).await;
+    let fenced = a.recv().await;
+    assert_error!(
+        fenced,
+        Error::Group { source: GroupError::FencedInstanceId { .. }, .. },
+        "\"a\""
+    );
+    let over = a.commit().await;
+    assert_error!(over, Error::InvalidState(_) | Error::Group { .. }, "");
+}
+
+async fn groups_that_make_no_sense_are_refused(host: Host) {
+    topic(&host, 1).await;
+    let nameless = host.client.consumer().group("").subscribe(["t"]).await;
+    assert_error!(nameless, Error::Group { source: GroupError::InvalidGroupId, .. }, "not empty");
+    let lone = host.client.consumer().auto_commit(Duration::from_secs(1)).subscribe(["t"]).await;
+    assert_error!(lone, Error::Group { source: GroupError::InvalidGroupId, .. }, "not empty");
+    let mut free = host.client.consumer().subscribe(["t"]).await.unwrap();
+    assert_error!(free.commit().await, Error::InvalidState(_), "no group");
+    let mut range = member(&host).strategies([Strategy::Range]).subscribe(["t"]).await.unwrap();
+    settle(&mut [&mut range], 1).await;
+    let mut sticky = member(&host).strategies([Strategy::Sticky]).subscribe(["t"]).await.unwrap();
+    let refused = sticky.recv().await;
+    assert_error!(
+        refused,
+        Error::Group { source: GroupError::InconsistentProtocol { .. }, .. },
+        "range",
+        "sticky"
+    );
+}
+
+async fn new_partitions_are_shared_out(host: Host) {
+    // There is no way to add partitions yet; a topic that comes back larger is as good.
+    topic(&host, 1).await;
+    let (mut a, mut b) = (
+        member(&host).subscribe(["t"]).await.unwrap(),
+        member(&host).subscribe(["t"]).await.unwrap(),
+    );
+    settle(&mut [&mut a, &mut b], 1).await;
+    host.delete_topic("t").await.unwrap();
+    for consumer in [&mut a, &mut b] {
+        assert_error!(consumer.recv().await, Error::UnknownTopic { .. }, "\"t\"");
+    }
+    topic(&host, 4).await;
+    settle(&mut [&mut a, &mut b], 4).await;
+}
