@@ -72,6 +72,7 @@ pub use consumer::{
     Records, Revoked, Start,
 };
 pub use error::{Error, GroupError, Result};
+pub use group::{GroupDescription, GroupState, MemberDescription};
 pub use log::{CutTail, LostRange, ProducerError, Recovered};
 pub use producer::{
     Acks, CustomPartitioner, Delivery, Partitioner, PartitionerInput, ProduceError, Producer,

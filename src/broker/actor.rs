@@ -23,6 +23,9 @@ use super::{Broker, BrokerHandle, UserHandle};
 /// Commands that may wait for the broker.
 const MAILBOX: usize = 64;
 
+/// `offsets.retention.minutes`.
+const OFFSETS_RETENTION: Duration = Duration::from_secs(7 * 24 * 3600);
+
 pub(super) enum Command {
     Create { name: TopicName, config: TopicConfig, answer: oneshot::Sender<Result<Arc<Topic>>> },
     Delete { name: TopicName, answer: oneshot::Sender<Result<()>> },
@@ -267,8 +270,17 @@ impl Actor {
         Ok(())
     }
 
+    /// Offsets that no group has needed for a week are forgotten, as in Kafka.
+    fn expire_offsets(&self) {
+        if let Some(coordinator) = self.core.coordinator.get() {
+            let now = self.core.context.clock.wall();
+            coordinator.expire(now.saturating_sub(OFFSETS_RETENTION).as_millis());
+        }
+    }
+
     /// Lets every partition drop what is too old, one after the other, beside other work.
     fn enforce_retention(&mut self, interval: Duration) {
+        self.expire_offsets();
         if self.retention.as_ref().is_some_and(|running| !running.is_finished()) {
             tracing::debug!(?interval, "retention is still at work");
             return;

@@ -1,14 +1,14 @@
 //! The broker's consumer groups: what they are stored in, and loading them at their first use.
 
-use crate::error::{Error, Result};
-use crate::group::{Coordinator, GroupLimits};
+use crate::error::{Error, GroupError, Result};
+use crate::group::{Command, Coordinator, GroupDescription, GroupLimits};
 use crate::log::{ReadCursor, ReadError};
 use crate::partition::Partition;
-use crate::topic::TopicName;
+use crate::topic::{TopicName, TopicPartition};
 
-use super::BrokerHandle;
 use super::core::on_blocking_thread;
 use super::settings::TopicConfig;
+use super::{Broker, BrokerHandle};
 
 /// Where the groups of a broker on disk are stored, under Kafka's name.
 pub(crate) const OFFSETS_TOPIC: &str = "__consumer_offsets";
@@ -18,6 +18,56 @@ const SEGMENT_BYTES: u64 = 8 << 20;
 
 /// How much of it is read at a time.
 const READ_BYTES: usize = 1 << 20;
+
+/// Consumer groups.
+impl Broker {
+    /// The names of all groups that have members or offsets.
+    ///
+    /// # Errors
+    /// [`Error::Closed`]; on disk, what keeps `__consumer_offsets` from being read.
+    pub async fn groups(&self) -> Result<Vec<String>> {
+        Ok(self.0.coordinator().await?.ids().iter().map(ToString::to_string).collect())
+    }
+
+    /// What there is to know about a group.
+    ///
+    /// # Errors
+    /// As [`Broker::groups`]; [`GroupError::GroupIdNotFound`].
+    pub async fn describe_group(&self, group: &str) -> Result<GroupDescription> {
+        let coordinator = self.group(group).await?;
+        coordinator.ask(group, |answer| Command::Describe { answer }).await
+    }
+
+    /// Deletes a group with its offsets.
+    ///
+    /// # Errors
+    /// As [`Broker::describe_group`]; [`GroupError::NonEmptyGroup`] while it has members.
+    pub async fn delete_group(&self, group: &str) -> Result<()> {
+        let coordinator = self.group(group).await?;
+        coordinator.ask(group, |answer| Command::Delete { answer }).await
+    }
+
+    /// Forgets a group's offsets in these partitions: whoever begins there starts anew.
+    ///
+    /// # Errors
+    /// As [`Broker::describe_group`]; [`GroupError::GroupSubscribedToTopic`] while members consume
+    /// one of the topics.
+    pub async fn delete_offsets(&self, group: &str, partitions: &[TopicPartition]) -> Result<()> {
+        let coordinator = self.group(group).await?;
+        let partitions = partitions.to_vec();
+        coordinator.ask(group, |answer| Command::Forget { partitions, answer }).await
+    }
+
+    async fn group(&self, group: &str) -> Result<&Coordinator> {
+        let coordinator = self.0.coordinator().await?;
+        match coordinator.knows(group) {
+            true => Ok(coordinator),
+            false => {
+                Err(Error::Group { group: group.to_owned(), source: GroupError::GroupIdNotFound })
+            }
+        }
+    }
+}
 
 impl BrokerHandle {
     /// The groups. Those of a broker in memory live as long as it does.

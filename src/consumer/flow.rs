@@ -34,12 +34,16 @@ pub(super) fn changed(mut version: watch::Receiver<u64>) -> MetadataChanged {
 impl Consumer {
     pub(super) fn poll_record(&mut self, cx: &mut Context<'_>) -> Poll<Result<ConsumerRecord>> {
         loop {
-            if self.until_look == 0 {
+            let looks = self.until_look == 0;
+            if looks {
                 ready!(poll_proceed(cx)).made_progress();
                 self.until_look = RECORDS_PER_LOOK;
             }
-            ready!(self.poll_membership(cx));
+            if self.membership.as_ref().is_some_and(|member| looks || !member.is_calm()) {
+                ready!(self.poll_membership(cx));
+            }
             let Some(buffer) = self.ready.front_mut() else {
+                ready!(self.poll_membership(cx));
                 if let Some(error) = self.take_notice() {
                     return Poll::Ready(Err(error));
                 }
@@ -174,16 +178,22 @@ impl Consumer {
         !self.notices.is_empty() || self.closed.is_some() || self.has_no_future()
     }
 
+    /// Why the group has put it out for good.
+    fn expulsion(&self) -> Option<Error> {
+        self.membership.as_ref().and_then(|membership| membership.check().err())
+    }
+
     /// What there is to say apart from records.
     fn take_notice(&mut self) -> Option<Error> {
         let nothing = || Error::InvalidState("no partition is assigned to this consumer".into());
         let notice = self.notices.pop_front().or_else(|| self.closed.clone());
+        let notice = notice.or_else(|| self.expulsion());
         notice.or_else(|| self.has_no_future().then(nothing))
     }
 
     /// Nothing is assigned, nor will be: waiting would be for ever.
     fn has_no_future(&self) -> bool {
-        self.assignment.is_empty() && !self.subscription.follows()
+        self.assignment.is_empty() && (!self.subscription.follows() || self.expulsion().is_some())
     }
 
     /// Lets a partition's failure take effect. Returns the error if the user is to see it.

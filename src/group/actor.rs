@@ -20,6 +20,7 @@ use crate::error::{Error, GroupError, Result};
 use crate::topic::TopicPartition;
 
 use super::coordinator::{Inner, Kept};
+use super::description::GroupDescription;
 use super::offsets::{CommittedOffset, MAX_METADATA};
 use super::records::GroupRecord;
 use super::request::{JoinGroup, Joined, MemberRef, ReplyId, SyncGroup, Synced};
@@ -69,6 +70,13 @@ pub(crate) enum Command {
     },
     Delete {
         answer: Answer<()>,
+    },
+    /// Forgets offsets that were committed, or a group that became empty, up to this time.
+    Expire {
+        before: i64,
+    },
+    Describe {
+        answer: Answer<GroupDescription>,
     },
 }
 
@@ -216,6 +224,14 @@ impl Actor {
             }
             Command::Delete { answer } => {
                 let _ = answer.send(self.delete().await);
+            }
+            Command::Expire { before } => {
+                if let Err(error) = self.expire(before).await {
+                    tracing::warn!(group = %self.id, %error, "offsets could not be expired");
+                }
+            }
+            Command::Describe { answer } => {
+                let _ = answer.send(Ok(self.kept.group.describe(&self.id)));
             }
         }
         self.settle().await;
@@ -379,6 +395,19 @@ impl Actor {
         Ok(())
     }
 
+    async fn expire(&mut self, before: i64) -> Result<()> {
+        let expired = self.kept.expired(before);
+        if expired.is_empty() {
+            return Ok(());
+        }
+        tracing::info!(group = %self.id, offsets = expired.len(), "offsets expired");
+        self.remove_offsets(expired).await?;
+        match self.kept.is_void() {
+            true => self.delete().await,
+            false => Ok(()),
+        }
+    }
+
     async fn store(&self, records: &[GroupRecord]) -> Result<()> {
         let Some(home) = self.home.upgrade() else {
             return Err(Error::closed("the broker is gone"));
@@ -396,6 +425,25 @@ async fn sleep_until(clock: &Clock, deadline: Option<Duration>) {
 }
 
 impl Kept {
+    /// The offsets that nobody has needed since `before`: of a group without members, those since
+    /// it has had none; of one with members, those of topics that they do not consume.
+    pub(super) fn expired(&self, before: i64) -> Vec<TopicPartition> {
+        let state = self.group.state();
+        match (self.group.protocol_type(), state) {
+            (None, _) => self.offsets.older_than(before, |_| false),
+            (Some(_), GroupState::Empty) if self.since < 0 => {
+                self.offsets.older_than(before, |_| false)
+            }
+            (Some(_), GroupState::Empty) if self.since <= before => {
+                self.offsets.iter().map(|(at, _)| at.clone()).collect()
+            }
+            (Some("consumer"), GroupState::Stable) => {
+                self.offsets.older_than(before, |topic| self.is_subscribed_to(topic))
+            }
+            _ => Vec::new(),
+        }
+    }
+
     /// Takes note of when the group came into its state; whether it has just done so.
     fn note_state(&mut self, now: i64) -> bool {
         let state = (self.group.state(), self.group.generation());

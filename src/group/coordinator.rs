@@ -88,7 +88,7 @@ impl Kept {
     }
 
     /// Whether there is nothing to remember.
-    fn is_void(&self) -> bool {
+    pub(super) fn is_void(&self) -> bool {
         self.group.members().is_empty() && self.offsets.is_empty()
     }
 }
@@ -130,6 +130,29 @@ impl Coordinator {
     /// The names of all groups.
     pub(crate) fn ids(&self) -> Vec<Arc<str>> {
         self.0.groups().by_id.keys().cloned().collect()
+    }
+
+    /// Lets every group forget what nobody has needed since `before` (milliseconds).
+    pub(crate) fn expire(&self, before: i64) {
+        let ids: Vec<Arc<str>> = {
+            let groups = self.0.groups();
+            let concerns = |place: &Place| match place {
+                Place::Idle(kept) => !kept.expired(before).is_empty(),
+                Place::Running(_) => true,
+            };
+            groups.by_id.iter().filter(|(_, it)| concerns(it)).map(|(id, _)| id.clone()).collect()
+        };
+        for id in ids {
+            // A group that is busy or closed is asked again another time.
+            let sent =
+                self.group(&id).map(|it| it.commands.try_send(Command::Expire { before }).is_ok());
+            tracing::trace!(group = %id, sent = sent.unwrap_or(false), "looking for old offsets");
+        }
+    }
+
+    /// Whether there is such a group: asking one that is not there would create it.
+    pub(crate) fn knows(&self, id: &str) -> bool {
+        self.0.groups().by_id.contains_key(id)
     }
 
     /// The way to a group's actor, which is started if need be; the group is created if it is not

@@ -60,6 +60,11 @@ impl Group {
     /// Whether a member may commit, or whoever commits without being one.
     ///
     /// `generation` is -1 for those who are no member: they may commit while there are none.
+    ///
+    /// A member of this process may do so throughout a rebalance, until it has its new assignment:
+    /// it has what it had in the generation before, and nobody is given that before the next one.
+    /// It may not know yet that its generation is over. (Kafka refuses: there a commit can be
+    /// late.)
     pub(crate) fn check_commit(
         &mut self,
         now: Duration,
@@ -70,6 +75,16 @@ impl Group {
             return Ok(());
         }
         self.check_member(member)?;
+        let known = self.members.get(&member.member_id);
+        let local = known.filter(|member| member.session_timeout.is_none());
+        let is_next = generation + 1 == self.generation;
+        let is_between = self.state == GroupState::CompletingRebalance;
+        let is_current = generation == self.generation;
+        if let Some(member) = local
+            && (is_between && (is_next || is_current) || is_next && !member.has_synced)
+        {
+            return Ok(());
+        }
         self.check_generation(generation)?;
         self.touch(now, &member.member_id);
         match self.state {

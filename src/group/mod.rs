@@ -21,6 +21,7 @@
 
 mod actor;
 mod coordinator;
+mod description;
 mod join;
 mod member;
 mod offsets;
@@ -36,6 +37,7 @@ use crate::codec::{CodecError, Reader};
 
 pub(crate) use actor::{Command, Commit};
 pub(crate) use coordinator::Coordinator;
+pub use description::{GroupDescription, MemberDescription};
 pub(crate) use offsets::CommittedOffset;
 #[cfg(test)]
 pub(crate) use request::JoinedMember;

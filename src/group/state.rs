@@ -256,6 +256,7 @@ impl Group {
         self.protocol.as_deref()
     }
 
+    #[cfg(test)]
     pub(crate) fn leader(&self) -> Option<&str> {
         self.leader.as_deref()
     }

@@ -153,7 +153,7 @@ impl Membership {
     }
 
     /// Why it is no member any more, and never will be.
-    pub(super) fn check(&self) -> Result<()> {
+    pub(in super::super) fn check(&self) -> Result<()> {
         match &self.phase {
             Phase::Failed(error) => Err(error.clone()),
             _ => Ok(()),
@@ -452,6 +452,21 @@ impl Membership {
         self.phase = Phase::Outside;
         if let Some(listener) = self.settings.listener.clone().filter(|_| !all.is_empty()) {
             self.phase = Phase::Leaving(Box::pin(async move { listener.lost(&all).await }));
+        }
+    }
+
+    /// Gives everything up and leaves, as the user wants it. A static member keeps its place.
+    pub(super) async fn leave(&mut self, consumer: &mut Consumer) -> Result<()> {
+        if !self.shares() || self.generation < 0 {
+            return Ok(());
+        }
+        let all: Vec<TopicPartition> = consumer.owned().into_iter().map(|owned| owned.at).collect();
+        let revoked = self.give_up(consumer, &all);
+        self.tell_revoked(consumer, revoked).await;
+        let (member, _) = self.identity();
+        match member.instance_id {
+            Some(_) => Ok(()),
+            None => self.session.leave(member).await,
         }
     }
 

@@ -126,6 +126,18 @@ impl Consumer {
         Ok(positions)
     }
 
+    /// Ends the consumer: what was handed out is committed, if that is done automatically, the
+    /// listener told that all partitions are revoked, and the group that this member leaves. A
+    /// consumer that is only dropped leaves its group as well, but commits nothing.
+    ///
+    /// Cancel safe: dropped, the consumer is gone all the same.
+    pub async fn close(mut self) -> Result<()> {
+        match self.membership.take() {
+            Some(mut membership) => membership.leave(&mut self).await,
+            None => Ok(()),
+        }
+    }
+
     /// Who this consumer is in its group; `None` without one.
     pub fn group_metadata(&self) -> Option<GroupMetadata> {
         let membership = self.membership.as_ref()?;

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ottla::{
-    Consumer, ConsumerBuilder, Error, GroupError, Position, RebalanceListener, Record, Revoked,
-    Start, Strategy, TopicConfig, TopicPartition,
+    Consumer, ConsumerBuilder, Error, GroupError, GroupState, Position, RebalanceListener, Record,
+    Revoked, Start, Strategy, TopicConfig, TopicPartition,
 };
 
 use crate::support::{
@@ -26,6 +26,10 @@ on_all_backends! {
     a_static_member_comes_back_to_its_partitions,
     groups_that_make_no_sense_are_refused,
     new_partitions_are_shared_out,
+    groups_are_told_of_and_deleted,
+    offsets_are_forgotten_after_a_week_without_members,
+    a_consumer_that_is_closed_commits_and_leaves,
+    members_that_come_and_go_lose_nothing_and_repeat_nothing,
 }
 
 async fn topic(host: &Host, partitions: i32) {
@@ -317,4 +321,140 @@ async fn new_partitions_are_shared_out(host: Host) {
     }
     topic(&host, 4).await;
     settle(&mut [&mut a, &mut b], 4).await;
+}
+
+async fn groups_are_told_of_and_deleted(host: Host) {
+    send_all(&host.client, "t", 0..5).await;
+    assert_eq!(host.groups().await.unwrap(), Vec::<String>::new());
+    let missing = host.describe_group("g").await;
+    let is_missing =
+        |error: &Error| matches!(error, Error::Group { source: GroupError::GroupIdNotFound, .. });
+    assert!(is_missing(&missing.unwrap_err()));
+    let mut consumer = member(&host).subscribe(["t"]).await.unwrap();
+    take_values(&mut consumer, 3).await;
+    consumer.commit().await.unwrap();
+    let told = host.describe_group("g").await.unwrap();
+    assert_eq!((told.state, told.generation, told.members.len()), (GroupState::Stable, 1, 1));
+    assert_eq!(told.strategy.as_deref(), Some("cooperative-sticky"));
+    assert_eq!(told.members[0].member_id, consumer.group_metadata().unwrap().member_id);
+    let used = host.delete_group("g").await;
+    assert_error!(used, Error::Group { source: GroupError::NonEmptyGroup { .. }, .. }, "1 members");
+    let used = host.delete_offsets("g", &[at("t", 0)]).await;
+    assert_error!(
+        used,
+        Error::Group { source: GroupError::GroupSubscribedToTopic { .. }, .. },
+        "t"
+    );
+    consumer.close().await.unwrap();
+    assert_eq!(host.groups().await.unwrap(), ["g"]);
+    host.delete_offsets("g", &[at("t", 0), at("t", 1)]).await.unwrap();
+    let mut again = member(&host).subscribe(["t"]).await.unwrap();
+    assert_eq!(take_values(&mut again, 5).await, texts(0..5));
+    again.commit().await.unwrap();
+    again.close().await.unwrap();
+    host.delete_group("g").await.unwrap();
+    let mut anew = member(&host).subscribe(["t"]).await.unwrap();
+    assert_eq!(take_values(&mut anew, 5).await, texts(0..5));
+    assert!(is_missing(&host.delete_group("other").await.unwrap_err()));
+}
+
+async fn offsets_are_forgotten_after_a_week_without_members(host: Host) {
+    send_all(&host.client, "t", 0..5).await;
+    host.create_topic("forever", TopicConfig::new().retention(None)).await.unwrap();
+    send_all(&host.client, "forever", 0..5).await;
+    let day = Duration::from_secs(24 * 3600);
+    let mut kept = host.client.consumer().group("kept").subscribe(["forever"]).await.unwrap();
+    take_values(&mut kept, 5).await;
+    kept.commit().await.unwrap();
+    let mut left = host.client.consumer().group("left").subscribe(["forever"]).await.unwrap();
+    take_values(&mut left, 5).await;
+    left.commit().await.unwrap();
+    left.close().await.unwrap();
+    for _ in 0..6 {
+        host.clock.advance(day);
+        settle(&mut [&mut kept], 1).await;
+    }
+    assert_eq!(host.groups().await.unwrap(), ["kept", "left"]);
+    host.clock.advance(2 * day);
+    while host.groups().await.unwrap() != ["kept"] {
+        host.clock.advance(Duration::from_secs(6));
+        tokio::task::yield_now().await;
+    }
+    let committed = kept.committed(&[at("forever", 0)]).await.unwrap();
+    assert_eq!(committed[&at("forever", 0)].offset, 5);
+}
+
+async fn a_consumer_that_is_closed_commits_and_leaves(host: Host) {
+    topic(&host, 2).await;
+    produce(&host, 2, 10).await;
+    let journal = Journal::default();
+    let never = Duration::from_secs(3600);
+    let builder = member(&host).auto_commit(never).rebalance_listener(journal.clone());
+    let mut consumer = builder.subscribe(["t"]).await.unwrap();
+    take_values(&mut consumer, 10).await;
+    consumer.close().await.unwrap();
+    let lines = journal.lines();
+    assert_eq!(lines[lines.len() - 1], "revoked t-0@5 t-1@5", "{lines:?}");
+    assert_eq!(host.describe_group("g").await.unwrap().state, GroupState::Empty);
+    let mut next = member(&host).subscribe(["t"]).await.unwrap();
+    settle(&mut [&mut next], 2).await;
+    // Without a group, closing is dropping.
+    host.client.consumer().subscribe(["t"]).await.unwrap().close().await.unwrap();
+}
+
+/// Members that leave as they should: each record is handed out once, in its partition's order.
+async fn members_that_come_and_go_lose_nothing_and_repeat_nothing(host: Host) {
+    const PARTITIONS: i32 = 6;
+    topic(&host, PARTITIONS).await;
+    let producer = host.client.producer().build();
+    let mut random = 88_172_645_463_325_252_u64;
+    let mut next = move |below: u64| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random % below
+    };
+    let mut members: Vec<Consumer> = Vec::new();
+    let mut seen: BTreeMap<i32, Vec<i64>> = BTreeMap::new();
+    let mut produced = 0;
+    for step in 0..400 {
+        match next(10) {
+            0 if members.len() < 5 => {
+                let builder = member(&host).rebalance_listener(Journal::default());
+                members.push(builder.subscribe(["t"]).await.unwrap());
+            }
+            1 if members.len() > 1 || step > 350 && !members.is_empty() => {
+                let leaving = members.remove(next(members.len() as u64) as usize);
+                leaving.close().await.unwrap();
+            }
+            2..5 => {
+                for _ in 0..next(20) {
+                    let record = Record::to("t").partition(next(PARTITIONS as u64) as i32);
+                    producer.enqueue(record.value(produced.to_string())).await.unwrap();
+                    produced += 1;
+                }
+                producer.flush().await;
+            }
+            _ => {
+                for consumer in &mut members {
+                    for _ in 0..next(8) {
+                        let Some(record) = consumer.try_recv().unwrap() else { break };
+                        seen.entry(record.partition).or_default().push(record.offset);
+                    }
+                    tokio::task::yield_now().await;
+                }
+            }
+        }
+    }
+    for leaving in members {
+        leaving.close().await.unwrap();
+    }
+    let mut last = member(&host).subscribe(["t"]).await.unwrap();
+    while seen.values().map(Vec::len).sum::<usize>() < produced {
+        let record = last.recv().await.unwrap();
+        seen.entry(record.partition).or_default().push(record.offset);
+    }
+    for (partition, offsets) in seen {
+        assert!(offsets.iter().copied().eq(0..offsets.len() as i64), "t-{partition}: {offsets:?}");
+    }
 }
