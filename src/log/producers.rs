@@ -191,6 +191,12 @@ impl ProducerState {
         self.producers.retain(|_, producer| producer.truncate_from(offset));
     }
 
+    /// The last offset of each producer of whom a batch is remembered.
+    pub(super) fn last_offsets(&self) -> BTreeMap<i64, i64> {
+        let known = self.producers.iter().filter(|(_, producer)| !producer.batches().is_empty());
+        known.map(|(producer_id, producer)| (*producer_id, producer.last_offset())).collect()
+    }
+
     /// Bounds a rebuild: [`check`](Self::check), which refuses more producers, is not asked then.
     fn drop_oldest_if_overfull(&mut self) {
         // Twice the limit, so that the work is shared by as many batches as there are producers.
