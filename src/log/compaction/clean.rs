@@ -271,14 +271,13 @@ impl<'a> Work<'a> {
             }
             Some(_) if retained.kept() == 0 => {
                 self.records_removed += header.record_count as u64;
-                match self.plan.producers.get(&header.producer_id) {
-                    Some(last) if header.has_producer_id() && *last == header.last_offset() => {
-                        output.add(|to| {
-                            put_emptied(header, to);
-                            true
-                        })
-                    }
-                    _ => {
+                let producer = (header.producer_id, header.last_offset());
+                match header.has_producer_id() && self.plan.producers.contains(&producer) {
+                    true => output.add(|to| {
+                        put_emptied(header, to);
+                        true
+                    }),
+                    false => {
                         output.pass(header);
                         Ok(true)
                     }

@@ -42,7 +42,7 @@ mod keys;
 mod output;
 mod swap;
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -140,8 +140,9 @@ pub struct CompactionPlan {
     hidden_from: Option<i64>,
     /// How many truncations there had been.
     truncations: u64,
-    /// Each producer's last offset.
-    producers: BTreeMap<i64, i64>,
+    /// Producers, and where the batches end that must not be forgotten: the last of each, and the
+    /// last that is durable.
+    producers: BTreeSet<(i64, i64)>,
     /// No 0-record batch may reach over these: a batch is to begin at a recovery point, by which
     /// recovery finds its way behind damage.
     recovery_points: [i64; 2],
@@ -183,7 +184,7 @@ impl Log {
             first_dirty: self.cleaner.first_dirty,
             hidden_from: self.cleaner.hidden_from.filter(|from| *from >= start),
             truncations: self.shared.truncations.load(Ordering::Acquire),
-            producers: self.producers.last_offsets(),
+            producers: self.producers.last_offsets(self.synced),
             recovery_points: [
                 self.recovery_point,
                 self.checkpointing.unwrap_or(self.recovery_point),

@@ -115,6 +115,7 @@ impl Found {
     fn move_recovery_point(&mut self, opening: &Opening) -> io::Result<()> {
         let (storage, dir) = (&*opening.storage, &opening.dir);
         for segment in &self.segments {
+            segment.seal_times();
             if segment.store_indexes(storage, dir)? {
                 let (index, timeindex) = segment.index_paths(dir);
                 storage.open(&index, false)?.sync()?;

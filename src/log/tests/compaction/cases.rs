@@ -118,7 +118,7 @@ fn a_producers_last_batch_stays_without_records() {
     let emptied = case.headers()[1];
     assert_eq!((emptied.producer_id, emptied.base_sequence, emptied.last_sequence()), (7, 1, 2));
     assert_eq!((emptied.max_timestamp, emptied.base_timestamp), (5, -1));
-    let producers = case.log.producers.last_offsets();
+    let producers = case.log.producers.last_offsets(0);
     // With no snapshot to start from, the log alone must tell.
     case.log.close().unwrap();
     for entry in case.storage.list(Path::new("t-0")).unwrap() {
@@ -127,7 +127,7 @@ fn a_producers_last_batch_stays_without_records() {
         }
     }
     case.log = super::parts::open(&case.storage, &case.config, true);
-    assert_eq!(case.log.producers.last_offsets(), producers);
+    assert_eq!(case.log.producers.last_offsets(0), producers);
     case.produce(7, 3, &["a=4"]);
     case.roll();
     case.compact(100);
