@@ -216,6 +216,8 @@ impl Life {
         let mut result = self.judge(&synced);
         for ((of_batch, producer), appended) in records.into_iter().zip(group) {
             match appended.result.expect("every batch gets a result") {
+                // What a producer that was forgotten begins anew may be taken for a copy.
+                Ok(appended) if appended.base_offset < first => {}
                 Ok(appended) if appended.last_offset < visible => {
                     let offsets = appended.base_offset..;
                     let records = of_batch.into_iter().map(|record| (epoch, record));
@@ -239,7 +241,7 @@ impl Life {
         let Err(error) = result else { return Ok(()) };
         self.note(format!("error: {error}"));
         let read_only = self.log().failure().is_some();
-        self.doubt |= read_only && !self.is_marked();
+        self.doubt |= self.plan.faults && read_only && !self.is_marked();
         match error {
             AppendError::StorageFull { .. } if !read_only => Ok(()),
             // A batch before it failed.
@@ -313,7 +315,7 @@ impl Life {
             }
             Err(error @ CompactionError::ReadOnly(_)) => {
                 self.note(format!("{error}"));
-                self.doubt |= !self.is_marked();
+                self.doubt |= self.plan.faults && !self.is_marked();
                 Err(Ended)
             }
         }
@@ -465,7 +467,8 @@ impl Life {
             }
             Err(error) => {
                 self.note(format!("open: {error}"));
-                self.doubt |= error.to_string().starts_with("sync ") && !self.is_marked();
+                self.doubt |=
+                    self.plan.faults && error.to_string().starts_with("sync ") && !self.is_marked();
                 Err(error)
             }
         }
@@ -511,7 +514,11 @@ impl Life {
         let reader = self.log().reader();
         let found = content(&reader, max_bytes);
         if self.doubt {
-            return found.map(|_| ()).map_err(|_| Ended);
+            // Nobody knows what will be left: only what is not there now may be missing later.
+            let content = found.map_err(|_| Ended)?;
+            let missing = self.acked.keys().filter(|offset| !content.contains_key(offset));
+            self.pardoned.extend(missing);
+            return Ok(());
         }
         if let Err(error) = &found {
             let injected = error.to_string().contains("simulated");
