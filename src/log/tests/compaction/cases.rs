@@ -9,7 +9,7 @@ use super::parts::{Case, compacting};
 use crate::batch::{BatchBuilder, BatchHeader};
 use crate::log::{AppendError, CleanupPolicy, CompactionOptions, LogConfig};
 use crate::record::Timestamp;
-use crate::storage::{MemoryStorage, SimDisk, StorageFile};
+use crate::storage::{FileStorage, MemoryStorage, SimDisk, StorageFile};
 
 fn on_disk() -> Case {
     Case::new(SimDisk::new(1), compacting())
@@ -409,4 +409,41 @@ fn nothing_is_left_lying() {
     case.reopen();
     assert_eq!(case.records(), records);
     assert!(!disk.paths().iter().any(|it| it.to_str().is_some_and(|it| it.ends_with(".swap"))));
+}
+
+/// With `OTTLA_KAFKA_FILES=<folder>` the files stay there, for Kafka's own tools to look at.
+#[test]
+fn compacted_files_are_kafkas() {
+    let keep = std::env::var_os("OTTLA_KAFKA_FILES");
+    let scratch = tempfile::tempdir().unwrap();
+    let root = keep.map_or(scratch.path().to_owned(), Into::into).join("compacted");
+    std::fs::create_dir_all(&root).unwrap();
+    let config = LogConfig { index_interval_bytes: 500, segment_bytes: 8_000, ..compacting() };
+    let mut case = Case::new(FileStorage::new(&root, 10), config);
+    for i in 0..300 {
+        let records = [format!("{}={i}", i % 90), format!("x{i}=1"), format!("x{}", i / 2)];
+        let records = records.each_ref().map(String::as_str);
+        match i % 5 {
+            0 => case.produce(9, i as i32 / 5 * 3, &records),
+            _ => case.append(1_000_000 + 100 * i, &records),
+        }
+    }
+    case.roll();
+    case.compact(2_000_000);
+    case.append(2_000_000, &["7=new", "x7"]);
+    case.roll();
+    case.compact(2_003_000);
+    case.log.close().unwrap();
+    let bases = case.bases();
+    assert!(bases.len() > 2);
+    for base in bases {
+        let read = |ending: &str| {
+            std::fs::read(root.join("t-0").join(format!("{base:020}.{ending}"))).unwrap()
+        };
+        let files = ["log", "index", "timeindex"].map(read);
+        if files[0].is_empty() {
+            continue; // the active one
+        }
+        crate::log::tests::kafka_files::check_indexes(base, &files[0], &files[1], &files[2]);
+    }
 }

@@ -114,7 +114,7 @@ impl Life {
 
     fn live(mut self) {
         self.open(false);
-        for _ in 0..self.dice.between(2, 4) {
+        for _ in 0..self.dice.between(2, 3) {
             self.work();
             let power = self.crash();
             self.open(power);
@@ -146,7 +146,7 @@ impl Life {
             false if self.dice.one_in(8) => {}
             false => self.disk.crash_after(self.dice.below(220)),
         }
-        for _ in 0..self.dice.between(4, 25) {
+        for _ in 0..self.dice.between(4, 18) {
             if self.step().is_err() {
                 return;
             }
@@ -510,7 +510,7 @@ impl Life {
 
     /// Holds what the log shows against what was acknowledged.
     fn look(&mut self) -> Step {
-        let max_bytes = self.dice.below(1500) as usize;
+        let max_bytes = 200 + self.dice.below(1500) as usize;
         let reader = self.log().reader();
         let found = content(&reader, max_bytes);
         if self.doubt {
