@@ -54,8 +54,10 @@ impl Log {
         drop(point);
         self.producers.truncate_from(cut.end);
         self.synced = self.synced.min(cut.end);
-        self.store_epochs(&epochs)?;
+        // They must not be back after a loss of power, when the log has grown past them: so they go
+        // before the epochs are stored, which makes names durable.
         recovery::remove_snapshots(&*shared.storage, &shared.dir, |offset| offset > cut.end)?;
+        self.store_epochs(&epochs)?;
         self.remove_unlisted()?;
         cut.kept.map_or(Ok(()), |kept| self.cut_file(&kept))
     }

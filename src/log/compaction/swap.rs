@@ -297,6 +297,8 @@ pub(in crate::log) fn settle(storage: &dyn Storage, dir: &Path) -> io::Result<()
     if swaps.is_empty() {
         return Ok(());
     }
+    // What was decided on may not be durable; and nothing may go before it is.
+    storage.sync_dir(dir)?;
     for base in swaps.iter().filter_map(|name| base_offset_in(name, "log")) {
         let end = end_of_swap(storage, dir, base)?;
         for entry in storage.list(dir)? {

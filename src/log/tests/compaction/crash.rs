@@ -460,7 +460,8 @@ impl Life {
                 let (end, epoch) = (log.log_end_offset(), log.leader_epoch);
                 let dirty = log.cleaner.first_dirty;
                 self.note(format!("opened: end {end}, epoch {epoch}, dirty {dirty}, {report:?}"));
-                let known = report.lost.is_empty() && report.foreign.is_empty();
+                let lost = report.lost.iter().any(|it| it.to > self.log_start);
+                let known = !lost && report.foreign.is_empty();
                 self.check(known || self.doubt, || "something is lost, or not known".into());
                 self.log = Some(log);
                 Ok(())
