@@ -223,7 +223,10 @@ mod tests {
         Batch::parse_checked(to.freeze()).unwrap()
     }
 
-    fn content(batch: &Batch) -> Vec<(i64, i64, Vec<u8>, Option<Vec<u8>>)> {
+    /// Offset, timestamp, key and value.
+    type Content = (i64, i64, Vec<u8>, Option<Vec<u8>>);
+
+    fn content(batch: &Batch) -> Vec<Content> {
         let owned = |record: Result<RecordView<'_>, _>| {
             let record = record.unwrap();
             assert_eq!(record.headers().count(), 1);

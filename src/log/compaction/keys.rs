@@ -159,7 +159,7 @@ impl KeyOffsets {
     }
 }
 
-fn fits(piece: &Vec<u8>, key_len: usize) -> bool {
+fn fits(piece: &[u8], key_len: usize) -> bool {
     piece.len() + ENTRY_HEADER + key_len <= PIECE
 }
 

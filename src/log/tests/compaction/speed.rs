@@ -18,6 +18,12 @@ fn peak_kib() -> u64 {
     line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
 }
 
+/// Nanoseconds that this thread was on a processor, where the system tells.
+fn cpu_ns() -> u64 {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    stat.split_whitespace().next().and_then(|it| it.parse().ok()).unwrap_or(0)
+}
+
 #[test]
 #[ignore = "it writes a GiB, and measures"]
 fn a_gibibyte_of_a_million_keys() {
@@ -43,15 +49,16 @@ fn a_gibibyte_of_a_million_keys() {
     let before = peak_kib();
     for round in ["all dirty", "all clean"] {
         let plan = case.log.plan_compaction(Timestamp::from_millis(5_000), true).unwrap().unwrap();
-        let begin = Instant::now();
+        let (begin, cpu) = (Instant::now(), cpu_ns());
         let done = plan.run(CompactionOptions::default());
         let ran = begin.elapsed();
+        let cpu = cpu_ns() - cpu;
         let stats = case.log.compacted(done).unwrap().unwrap();
         let placed = begin.elapsed() - ran;
         let rate = stats.bytes_before as f64 / ran.as_secs_f64() / 1e6;
-        let peak = peak_kib();
+        let (peak, per_cpu) = (peak_kib(), stats.bytes_before as f64 * 1e3 / cpu.max(1) as f64);
         let text = format!(
-            "{round}: {stats:?}\n  {ran:?}, {rate:.0} MB/s; placed in {placed:?}; \
+            "{round}: {stats:?}\n  {ran:?}, {rate:.0} MB/s, {per_cpu:.0} MB per second of processor; placed in {placed:?}; \
              peak {before} KiB before, {peak} KiB after\n"
         );
         std::io::stderr().write_all(text.as_bytes()).unwrap();
