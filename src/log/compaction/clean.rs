@@ -128,15 +128,13 @@ impl<'a> Work<'a> {
         Ok(())
     }
 
-    /// The offset of the first record whose key finds no room.
+    /// The offset of the first record whose key finds no room. Behind a record that can't be read
+    /// there is nothing more in a batch; those before it will stay where they are.
     fn gather_from(&mut self, batch: &Batch) -> Option<i64> {
-        // A batch is gathered whole or not at all, if it can't be read to its end.
-        if batch.records().any(|record| record.is_err()) {
-            return None;
-        }
-        let dirty = batch.records().flatten().filter(|it| it.offset >= self.plan.first_dirty);
-        for record in dirty {
+        for record in batch.records() {
+            let Ok(record) = record else { return None };
             if let Some(key) = record.key
+                && record.offset >= self.plan.first_dirty
                 && !self.keys.put(key, record.offset)
             {
                 return Some(record.offset);

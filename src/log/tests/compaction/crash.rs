@@ -445,7 +445,8 @@ impl Life {
     fn remove_snapshots(&mut self) {
         let (storage, dir) = (self.disk.process(), Path::new("t-0"));
         for entry in storage.list(dir).unwrap_or_default() {
-            if entry.name.ends_with(".snapshot") {
+            // A recovery point counts only beside its snapshot; another may come to stand there.
+            if entry.name.ends_with(".snapshot") || entry.name.starts_with("recovery-point") {
                 storage.remove_file(&dir.join(entry.name)).expect("no fault is planned");
             }
         }
