@@ -185,7 +185,8 @@ proptest! {
             false => Case::new(SimDisk::new(1), config),
         };
         let (batches, history) = (Vec::new(), BTreeMap::new());
-        let mut model = Model { case, batches, history, first_dirty: 0, now: 10_000, truncated: false };
+        let (first_dirty, now, truncated) = (0, 10_000, false);
+        let mut model = Model { case, batches, history, first_dirty, now, truncated };
         for op in &ops {
             model.apply(op);
             model.check();
