@@ -24,11 +24,11 @@ const CRC_AT: usize = 17;
 /// Where the bytes that the CRC covers begin.
 const CRC_FROM: usize = 21;
 
-const COMPRESSION_MASK: i16 = 0b111;
+pub(super) const COMPRESSION_MASK: i16 = 0b111;
 const LOG_APPEND_TIME: i16 = 1 << 3;
 const TRANSACTIONAL: i16 = 1 << 4;
 const CONTROL: i16 = 1 << 5;
-const DELETE_HORIZON: i16 = 1 << 6;
+pub(super) const DELETE_HORIZON: i16 = 1 << 6;
 
 /// What a batch says of itself. Times are milliseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,6 +14,7 @@ mod compression;
 mod error;
 mod header;
 mod records;
+mod retain;
 #[cfg(test)]
 mod tests;
 
@@ -26,6 +27,7 @@ pub use compression::Compression;
 pub use error::{BatchError, RecordFault};
 pub use header::{BatchHeader, check_crc, patch, set_log_append_time};
 pub use records::{HeaderIter, RecordIter, RecordPosition, RecordView, to_consumer_record};
+pub use retain::{Retained, first_without_key, put_emptied, put_filler};
 
 /// Length in bytes of a batch's header; records follow.
 pub const HEADER_LEN: usize = 61;

@@ -101,6 +101,11 @@ impl Default for RecordPosition {
 }
 
 impl RecordPosition {
+    /// Where in the batch's bytes the next record starts.
+    pub fn byte_position(&self) -> usize {
+        self.at
+    }
+
     /// The next record; `None` at the end and after an error.
     #[inline(always)]
     pub fn next<'b>(&mut self, batch: &'b Batch) -> Option<Result<RecordView<'b>, BatchError>> {

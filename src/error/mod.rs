@@ -122,6 +122,14 @@ pub enum Error {
         /// Where the log that the consumer had read ended.
         to: i64,
     },
+    /// A record has no key, which on a compacted topic it needs.
+    #[error("a record without a key for {at}, which is compacted: record {index} of its batch")]
+    MissingKey {
+        /// The partition.
+        at: TopicPartition,
+        /// Which record of its batch, counted from 0.
+        index: i32,
+    },
     /// The bytes are no record batch.
     #[error("invalid record batch for {at}: {source}")]
     InvalidRecord {
@@ -250,6 +258,7 @@ impl Error {
                 Error::MessageTooLarge { size, limit, setting: "segment.bytes" }
             }
             AppendError::Invalid(source) => Error::InvalidRecord { at, source },
+            AppendError::MissingKey { index } => Error::MissingKey { at, index },
             AppendError::Producer(source) => Error::Producer { at, source },
             AppendError::MemoryFull { limit } => Error::MemoryFull { at, limit },
             AppendError::StorageFull { what } => Error::StorageFull { what },

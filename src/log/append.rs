@@ -169,6 +169,7 @@ impl Log {
         if size as u64 > self.config.segment_bytes {
             return Err(AppendError::LargerThanSegment { size, limit: self.config.segment_bytes });
         }
+        self.check_keys(bytes, &header)?;
         if !header.has_producer_id() {
             return Ok(Admission::Take(header));
         }
@@ -182,6 +183,19 @@ impl Log {
                     log_append_time: stamped.then(|| Timestamp::from_millis(timestamp)),
                 }))
             }
+        }
+    }
+
+    /// On a compacted topic every record needs a key. Whoever takes records one by one had better
+    /// look at each; this looks at those that are not compressed, as a last guard. (Compaction
+    /// drops what has no key, as Kafka's does.)
+    fn check_keys(&self, bytes: &[u8], header: &BatchHeader) -> Result<(), AppendError> {
+        if !self.config.cleanup_policy.compacts() || header.is_control() {
+            return Ok(());
+        }
+        match batch::first_without_key(bytes)? {
+            Some(index) => Err(AppendError::MissingKey { index }),
+            None => Ok(()),
         }
     }
 
@@ -249,6 +263,14 @@ impl Log {
         filled + header.size() as u64 > limit
             || span > age
             || last - active.segment.base_offset > i64::from(i32::MAX) / 2
+    }
+
+    /// How large a segment may become.
+    pub(super) fn segment_limit(&self) -> u64 {
+        match self.shared.verify {
+            true => self.config.segment_bytes.min(i32::MAX as u64),
+            false => self.config.segment_bytes.min(MEMORY_SEGMENT_BYTES),
+        }
     }
 
     /// Writes offset, epoch and (under LogAppendTime) time into the batch's header.

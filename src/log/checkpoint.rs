@@ -3,8 +3,10 @@
 //! * `partition.metadata` holds the topic id (Kafka: `PartitionMetadataFile`).
 //! * `recovery-point-offset-checkpoint` holds an offset (Kafka: `OffsetCheckpointFile`). Kafka
 //!   keeps one for a whole data directory; here each partition folder has its own, with one line.
+//! * `cleaner-offset-checkpoint` holds the offset up to which the log is compacted. Kafka's, again,
+//!   is one for a whole data directory.
 //!
-//! The second shares its outer shape, *version, count, one line an item*, with
+//! The last two share their outer shape, *version, count, one line an item*, with
 //! `leader-epoch-checkpoint` (see [`super::epochs`]).
 //!
 //! A damaged file is a typed error for the caller to act on, never a panic and never an empty
@@ -12,7 +14,7 @@
 
 use std::fmt::{self, Write};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crate::storage::{self, Storage};
@@ -23,6 +25,9 @@ pub(super) const PARTITION_METADATA_FILE: &str = "partition.metadata";
 
 /// The name of the file that holds a [`RecoveryPoint`].
 pub(super) const RECOVERY_POINT_FILE: &str = "recovery-point-offset-checkpoint";
+
+/// The name of the file that holds a [`CleanerOffset`].
+pub(super) const CLEANER_OFFSET_FILE: &str = "cleaner-offset-checkpoint";
 
 /// The longest checkpoint file that is read, in bytes.
 pub(super) const MAX_CHECKPOINT_BYTES: usize = 1 << 20;
@@ -111,6 +116,63 @@ impl RecoveryPoint {
     /// Replaces the file in `dir`, durably.
     pub(super) fn store(&self, storage: &dyn Storage, dir: &Path) -> io::Result<()> {
         storage::replace(storage, &dir.join(RECOVERY_POINT_FILE), &self.encode())
+    }
+}
+
+/// The offset up to which a partition's log is compacted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct CleanerOffset {
+    /// Whose log; the caller compares it with the folder the file was found in.
+    pub(super) partition: TopicPartition,
+    /// The first dirty offset.
+    pub(super) offset: i64,
+}
+
+impl CleanerOffset {
+    /// The file's content. The line stands there twice: the format has no checksum, and an offset
+    /// that is too high would be worse than none.
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let TopicPartition { topic, partition } = &self.partition;
+        let offset = self.offset;
+        let line = || format!("{topic} {partition} {offset}");
+        encode_lines([line(), line()])
+    }
+
+    /// Reads what [`encode`](Self::encode) wrote.
+    pub(super) fn decode(content: &[u8]) -> Result<Self, CheckpointError> {
+        let lines = decode_lines(CLEANER_OFFSET_FILE, content, |[topic, partition, offset]| {
+            let partition = partition.parse().ok().filter(|partition| *partition >= 0)?;
+            let topic = TopicName::parse(topic).ok()?;
+            let offset = offset.parse().ok().filter(|offset| *offset >= 0)?;
+            Some(CleanerOffset { partition: TopicPartition { topic, partition }, offset })
+        })?;
+        match <[CleanerOffset; 2]>::try_from(lines) {
+            Ok([first, second]) if first == second => Ok(first),
+            _ => Err(malformed(CLEANER_OFFSET_FILE, 2)),
+        }
+    }
+
+    /// Reads the file in `dir`; `None` if there is none.
+    pub(super) fn load(storage: &dyn Storage, dir: &Path) -> Result<Option<Self>, CheckpointError> {
+        load(storage, dir, CLEANER_OFFSET_FILE, Self::decode)
+    }
+
+    /// Replaces the file in `dir`, durably.
+    pub(super) fn store(&self, storage: &dyn Storage, dir: &Path) -> io::Result<()> {
+        storage::replace(storage, &Self::path(dir), &self.encode())
+    }
+
+    /// Writes a file that is to be renamed to its place. Its content is durable, its name is not.
+    pub(super) fn write(&self, storage: &dyn Storage, path: &Path) -> io::Result<()> {
+        let file = storage.open(path, true)?;
+        file.truncate(0)?;
+        file.append(0, &[&self.encode()])?;
+        file.sync()
+    }
+
+    /// The file's place in `dir`.
+    pub(super) fn path(dir: &Path) -> PathBuf {
+        dir.join(CLEANER_OFFSET_FILE)
     }
 }
 

@@ -6,6 +6,30 @@ use crate::record::TimestampType;
 
 use super::producers::DEFAULT_MAX_PRODUCERS;
 
+/// What becomes of old records (`cleanup.policy`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CleanupPolicy {
+    /// Whole segments go, by age and size.
+    #[default]
+    Delete,
+    /// Records go of whose key there is a later one. Every record needs a key.
+    Compact,
+    /// Both.
+    CompactDelete,
+}
+
+impl CleanupPolicy {
+    /// Whether records give way to later ones of their key.
+    pub fn compacts(self) -> bool {
+        self != CleanupPolicy::Delete
+    }
+
+    /// Whether segments go by age and size.
+    pub fn deletes(self) -> bool {
+        self != CleanupPolicy::Compact
+    }
+}
+
 /// Settings of one log. Plain data; a change takes effect at the next append.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LogConfig {
@@ -19,6 +43,17 @@ pub struct LogConfig {
     pub max_message_bytes: usize,
     /// `message.timestamp.type`. CreateTime.
     pub timestamp_type: TimestampType,
+    /// `cleanup.policy`: delete.
+    pub cleanup_policy: CleanupPolicy,
+    /// `min.compaction.lag.ms`: a segment with a record younger than this is not compacted, nor
+    /// are those after it. 0.
+    pub min_compaction_lag: Duration,
+    /// `min.cleanable.dirty.ratio`: a log is compacted when more than this part of its closed
+    /// segments' bytes came since the last compaction. 0.5.
+    pub min_cleanable_dirty_ratio: f64,
+    /// `delete.retention.ms`: how long a tombstone is kept after the compaction that first met it,
+    /// for readers that have yet to hear of the deletion. A day.
+    pub delete_retention: Duration,
     /// `retention.ms`: 7 days; `None` keeps records for ever.
     pub retention: Option<Duration>,
     /// `retention.bytes`: `None` for no limit.
@@ -37,6 +72,10 @@ impl Default for LogConfig {
             index_interval_bytes: 4096,
             max_message_bytes: 1_048_588,
             timestamp_type: TimestampType::CreateTime,
+            cleanup_policy: CleanupPolicy::Delete,
+            min_compaction_lag: Duration::ZERO,
+            min_cleanable_dirty_ratio: 0.5,
+            delete_retention: Duration::from_secs(24 * 3600),
             retention: Some(Duration::from_secs(7 * 24 * 3600)),
             retention_bytes: None,
             sync_before_visible: false,

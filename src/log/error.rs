@@ -29,6 +29,12 @@ pub enum AppendError {
     /// The bytes are no record batch.
     #[error("not a record batch: {0}")]
     Invalid(#[from] BatchError),
+    /// A record has no key, which on a compacted topic it needs (INVALID_RECORD).
+    #[error("a record has no key, but the topic is compacted: record {index} of the batch")]
+    MissingKey {
+        /// Which record, counted from 0.
+        index: i32,
+    },
     /// The producer's state forbids it.
     #[error(transparent)]
     Producer(#[from] ProducerError),
@@ -50,6 +56,18 @@ pub enum AppendError {
     /// No more offsets: 2^63-1 is the last.
     #[error("the log has no offsets left")]
     OffsetsExhausted,
+}
+
+/// Why a log was not compacted. What it held it still holds.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum CompactionError {
+    /// Reading or writing failed; the log goes on, and compaction may be tried again.
+    #[error("compaction failed, and changed nothing: {0}")]
+    Failed(Arc<io::Error>),
+    /// Putting the compacted segments in place failed, now or earlier: the log is read-only, and
+    /// the next open finishes or undoes it.
+    #[error("the log is read-only since a failure: {0}")]
+    ReadOnly(Arc<io::Error>),
 }
 
 /// Why a read gave nothing. A read error is never "no data".

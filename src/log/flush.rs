@@ -69,6 +69,8 @@ impl Log {
 
     fn store_derived(&mut self, segments: &[Arc<Segment>], up_to: i64) -> io::Result<()> {
         for segment in segments {
+            // Or else its greatest timestamp would not be known, were it the last thing written.
+            segment.seal_times();
             segment.store_indexes(&*self.shared.storage, &self.shared.dir)?;
         }
         self.write_snapshot(up_to, &self.producers)
@@ -87,9 +89,6 @@ impl Log {
 
     /// Makes everything durable and writes that down, so that the next open has nothing to do.
     pub fn close(&mut self) -> Result<(), AppendError> {
-        if let Some(active) = &self.active {
-            active.segment.seal_times();
-        }
         self.sync()?;
         match self.checkpoint()? {
             Some(plan) => self.checkpointed(plan.run()),

@@ -13,6 +13,7 @@
 
 mod append;
 mod checkpoint;
+mod compaction;
 mod config;
 mod epochs;
 mod error;
@@ -44,8 +45,9 @@ use crate::storage::{MemoryPolicy, Storage};
 use crate::topic::{TopicId, TopicPartition};
 
 pub use append::{Append, Appended};
-pub use config::LogConfig;
-pub use error::{AppendError, ReadError};
+pub use compaction::{Compaction, CompactionOptions, CompactionPlan, CompactionStats};
+pub use config::{CleanupPolicy, LogConfig};
+pub use error::{AppendError, CompactionError, ReadError};
 pub use flush::CheckpointPlan;
 pub use pressure::MemoryPressure;
 pub use producers::ProducerError;
@@ -53,6 +55,7 @@ pub use reader::{FoundOffset, LogReader, ReadCursor};
 pub use recovery::{CutTail, LostRange, Opening, Recovered};
 
 use checkpoint::PartitionMetadata;
+use compaction::Cleaner;
 use producers::ProducerState;
 use segment::Segment;
 use shared::Shared;
@@ -76,6 +79,7 @@ pub struct Log {
     checkpointing: Option<i64>,
     /// The highest recovery point that the disk may hold: a plan that failed may have come so far.
     highest_point: i64,
+    cleaner: Cleaner,
     pressure: Option<Arc<MemoryPressure>>,
     failure: Option<Arc<io::Error>>,
 }

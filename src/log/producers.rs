@@ -12,7 +12,7 @@
 //! Invariants: a producer's batches belong to its current epoch, and their offsets rise. Sequences
 //! run from 0 to 2^31 - 1 and start over.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::batch::BatchHeader;
 
@@ -189,6 +189,17 @@ impl ProducerState {
     /// is the same.)
     pub(super) fn truncate_from(&mut self, offset: i64) {
         self.producers.retain(|_, producer| producer.truncate_from(offset));
+    }
+
+    /// Where each producer's last batch ends, and its last one that ends before `offset`, as far
+    /// as remembered.
+    pub(super) fn last_offsets(&self, offset: i64) -> BTreeSet<(i64, i64)> {
+        let of_producer = |(producer_id, producer): (&i64, &Producer)| {
+            let batches = producer.batches();
+            let before = batches.iter().rfind(|it| it.last_offset < offset);
+            [batches.last(), before].map(|it| it.map(|it| (*producer_id, it.last_offset)))
+        };
+        self.producers.iter().flat_map(of_producer).flatten().collect()
     }
 
     /// Bounds a rebuild: [`check`](Self::check), which refuses more producers, is not asked then.

@@ -174,7 +174,8 @@ impl LogReader {
         Ok(())
     }
 
-    /// One attempt. Leaves in `cursor.hint` the segment it read, live or not.
+    /// One attempt. Leaves in `cursor.hint` the segment it read, live or not; none if it is to be
+    /// repeated.
     fn read_live(
         &self,
         cursor: &mut ReadCursor,
@@ -234,7 +235,13 @@ impl LogReader {
         max_bytes: usize,
         limit: i64,
     ) -> Result<Vec<Batch>, ReadError> {
-        match self.0.segment_after(ended) {
+        let next = self.0.segment_after(ended);
+        if !ended.is_live() {
+            // What follows on the list may not be what followed: compaction puts others in place.
+            cursor.hint = None;
+            return Ok(Vec::new());
+        }
+        match next {
             Some(next) if next.base_offset == cursor.offset => {
                 cursor.hint = Some(Place::start_of(next));
                 self.read_live(cursor, max_bytes, limit)
@@ -250,8 +257,7 @@ impl LogReader {
                 Err(self.corrupt(cursor, to))
             }
             // The visible end lies behind lost batches.
-            None if ended.is_live() => Err(self.corrupt(cursor, limit)),
-            None => Ok(Vec::new()),
+            None => Err(self.corrupt(cursor, limit)),
         }
     }
 
@@ -292,8 +298,9 @@ impl LogReader {
     /// Of a batch compressed with a codec that is not built in, the first record stands for all.
     pub fn offset_for_timestamp(&self, timestamp: i64) -> Result<Option<FoundOffset>, ReadError> {
         'again: loop {
-            let sight = self.sight();
+            // In this order: of what compaction left in a segment, all was visible by then.
             let segments = self.0.segments().clone();
+            let sight = self.sight();
             for segment in segments {
                 let max = segment.max_timestamp().map_or(i64::MIN, |max| max.timestamp);
                 if max < timestamp {

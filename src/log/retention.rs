@@ -15,6 +15,7 @@ const PRODUCER_EXPIRATION: Duration = Duration::from_secs(24 * 3600);
 impl Log {
     /// Removes segments that retention no longer wants, the oldest first, the active one too
     /// (after a roll), and forgets producers that were silent for a day. Returns how many segments.
+    /// Where the policy is to compact, and not to delete, none.
     ///
     /// By time: every record of the segment is older than `retention` at `now`. By size: the
     /// segments behind it alone hold `retention_bytes`.
@@ -23,7 +24,7 @@ impl Log {
         let expiration = PRODUCER_EXPIRATION.as_millis() as i64;
         self.producers.expire(now.as_millis(), expiration);
         let mut removed = 0;
-        while self.drop_if_expired(now)? {
+        while self.config.cleanup_policy.deletes() && self.drop_if_expired(now)? {
             removed += 1;
         }
         if removed > 0 {

@@ -38,6 +38,12 @@ impl Log {
         segment.store_indexes(&**storage, dir)?;
         let (index, timeindex) = segment.index_paths(dir);
         let (index, timeindex) = (storage.open(&index, false)?, storage.open(&timeindex, false)?);
+        if self.recovery_point >= self.shared.log_end() {
+            // From its successor's first day on, the segment lies before the recovery point, and
+            // its indexes are trusted, though they may have been written anew since that moved.
+            timeindex.sync()?;
+            index.sync()?;
+        }
         let mut indexes = segment.write_indexes();
         indexes.offsets.release(index);
         indexes.times.release(timeindex);

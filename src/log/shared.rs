@@ -120,11 +120,21 @@ impl Shared {
 /// Removes the files of a segment that is on no list, for good: were a removal forgotten by the
 /// disk while a later one is kept, a hole would appear.
 pub(super) fn remove_files(storage: &dyn Storage, dir: &Path, base_offset: i64) -> io::Result<()> {
+    remove_segment_files(storage, dir, base_offset)?;
+    storage.sync_dir(dir)
+}
+
+/// As [`remove_files`], but for the sync.
+pub(super) fn remove_segment_files(
+    storage: &dyn Storage,
+    dir: &Path,
+    base_offset: i64,
+) -> io::Result<()> {
     for ending in ["log", "index", "timeindex"] {
         match storage.remove_file(&dir.join(file_name(base_offset, ending))) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
     }
-    storage.sync_dir(dir)
+    Ok(())
 }

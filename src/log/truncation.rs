@@ -1,6 +1,6 @@
 //! Cutting off a log's end, in an order that a crash may stop anywhere:
 //!
-//! 1. the recovery point goes down to the cut;
+//! 1. the recovery point goes down to the cut, and so does the first dirty offset;
 //! 2. the segments concerned get new identities, so that no reader believes what it reads there;
 //! 3. a new epoch begins at the cut, durably: from here on what is behind it is not the log's;
 //! 4. what is behind it goes, the newest first.
@@ -9,6 +9,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::checkpoint::CleanerOffset;
 use super::error::AppendError;
 use super::scan::{Step, Walk};
 use super::segment::{Indexes, Segment, base_offset_in};
@@ -42,6 +43,7 @@ impl Log {
         let shared = self.shared.clone();
         let point = shared.point.lock().expect("no one panics with the point in hand");
         self.lower_recovery_point(cut.end)?;
+        self.lower_first_dirty(cut.end)?;
         self.take_off(&cut);
         let mut epochs = shared.epochs().clone();
         self.leader_epoch += 1;
@@ -52,8 +54,10 @@ impl Log {
         drop(point);
         self.producers.truncate_from(cut.end);
         self.synced = self.synced.min(cut.end);
-        self.store_epochs(&epochs)?;
+        // They must not be back after a loss of power, when the log has grown past them: so they go
+        // before the epochs are stored, which makes names durable.
         recovery::remove_snapshots(&*shared.storage, &shared.dir, |offset| offset > cut.end)?;
+        self.store_epochs(&epochs)?;
         self.remove_unlisted()?;
         cut.kept.map_or(Ok(()), |kept| self.cut_file(&kept))
     }
@@ -100,6 +104,19 @@ impl Log {
             self.highest_point = self.recovery_point;
         }
         Ok(())
+    }
+
+    /// What is appended from the cut on has not been compacted.
+    fn lower_first_dirty(&mut self, end: i64) -> io::Result<()> {
+        if self.cleaner.first_dirty <= end {
+            return Ok(());
+        }
+        self.cleaner.first_dirty = end;
+        if !self.shared.verify {
+            return Ok(());
+        }
+        let (partition, offset) = (self.partition.clone(), self.cleaner.checkpoint());
+        CleanerOffset { partition, offset }.store(&*self.shared.storage, &self.shared.dir)
     }
 
     /// Puts the new identity in place of all from it on.

@@ -13,7 +13,7 @@ use super::{
     CHUNK, CutTail, Opening, SYNC_FAILED_FILE, ignore_absent, mark_sync_failed, remove_indexes,
     remove_snapshots,
 };
-use crate::log::checkpoint::RecoveryPoint;
+use crate::log::checkpoint::{CleanerOffset, RecoveryPoint};
 use crate::log::producer_snapshot::snapshot_file_name;
 use crate::log::segment::{Segment, file_name};
 use crate::log::shared::remove_files;
@@ -27,6 +27,7 @@ impl Found {
             return Ok(());
         }
         self.remove_leftovers(opening)?;
+        self.forget_compaction_beyond_end(opening)?;
         for cut in std::mem::take(&mut self.cuts) {
             self.set_aside(opening, cut)?;
         }
@@ -48,6 +49,16 @@ impl Found {
         let indexes = self.survey.indexes.keys().chain(self.survey.timeindexes.keys());
         for base in indexes.filter(|base| !self.survey.logs.contains_key(base)) {
             remove_indexes(storage, dir, *base)?;
+        }
+        Ok(())
+    }
+
+    /// What is appended from the end on has not been compacted.
+    fn forget_compaction_beyond_end(&mut self, opening: &Opening) -> io::Result<()> {
+        if self.survey.first_dirty.is_some_and(|first_dirty| first_dirty > self.end) {
+            self.survey.first_dirty = None;
+            ignore_absent(opening.storage.remove_file(&CleanerOffset::path(&opening.dir)))?;
+            opening.storage.sync_dir(&opening.dir)?;
         }
         Ok(())
     }
@@ -104,6 +115,7 @@ impl Found {
     fn move_recovery_point(&mut self, opening: &Opening) -> io::Result<()> {
         let (storage, dir) = (&*opening.storage, &opening.dir);
         for segment in &self.segments {
+            segment.seal_times();
             if segment.store_indexes(storage, dir)? {
                 let (index, timeindex) = segment.index_paths(dir);
                 storage.open(&index, false)?.sync()?;

@@ -3,6 +3,8 @@
 //! The first half only reads: an I/O error there is returned and has changed nothing. Each step
 //! of the second half can be repeated, so an error in it leaves a log that the next open mends.
 //!
+//! * Before all else, a compaction that was being put in place is finished or undone: that changes
+//!   files, but not what they say (`compaction/swap.rs`).
 //! * Before the recovery point nothing is cut. What can't be read there is a lost range, which
 //!   readers are told of; its offsets are never given out again.
 //! * Behind it the log ends at the first batch that is not whole, sound and next in order. What
@@ -26,6 +28,7 @@ use crate::storage::Storage;
 use crate::topic::{TopicId, TopicPartition};
 
 use super::checkpoint::RecoveryPoint;
+use super::compaction::{self, Cleaner};
 use super::config::LogConfig;
 use super::pressure::MemoryPressure;
 use super::producer_snapshot::snapshot_offset;
@@ -113,6 +116,7 @@ impl Log {
     /// Opens a log, mending what a crash left. Never fails because of a crash: an error is the
     /// storage's.
     pub fn open(opening: Opening) -> io::Result<(Log, Recovered)> {
+        compaction::settle(&*opening.storage, &opening.dir)?;
         let survey = Survey::of(&opening)?;
         let mut found = Found::measure(&opening, survey)?;
         found.mend(&opening)?;
@@ -157,6 +161,7 @@ impl Found {
             recovery_point: self.recovery_point,
             checkpointing: None,
             highest_point: self.recovery_point,
+            cleaner: Cleaner::new(self.survey.first_dirty.unwrap_or(0)),
             pressure: opening.pressure,
             failure: None,
         };
@@ -180,7 +185,7 @@ pub(super) fn store_recovery_point(
     RecoveryPoint { partition: partition.clone(), offset }.store(&*shared.storage, &shared.dir)
 }
 
-fn ignore_absent(result: io::Result<()>) -> io::Result<()> {
+pub(super) fn ignore_absent(result: io::Result<()>) -> io::Result<()> {
     match result {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),

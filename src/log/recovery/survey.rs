@@ -7,7 +7,8 @@ use crate::storage::{DirEntry, EntryKind};
 
 use super::{Opening, SYNC_FAILED_FILE};
 use crate::log::checkpoint::{
-    CheckpointError, PARTITION_METADATA_FILE, RECOVERY_POINT_FILE, RecoveryPoint,
+    CLEANER_OFFSET_FILE, CheckpointError, CleanerOffset, PARTITION_METADATA_FILE,
+    RECOVERY_POINT_FILE, RecoveryPoint,
 };
 use crate::log::epochs::{LEADER_EPOCH_FILE, LeaderEpochs};
 use crate::log::producer_snapshot::snapshot_offset;
@@ -30,6 +31,8 @@ pub(super) struct Survey {
     pub(super) epochs: Option<LeaderEpochs>,
     pub(super) epochs_damaged: bool,
     pub(super) recovery_point: Option<i64>,
+    /// Up to where the log is compacted.
+    pub(super) first_dirty: Option<i64>,
 }
 
 impl Survey {
@@ -48,6 +51,9 @@ impl Survey {
         survey.epochs = readable(loaded)?.filter(|epochs| epochs.latest().is_some());
         let point = readable(RecoveryPoint::load(storage, dir))?;
         survey.recovery_point = point.map(|point| point.offset).filter(|at| survey.vouches(*at));
+        let cleaned = readable(CleanerOffset::load(storage, dir))?;
+        let cleaned = cleaned.filter(|cleaned| cleaned.partition == opening.partition);
+        survey.first_dirty = cleaned.map(|cleaned| cleaned.offset);
         Ok(survey)
     }
 
@@ -73,7 +79,12 @@ impl Survey {
         } else if name == SYNC_FAILED_FILE {
             self.sync_failed = true;
         } else {
-            let known = [LEADER_EPOCH_FILE, RECOVERY_POINT_FILE, PARTITION_METADATA_FILE];
+            let known = [
+                LEADER_EPOCH_FILE,
+                RECOVERY_POINT_FILE,
+                PARTITION_METADATA_FILE,
+                CLEANER_OFFSET_FILE,
+            ];
             if !known.contains(&name) && !name.contains(".log.cut-") {
                 self.foreign.push(entry.name);
             }

@@ -70,7 +70,7 @@ fn index_entries_are_kafkas() {
 
 /// As `LogSegment.append` makes them: an entry where more than the interval was written since the
 /// last one; the offset is the batch's last, the time is the greatest so far.
-fn check_indexes(base: i64, log: &[u8], index: &[u8], times: &[u8]) {
+pub(super) fn check_indexes(base: i64, log: &[u8], index: &[u8], times: &[u8]) {
     let (mut position, mut since) = (0, 0);
     let (mut wanted, mut wanted_times) = (Vec::new(), Vec::new());
     let mut max = (i64::MIN, 0);

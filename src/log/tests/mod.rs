@@ -1,5 +1,6 @@
 //! The log as a whole: against a model, through crashes, on damaged files, under many readers.
 
+mod compaction;
 mod crash;
 mod damage;
 mod kafka_files;

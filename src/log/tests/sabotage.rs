@@ -8,6 +8,8 @@ thread_local! {
     pub(in crate::log) static SKIP_CRC: Cell<bool> = const { Cell::new(false) };
     /// What follows the last sound batch stays in the file.
     pub(in crate::log) static KEEP_TAIL: Cell<bool> = const { Cell::new(false) };
+    /// What compaction replaces goes before it is durable that it has been replaced.
+    pub(in crate::log) static SWAP_AT_ONCE: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Breaks the log on this thread, for as long as it lives.

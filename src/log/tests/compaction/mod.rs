@@ -1,0 +1,8 @@
+//! Compaction: exact expectations, against a model, and through crashes.
+
+mod cases;
+mod crash;
+mod interleaved;
+mod model;
+mod parts;
+mod speed;
