@@ -61,8 +61,8 @@ mod transport;
 pub use assignor::Strategy;
 pub use batch::{BatchError, RecordFault};
 pub use broker::{
-    Broker, BrokerBuilder, Durability, PartitionDescription, RecoveryReport, TopicConfig,
-    TopicDescription,
+    Broker, BrokerBuilder, CompactionSummary, Durability, PartitionDescription, RecoveryReport,
+    TopicConfig, TopicDescription,
 };
 pub use client::Client;
 pub use clock::{Clock, ManualClock};
@@ -73,7 +73,7 @@ pub use consumer::{
 };
 pub use error::{Error, GroupError, Result};
 pub use group::{GroupDescription, GroupState, MemberDescription};
-pub use log::{CutTail, LostRange, ProducerError, Recovered};
+pub use log::{CleanupPolicy, CutTail, LostRange, ProducerError, Recovered};
 pub use producer::{
     Acks, CustomPartitioner, Delivery, Partitioner, PartitionerInput, ProduceError, Producer,
     ProducerBuilder, ProducerStats,

@@ -14,6 +14,7 @@ use crate::partition::{ENDED, Partition};
 use crate::topic::{TopicName, TopicPartition};
 
 use super::catalog::{Catalog, Change, TopicEntry, encode};
+use super::compaction::{CompactionSummary, compact};
 use super::core::{Core, Topic, on_blocking_thread, random_id};
 use super::lock::DirLock;
 use super::open::{CATALOG_TOPIC, CLEAN_MARK, Opened, remove_folder, rename_for_deletion};
@@ -303,7 +304,10 @@ impl Actor {
                         tracing::warn!(partition = %partition.at(), %error, "retention failed");
                     }
                     // Deleted meanwhile, or its task is gone.
-                    Err(_) => {}
+                    Err(_) => continue,
+                }
+                if let Err(error) = compact(partition, false, CompactionSummary::default()).await {
+                    tracing::warn!(partition = %partition.at(), %error, "compaction failed");
                 }
             }
             if let Some(core) = core.upgrade() {

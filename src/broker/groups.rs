@@ -2,7 +2,7 @@
 
 use crate::error::{Error, GroupError, Result};
 use crate::group::{Command, Coordinator, GroupDescription, GroupLimits};
-use crate::log::{ReadCursor, ReadError};
+use crate::log::{CleanupPolicy, ReadCursor, ReadError};
 use crate::partition::Partition;
 use crate::topic::{TopicName, TopicPartition};
 
@@ -111,7 +111,8 @@ impl BrokerHandle {
         if let Some(topic) = self.core.topic(OFFSETS_TOPIC) {
             return topic.partition(0).cloned();
         }
-        let config = TopicConfig::new().partitions(1).retention(None).segment_bytes(SEGMENT_BYTES);
+        let config = TopicConfig::new().partitions(1).segment_bytes(SEGMENT_BYTES);
+        let config = config.cleanup_policy(CleanupPolicy::Compact);
         match self.create(name, config).await {
             // Someone else was first.
             Err(Error::TopicAlreadyExists { existing: None, .. }) => {}

@@ -7,6 +7,7 @@
 mod actor;
 mod builder;
 mod catalog;
+mod compaction;
 pub(crate) mod core;
 mod groups;
 mod lock;
@@ -25,6 +26,7 @@ use crate::error::{Error, Result};
 use crate::topic::{TopicId, TopicName};
 
 pub use builder::BrokerBuilder;
+pub use compaction::CompactionSummary;
 pub use report::RecoveryReport;
 pub use settings::{Durability, MAX_PARTITIONS, TopicConfig};
 

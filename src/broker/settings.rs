@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::log::LogConfig;
+use crate::log::{CleanupPolicy, LogConfig};
 use crate::record::TimestampType;
 use crate::storage::MemoryPolicy;
 
@@ -94,6 +94,23 @@ impl TopicConfig {
         self.put("segment.bytes", bytes)
     }
 
+    /// What becomes of old records (`cleanup.policy`). Default [`CleanupPolicy::Delete`].
+    pub fn cleanup_policy(self, policy: CleanupPolicy) -> Self {
+        let value = match policy {
+            CleanupPolicy::Delete => "delete",
+            CleanupPolicy::Compact => "compact",
+            CleanupPolicy::CompactDelete => "compact,delete",
+        };
+        self.put("cleanup.policy", value)
+    }
+
+    /// How long a compacted topic keeps the record with which a key was deleted, a null value
+    /// (`delete.retention.ms`). Default a day.
+    pub fn delete_retention(self, retention: Duration) -> Self {
+        let millis = i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
+        self.put("delete.retention.ms", millis)
+    }
+
     /// The largest record batch (`max.message.bytes`). Default 1,048,588.
     pub fn max_message_bytes(self, bytes: usize) -> Self {
         self.put("max.message.bytes", bytes)
@@ -111,7 +128,10 @@ impl TopicConfig {
     /// Sets what Kafka calls `name`. The error lists the names, or the values allowed.
     ///
     /// Beside those that have a method there are `segment.ms`, after which a segment is ended when
-    /// the next record comes (default 7 days), and `index.interval.bytes` (default 4096).
+    /// the next record comes (default 7 days), `index.interval.bytes` (default 4096), and of
+    /// compacted topics `min.compaction.lag.ms`, for which records stay as they are (default 0),
+    /// and `min.cleanable.dirty.ratio`, the part of a log that is new when it is compacted by
+    /// itself (default 0.5).
     pub fn set(mut self, name: &str, value: impl fmt::Display) -> Result<Self> {
         let setting = Setting::named(name)?;
         let value = value.to_string();
@@ -171,6 +191,26 @@ struct Setting {
 
 const SETTINGS: &[Setting] = &[
     Setting {
+        name: "cleanup.policy",
+        allowed: "delete, compact, or both with a comma between",
+        apply: |config, value| {
+            config.cleanup_policy = match value {
+                "delete" => CleanupPolicy::Delete,
+                "compact" => CleanupPolicy::Compact,
+                "compact,delete" | "delete,compact" => CleanupPolicy::CompactDelete,
+                _ => return None,
+            };
+            Some(())
+        },
+    },
+    Setting {
+        name: "delete.retention.ms",
+        allowed: "0 or more milliseconds",
+        apply: |config, value| {
+            number(value, 0, i64::MAX).map(|n| config.delete_retention = Duration::from_millis(n))
+        },
+    },
+    Setting {
         name: "index.interval.bytes",
         allowed: "0 or more bytes",
         apply: |config, value| number(value, 0, i64::MAX).map(|n| config.index_interval_bytes = n),
@@ -192,6 +232,21 @@ const SETTINGS: &[Setting] = &[
                 _ => return None,
             };
             Some(())
+        },
+    },
+    Setting {
+        name: "min.cleanable.dirty.ratio",
+        allowed: "0 to 1",
+        apply: |config, value| {
+            let ratio = value.parse().ok().filter(|ratio| (0.0..=1.0).contains(ratio));
+            ratio.map(|ratio| config.min_cleanable_dirty_ratio = ratio)
+        },
+    },
+    Setting {
+        name: "min.compaction.lag.ms",
+        allowed: "0 or more milliseconds",
+        apply: |config, value| {
+            number(value, 0, i64::MAX).map(|n| config.min_compaction_lag = Duration::from_millis(n))
         },
     },
     Setting {

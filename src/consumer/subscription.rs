@@ -112,6 +112,7 @@ mod tests {
             partitions,
             max_batch_bytes: 1 << 20,
             max_batch_setting: "max.message.bytes",
+            needs_keys: false,
         }
     }
 

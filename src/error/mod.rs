@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::batch::BatchError;
-use crate::log::{AppendError, ProducerError, ReadError};
+use crate::log::{AppendError, CompactionError, ProducerError, ReadError};
 use crate::topic::{InvalidTopic, TopicPartition};
 
 pub use group::GroupError;
@@ -245,6 +245,15 @@ impl Error {
 
     pub(crate) fn io(context: impl Into<String>, source: io::Error) -> Self {
         Error::Io { context: context.into(), source: Arc::new(source) }
+    }
+
+    pub(crate) fn compaction(at: &TopicPartition, error: CompactionError) -> Self {
+        match error {
+            CompactionError::Failed(source) => {
+                Error::Io { context: format!("compacting {at}"), source }
+            }
+            CompactionError::ReadOnly(source) => Error::ReadOnly { at: at.clone(), source },
+        }
     }
 
     pub(crate) fn append(at: &TopicPartition, error: AppendError) -> Self {

@@ -265,14 +265,6 @@ impl Log {
             || last - active.segment.base_offset > i64::from(i32::MAX) / 2
     }
 
-    /// How large a segment may become.
-    pub(super) fn segment_limit(&self) -> u64 {
-        match self.shared.verify {
-            true => self.config.segment_bytes.min(i32::MAX as u64),
-            false => self.config.segment_bytes.min(MEMORY_SEGMENT_BYTES),
-        }
-    }
-
     /// Writes offset, epoch and (under LogAppendTime) time into the batch's header.
     fn stamp(&self, bytes: &mut [u8], base_offset: i64, now: Timestamp) -> BatchHeader {
         batch::patch(bytes, base_offset, self.leader_epoch);

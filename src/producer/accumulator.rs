@@ -105,6 +105,10 @@ impl Partition {
         Partition { at, topic_id, shared, sticky, queue: Mutex::default() }
     }
 
+    pub(super) fn at(&self) -> &TopicPartition {
+        &self.at
+    }
+
     /// Buffers a record and, if nothing is in flight and nothing lingers, sends it.
     ///
     /// `None`: the open batch had no room, is closed now, and the record `may_move` elsewhere

@@ -283,6 +283,10 @@ impl Producer {
         let sizing = topic.size(record).map_err(Refusal::Invalid)?;
         let place = || topic.place(record, &shared.settings.partitioner).map_err(Refusal::Invalid);
         let partition = place()?;
+        if record.key.is_none() && topic.needs_keys() {
+            let at = partition.at().clone();
+            return Err(Refusal::Invalid(Error::MissingKey { at, index: 0 }));
+        }
         let bytes = sizing.record;
         let room = match room {
             Some(room) => room,

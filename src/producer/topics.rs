@@ -197,6 +197,12 @@ impl Topic {
         })
     }
 
+    /// Whether every record must have a key.
+    #[inline(always)]
+    pub(super) fn needs_keys(&self) -> bool {
+        self.metadata.needs_keys
+    }
+
     /// How large the record is, unless it is too large. Never more than the buffer can hold: the
     /// bound is looser than the exact size by less than a batch's header, which it does not count.
     #[inline(always)]

@@ -36,6 +36,8 @@ pub(crate) struct TopicMetadata {
     pub(crate) max_batch_bytes: usize,
     /// The setting that says so: `max.message.bytes`, or `segment.bytes` if that is less.
     pub(crate) max_batch_setting: &'static str,
+    /// Whether every record must have a key: the topic is compacted.
+    pub(crate) needs_keys: bool,
 }
 
 /// The calls a client makes.

@@ -209,6 +209,7 @@ impl State {
             partitions: topic.partitions.len() as i32,
             max_batch_bytes: 1 << 20,
             max_batch_setting: "max.message.bytes",
+            needs_keys: false,
         }))
     }
 }

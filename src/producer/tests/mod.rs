@@ -73,7 +73,14 @@ impl fmt::Debug for Mock {
 fn topic(name: &str, id: u8, partitions: i32, max_batch_bytes: usize) -> Arc<TopicMetadata> {
     let (name, id) = (TopicName::parse(name).unwrap(), TopicId([id; 16]));
     let max_batch_setting = "max.message.bytes";
-    Arc::new(TopicMetadata { name, id, partitions, max_batch_bytes, max_batch_setting })
+    Arc::new(TopicMetadata {
+        name,
+        id,
+        partitions,
+        max_batch_bytes,
+        max_batch_setting,
+        needs_keys: false,
+    })
 }
 
 impl Mock {

@@ -74,6 +74,7 @@ fn metadata(topic: &Topic) -> Arc<TopicMetadata> {
         partitions: topic.partitions.len() as i32,
         max_batch_bytes,
         max_batch_setting,
+        needs_keys: topic.log_config.cleanup_policy.compacts(),
     })
 }
 

@@ -148,9 +148,14 @@ pub(crate) async fn take_values(consumer: &mut Consumer, n: usize) -> Vec<String
 /// All that a topic holds, partition by partition.
 pub(crate) async fn read_topic(client: &Client, topic: &str) -> Vec<ConsumerRecord> {
     let mut consumer = client.consumer().subscribe([topic]).await.unwrap();
-    let left: i64 = consumer.lag().await.unwrap().values().sum();
-    let mut records = take(&mut consumer, left as usize).await;
-    assert!(is_at_end(&mut consumer).await);
+    let mut records = Vec::new();
+    // Offsets whose records were compacted away are passed without one.
+    while !is_at_end(&mut consumer).await {
+        match consumer.try_recv().unwrap() {
+            Some(record) => records.push(record),
+            None => tokio::task::yield_now().await,
+        }
+    }
     records.sort_by_key(|record| (record.partition, record.offset));
     records
 }
