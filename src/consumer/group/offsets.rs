@@ -89,8 +89,9 @@ impl Consumer {
     /// generation: then others may read these partitions already. What the storage answers, where
     /// the commit could not be stored.
     pub async fn commit(&mut self) -> Result<()> {
-        let owned: Vec<Owned> = self.owned();
-        self.commit_owned(&owned).await
+        let owned = self.owned();
+        let (session, commit) = self.commit_for(&owned)?;
+        session.commit(commit).await
     }
 
     /// Commits these positions, of assigned partitions: [`Error::InvalidState`] for others.
@@ -106,14 +107,15 @@ impl Consumer {
             let topic_id = self.assignment[slot].topic_id;
             owned.push(Owned { at, topic_id, position: position.into() });
         }
-        self.commit_owned(&owned).await
+        let (session, commit) = self.commit_for(&owned)?;
+        session.commit(commit).await
     }
 
     /// What the group has committed for these partitions, where it has: where a member would begin.
     ///
     /// Cancel safe.
     pub async fn committed(
-        &self,
+        &mut self,
         partitions: &[TopicPartition],
     ) -> Result<BTreeMap<TopicPartition, Position>> {
         let session = self.session()?.clone();
@@ -159,15 +161,13 @@ impl Consumer {
         owned.collect()
     }
 
-    async fn commit_owned(&self, owned: &[Owned]) -> Result<()> {
+    /// Not async: a future that holds on to `&self` could not be sent to another thread.
+    fn commit_for(&self, owned: &[Owned]) -> Result<(Arc<dyn GroupSession>, Commit)> {
         let session = self.session()?.clone();
         let membership = self.membership.as_ref().expect("it has a session");
         membership.check()?;
-        if owned.is_empty() {
-            return Ok(());
-        }
         let (member, generation) = membership.identity();
         let now = self.transport.clock().wall().as_millis();
-        session.commit(commit_of(owned, member, generation, now)).await
+        Ok((session, commit_of(owned, member, generation, now)))
     }
 }

@@ -68,6 +68,9 @@ impl GroupSession for LocalGroup {
     }
 
     async fn commit(&self, commit: Commit) -> Result<()> {
+        if commit.offsets.is_empty() {
+            return Ok(());
+        }
         self.ask(|answer| Command::Commit { commit, answer }).await
     }
 

@@ -15,6 +15,7 @@ use crate::support::{
 };
 
 on_all_backends! {
+    everything_can_be_done_from_any_thread,
     a_member_goes_on_where_its_group_has_committed,
     chosen_partitions_begin_where_the_group_has_committed,
     members_share_the_partitions_and_hand_them_over,
@@ -66,6 +67,29 @@ async fn settle(consumers: &mut [&mut Consumer], partitions: usize) {
     }
     let owned: Vec<_> = consumers.iter().map(|consumer| consumer.assignment()).collect();
     panic!("the group did not settle: {owned:?}");
+}
+
+async fn everything_can_be_done_from_any_thread(host: Host) {
+    topic(&host, 1).await;
+    produce(&host, 1, 1).await;
+    let builder = member(&host);
+    let task = tokio::spawn(async move {
+        let mut consumer = builder.subscribe(["t"]).await.unwrap();
+        consumer.recv().await.unwrap();
+        consumer.commit().await.unwrap();
+        consumer.commit_offsets([(at("t", 0), 1)]).await.unwrap();
+        assert_eq!(consumer.committed(&[at("t", 0)]).await.unwrap()[&at("t", 0)].offset, 1);
+        consumer.close().await.unwrap();
+    });
+    task.await.unwrap();
+    let broker = host.broker.clone();
+    let task = tokio::spawn(async move {
+        assert_eq!(broker.groups().await.unwrap(), ["g"]);
+        broker.describe_group("g").await.unwrap();
+        broker.delete_offsets("g", &[at("t", 0)]).await.unwrap();
+        broker.delete_group("g").await.unwrap();
+    });
+    task.await.unwrap();
 }
 
 async fn a_member_goes_on_where_its_group_has_committed(host: Host) {
