@@ -19,6 +19,14 @@ const SEGMENT_BYTES: u64 = 8 << 20;
 /// How much of it is read at a time.
 const READ_BYTES: usize = 1 << 20;
 
+/// It comes and goes with the groups, not with those who consume topics.
+pub(super) fn check_not_internal(name: &TopicName) -> Result<()> {
+    match *name == OFFSETS_TOPIC {
+        true => Err(Error::InvalidState(format!("topic {name:?} is the consumer groups' own"))),
+        false => Ok(()),
+    }
+}
+
 /// Consumer groups.
 impl Broker {
     /// The names of all groups that have members or offsets.

@@ -131,19 +131,24 @@ impl Broker {
     /// in `.` against `_`), [`Error::InvalidPartitions`], [`Error::InvalidConfig`].
     pub async fn create_topic(&self, name: &str, config: TopicConfig) -> Result<TopicDescription> {
         let name = TopicName::parse(name)?;
+        groups::check_not_internal(&name)?;
         self.0.create(name, config).await.map(|topic| describe(&topic))
     }
 
     /// Deletes a topic with its records. Consumers of it get [`Error::UnknownTopic`].
     pub async fn delete_topic(&self, name: &str) -> Result<()> {
         let name = TopicName::parse(name)?;
+        groups::check_not_internal(&name)?;
         self.0.command(|answer| Command::Delete { name, answer }).await
     }
 
-    /// The names of all topics, sorted.
+    /// The names of all topics, sorted; not that of `__consumer_offsets`, which a broker on disk
+    /// makes for its consumer groups.
     pub fn topics(&self) -> Result<Vec<TopicName>> {
         self.0.core.check_open()?;
-        Ok(self.0.core.all_topics().iter().map(|topic| topic.name.clone()).collect())
+        let topics = self.0.core.all_topics();
+        let names = topics.iter().map(|topic| topic.name.clone());
+        Ok(names.filter(|name| *name != groups::OFFSETS_TOPIC).collect())
     }
 
     /// A topic, as it is now.
@@ -211,6 +216,7 @@ impl BrokerHandle {
         if !self.core.settings.auto_create_topics {
             return Err(Error::UnknownTopic { topic: name.as_str().to_owned() });
         }
+        groups::check_not_internal(name)?;
         match self.create(name.clone(), TopicConfig::new()).await {
             // Someone else was first.
             Err(Error::TopicAlreadyExists { existing: None, .. }) => {

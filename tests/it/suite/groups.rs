@@ -380,6 +380,11 @@ async fn groups_are_told_of_and_deleted(host: Host) {
     let mut anew = member(&host).subscribe(["t"]).await.unwrap();
     assert_eq!(take_values(&mut anew, 5).await, texts(0..5));
     assert!(is_missing(&host.delete_group("other").await.unwrap_err()));
+    // What they are stored in is nobody's business.
+    assert_eq!(host.topics().unwrap(), ["t"]);
+    let own = "__consumer_offsets";
+    assert_error!(host.delete_topic(own).await, Error::InvalidState(_), own);
+    assert_error!(host.create_topic(own, TopicConfig::new()).await, Error::InvalidState(_), own);
 }
 
 async fn offsets_are_forgotten_after_a_week_without_members(host: Host) {
