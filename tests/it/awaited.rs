@@ -75,10 +75,9 @@ impl Wake for Grenade {
     }
 }
 
-#[test]
-fn a_waker_that_panics_hurts_nobody_else() {
-    let runtime = runtime();
-    runtime.block_on(within(async {
+#[tokio::test]
+async fn a_waker_that_panics_hurts_nobody_else() {
+    within(async {
         let broker = Broker::in_memory().await.unwrap();
         broker.create_topic("t", TopicConfig::new()).await.unwrap();
         let producer = broker.producer().build();
@@ -106,7 +105,8 @@ fn a_waker_that_panics_hurts_nobody_else() {
         assert_eq!(producer.send(Record::to("t").value("3")).await.unwrap().offset, 3);
         assert_eq!(read_values(&broker.client(), "t").await, texts(0..4));
         broker.shutdown().await.unwrap();
-    }));
+    })
+    .await;
 }
 
 /// An awaited send to a log in memory may be answered at once, a thousand times in a row.
