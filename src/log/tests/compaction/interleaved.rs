@@ -162,17 +162,17 @@ fn readers_see_nothing_of_the_swap() {
             .map(|max_bytes| {
                 let (reader, stop) = (case.log.reader(), stop.clone());
                 std::thread::spawn(move || {
-                    let mut passes = 0;
-                    while !stop.load(Ordering::Relaxed) {
+                    // Once more after the end: it may not have had a turn before.
+                    let mut is_last = false;
+                    while !is_last {
+                        is_last = stop.load(Ordering::Relaxed);
                         let end = reader.high_watermark();
                         let seen = content(&reader, 1 + max_bytes * 300).unwrap();
                         let keys = seen.values().filter(|(_, it)| it.key == "last").count();
                         assert!(end == 0 || keys > 0, "the last value of a key is gone");
                         let found = reader.offset_for_timestamp(0).unwrap();
                         assert!(found.is_some() || end == 0);
-                        passes += 1;
                     }
-                    passes
                 })
             })
             .collect();
@@ -184,6 +184,6 @@ fn readers_see_nothing_of_the_swap() {
             case.compact(i * 100);
         }
         stop.store(true, Ordering::Relaxed);
-        assert!(readers.into_iter().all(|it| it.join().unwrap() > 0));
+        readers.into_iter().for_each(|it| it.join().unwrap());
     }
 }
