@@ -9,7 +9,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use crate::codec::{CodecError, Reader};
+use crate::codec::{CodecError, Reader, put_string};
 use crate::topic::{TopicName, TopicPartition};
 
 use super::NO_GENERATION;
@@ -186,13 +186,6 @@ pub(super) fn read_partitions(reader: &mut Reader<'_>) -> Result<Vec<TopicPartit
 
 fn put_len(buf: &mut BytesMut, len: usize) {
     buf.put_i32(i32::try_from(len).expect("what is kept in memory one by one is less than 2^31"));
-}
-
-/// Cuts what is longer than the format can hold, which is no topic.
-fn put_string(buf: &mut BytesMut, text: &str) {
-    let text = &text[..text.floor_char_boundary(i16::MAX as usize)];
-    buf.put_i16(text.len() as i16);
-    buf.put_slice(text.as_bytes());
 }
 
 fn put_nullable_bytes(buf: &mut BytesMut, bytes: Option<&[u8]>) {
