@@ -12,7 +12,6 @@ mod durability;
 mod many;
 mod memory;
 mod model;
-mod observe;
 mod runtimes;
 mod shutdown;
 mod suite;
