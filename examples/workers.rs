@@ -48,7 +48,7 @@ async fn main() -> Outcome {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 
-    let group = broker.describe_group("workers").await?;
+    let group = broker.admin().describe_group("workers").await?;
     println!(
         "{} of {WORKERS} workers are left, after {} rebalances",
         group.members.len(),

@@ -1,7 +1,9 @@
-//! Where handles come from: a broker and a client hand out builders of producers and consumers.
+//! Where handles come from: a broker and a client hand out builders of producers
+//! and consumers, and what administrators need.
 //!
 //! Apart from both sides, so that a producer does not know what a broker is.
 
+use crate::admin::Admin;
 use crate::broker::Broker;
 use crate::client::Client;
 use crate::consumer::ConsumerBuilder;
@@ -17,6 +19,11 @@ impl Client {
     pub fn consumer(&self) -> ConsumerBuilder {
         ConsumerBuilder::new(self.transport.clone())
     }
+
+    /// Looks after topics and groups.
+    pub fn admin(&self) -> Admin {
+        Admin::new(self.transport.clone())
+    }
 }
 
 impl Broker {
@@ -28,5 +35,10 @@ impl Broker {
     /// A consumer: settings, then `subscribe` or `assign`.
     pub fn consumer(&self) -> ConsumerBuilder {
         self.client().consumer()
+    }
+
+    /// Looks after topics and groups.
+    pub fn admin(&self) -> Admin {
+        self.client().admin()
     }
 }

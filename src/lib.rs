@@ -35,6 +35,7 @@
 
 #![deny(clippy::dbg_macro, clippy::print_stdout, clippy::print_stderr, clippy::todo)]
 
+pub mod admin;
 #[doc(hidden)]
 pub mod assignor;
 #[doc(hidden)]
@@ -58,11 +59,12 @@ pub mod storage;
 pub mod topic;
 mod transport;
 
+pub use admin::Admin;
 pub use assignor::Strategy;
 pub use batch::{BatchError, RecordFault};
 pub use broker::{
-    Broker, BrokerBuilder, CompactionSummary, Durability, PartitionDescription, RecoveryReport,
-    TopicConfig, TopicDescription,
+    Broker, BrokerBuilder, CompactionSummary, ConfigEntry, ConfigSource, Durability,
+    PartitionDescription, RecoveryReport, TopicConfig, TopicDescription,
 };
 pub use client::Client;
 pub use clock::{Clock, ManualClock};
@@ -72,7 +74,7 @@ pub use consumer::{
     Records, Revoked, Start,
 };
 pub use error::{Error, GroupError, Result};
-pub use group::{GroupDescription, GroupState, MemberDescription};
+pub use group::{CommittedOffset, GroupDescription, GroupState, MemberDescription};
 pub use log::{CleanupPolicy, CutTail, LostRange, ProducerError, Recovered};
 pub use producer::{
     Acks, CustomPartitioner, Delivery, Partitioner, PartitionerInput, ProduceError, Producer,
@@ -83,6 +85,7 @@ pub use record::{
 };
 pub use storage::MemoryPolicy;
 pub use topic::{InvalidTopic, TopicId, TopicName, TopicPartition};
+pub use transport::OffsetSpec;
 
 /// The README's example is run as a test.
 #[cfg(doctest)]

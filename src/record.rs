@@ -95,6 +95,15 @@ pub enum TimestampType {
     LogAppendTime,
 }
 
+impl fmt::Display for TimestampType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            TimestampType::CreateTime => "CreateTime",
+            TimestampType::LogAppendTime => "LogAppendTime",
+        })
+    }
+}
+
 /// Bytes of a key, a value or a header: borrowed, or owned in whatever form the caller has them.
 ///
 /// Made by `into()`; a producer copies them into its batch, so borrowed bytes cost one copy and

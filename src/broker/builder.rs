@@ -68,6 +68,24 @@ impl BrokerBuilder {
         self
     }
 
+    /// How many topics there may be. Default 100,000.
+    pub fn max_topics(mut self, topics: usize) -> Self {
+        self.settings.max_topics = topics;
+        self
+    }
+
+    /// How many consumer groups there may be. Default 100,000.
+    pub fn max_groups(mut self, groups: usize) -> Self {
+        self.settings.group_limits.max_groups = groups;
+        self
+    }
+
+    /// How many members a consumer group may have (`group.max.size`). Default 10,000.
+    pub fn group_max_size(mut self, members: usize) -> Self {
+        self.settings.group_limits.max_members = members;
+        self
+    }
+
     /// The clock: [`Clock::manual`] for tests. Default the system's.
     pub fn clock(mut self, clock: impl Into<Clock>) -> Self {
         self.clock = Some(clock.into());

@@ -12,7 +12,8 @@ use crate::batch::{Batch, BatchBuilder};
 use crate::codec::{CodecError, Reader, put_unsigned_varint};
 use crate::topic::{TopicId, TopicName, TopicPartition};
 
-use super::settings::{Durability, TopicConfig, interned};
+use super::config::Setting;
+use super::settings::{Durability, TopicConfig};
 
 /// Version of the records' values.
 const VERSION: i16 = 0;
@@ -61,6 +62,12 @@ impl Catalog {
             Change::LogStart(at, None) => drop(self.log_starts.remove(&at)),
             Change::Runs(runs) => self.runs = Some(runs),
         }
+    }
+
+    /// How many changes the whole state is.
+    pub(super) fn len(&self) -> usize {
+        let runs = usize::from(self.runs.is_some());
+        self.topics.len() + self.deleted.len() + self.log_starts.len() + runs
     }
 
     /// The whole state as changes.
@@ -201,7 +208,7 @@ impl TopicEntry {
         for _ in 0..reader.unsigned_varint()? {
             let (name, value) = (text(reader)?, text(reader)?);
             // A setting of a later version has no meaning here, and does no harm.
-            if let Some(name) = interned(&name) {
+            if let Some(name) = Setting::interned(&name) {
                 config.settings.insert(name, value);
             }
         }

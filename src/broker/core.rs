@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 
 use tokio::runtime::Handle;
@@ -20,12 +21,14 @@ use super::report::RecoveryReport;
 use super::settings::{Durability, Settings};
 
 /// A topic with its partitions.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Topic {
     pub(crate) name: TopicName,
     pub(super) entry: TopicEntry,
     pub(crate) log_config: LogConfig,
     pub(crate) partitions: Vec<Partition>,
+    /// Whether somebody was warned of records that come too old to stay.
+    pub(super) warned: Arc<AtomicBool>,
 }
 
 impl Topic {

@@ -1,14 +1,17 @@
 //! The broker's consumer groups: what they are stored in, and loading them at their first use.
 
+use std::sync::Arc;
+
 use crate::error::{Error, GroupError, Result};
-use crate::group::{Command, Coordinator, GroupDescription, GroupLimits};
+use crate::group::{Command, CommittedOffset, Coordinator, GroupDescription, Holder};
 use crate::log::{CleanupPolicy, ReadCursor, ReadError};
 use crate::partition::Partition;
+use crate::storage::MemoryPolicy;
 use crate::topic::{TopicName, TopicPartition};
 
-use super::core::on_blocking_thread;
+use super::BrokerHandle;
+use super::core::{Core, on_blocking_thread};
 use super::settings::TopicConfig;
-use super::{Broker, BrokerHandle};
 
 /// Where the groups of a broker on disk are stored, under Kafka's name.
 pub(crate) const OFFSETS_TOPIC: &str = "__consumer_offsets";
@@ -27,54 +30,80 @@ pub(super) fn check_not_internal(name: &TopicName) -> Result<()> {
     }
 }
 
-/// Consumer groups.
-impl Broker {
-    /// The names of all groups that have members or offsets.
-    ///
-    /// # Errors
-    /// [`Error::Closed`]; on disk, what keeps `__consumer_offsets` from being read.
-    pub async fn groups(&self) -> Result<Vec<String>> {
-        Ok(self.0.coordinator().await?.ids().iter().map(ToString::to_string).collect())
+/// What administrators ask of groups.
+impl BrokerHandle {
+    pub(crate) async fn groups(&self) -> Result<Vec<String>> {
+        Ok(self.coordinator().await?.ids().iter().map(ToString::to_string).collect())
     }
 
-    /// What there is to know about a group.
-    ///
-    /// # Errors
-    /// As [`Broker::groups`]; [`GroupError::GroupIdNotFound`].
-    pub async fn describe_group(&self, group: &str) -> Result<GroupDescription> {
-        let coordinator = self.group(group).await?;
+    pub(crate) async fn describe_group(&self, group: &str) -> Result<GroupDescription> {
+        let coordinator = self.known_group(group).await?;
         coordinator.ask(group, |answer| Command::Describe { answer }).await
     }
 
-    /// Deletes a group with its offsets.
-    ///
-    /// # Errors
-    /// As [`Broker::describe_group`]; [`GroupError::NonEmptyGroup`] while it has members.
-    pub async fn delete_group(&self, group: &str) -> Result<()> {
-        let coordinator = self.group(group).await?;
+    pub(crate) async fn delete_group(&self, group: &str) -> Result<()> {
+        let coordinator = self.known_group(group).await?;
         coordinator.ask(group, |answer| Command::Delete { answer }).await
     }
 
-    /// Forgets a group's offsets in these partitions: whoever begins there starts anew.
-    ///
-    /// # Errors
-    /// As [`Broker::describe_group`]; [`GroupError::GroupSubscribedToTopic`] while members consume
-    /// one of the topics.
-    pub async fn delete_offsets(&self, group: &str, partitions: &[TopicPartition]) -> Result<()> {
-        let coordinator = self.group(group).await?;
-        let partitions = partitions.to_vec();
+    pub(crate) async fn group_offsets(
+        &self,
+        group: &str,
+    ) -> Result<Vec<(TopicPartition, CommittedOffset)>> {
+        let coordinator = self.known_group(group).await?;
+        let partitions = Vec::new();
+        coordinator.ask(group, |answer| Command::Fetch { partitions, answer }).await
+    }
+
+    /// Sets offsets of a group without members, which is created if it is not there.
+    pub(crate) async fn alter_group_offsets(
+        &self,
+        group: &str,
+        offsets: Vec<(TopicPartition, i64)>,
+    ) -> Result<()> {
+        check_group_id(group)?;
+        let now = self.core.clock().wall().as_millis();
+        let mut checked = Vec::with_capacity(offsets.len());
+        for (at, offset) in offsets {
+            let topic = self.existing(&at.topic)?;
+            topic.partition(at.partition)?;
+            if offset < 0 {
+                let text = format!("offset {offset} for {at}: offsets begin at 0");
+                return Err(Error::InvalidState(text));
+            }
+            checked.push((at, CommittedOffset::new(offset, now, topic.id())));
+        }
+        let alter = |answer| Command::Alter { offsets: checked, answer };
+        self.coordinator().await?.ask(group, alter).await
+    }
+
+    pub(crate) async fn delete_group_offsets(
+        &self,
+        group: &str,
+        partitions: Vec<TopicPartition>,
+    ) -> Result<()> {
+        let coordinator = self.known_group(group).await?;
         coordinator.ask(group, |answer| Command::Forget { partitions, answer }).await
     }
 
-    async fn group(&self, group: &str) -> Result<&Coordinator> {
-        let coordinator = self.0.coordinator().await?;
+    async fn known_group(&self, group: &str) -> Result<&Coordinator> {
+        let coordinator = self.coordinator().await?;
         match coordinator.knows(group) {
             true => Ok(coordinator),
-            false => {
-                Err(Error::Group { group: group.to_owned(), source: GroupError::GroupIdNotFound })
-            }
+            false => Err(refused(group, GroupError::GroupIdNotFound)),
         }
     }
+}
+
+fn check_group_id(group: &str) -> Result<()> {
+    match group.is_empty() {
+        true => Err(refused(group, GroupError::InvalidGroupId)),
+        false => Ok(()),
+    }
+}
+
+fn refused(group: &str, source: GroupError) -> Error {
+    Error::Group { group: group.to_owned(), source }
 }
 
 impl BrokerHandle {
@@ -98,12 +127,14 @@ impl BrokerHandle {
             None => None,
         };
         let (runtime, clock) = (context.runtime.clone(), context.clock.clone());
-        let limits = GroupLimits::default();
-        let coordinator = Coordinator::new(runtime, clock, limits, store.clone());
+        let limits = self.core.settings.group_limits.clone();
+        let holder = self.holder();
+        let coordinator = Coordinator::new(runtime, clock, limits, store.clone(), holder);
         if let Some(store) = store {
             let loading = coordinator.clone();
             let blocks = store.may_block();
-            let load = move || load(&loading, &store);
+            let core = self.core.clone();
+            let load = move || load(&loading, &store, &core);
             let unreadable = match blocks {
                 true => on_blocking_thread(&context.runtime, load).await?,
                 false => load()?,
@@ -112,6 +143,20 @@ impl BrokerHandle {
             tracing::info!(groups, unreadable, "consumer groups loaded");
         }
         Ok(coordinator)
+    }
+
+    /// Under `MemoryPolicy::Block` memory waits for groups that have committed, too.
+    fn holder(&self) -> Option<Holder> {
+        if self.core.settings.memory_policy != MemoryPolicy::Block {
+            return None;
+        }
+        let core = Arc::downgrade(&self.core);
+        Some(Box::new(move |at, committed| {
+            let topic = core.upgrade()?.topic(at.topic.as_str())?;
+            let is_meant = committed.topic_id.is_none_or(|id| id == topic.id());
+            let partition = topic.partition(at.partition).ok().filter(|_| is_meant)?;
+            partition.register(committed.offset)
+        }))
     }
 
     async fn offsets_partition(&self) -> Result<Partition> {
@@ -133,14 +178,16 @@ impl BrokerHandle {
 }
 
 /// Reads all that is stored; returns how many records are lost to damage or can't be read.
-fn load(coordinator: &Coordinator, store: &Partition) -> Result<usize> {
+fn load(coordinator: &Coordinator, store: &Partition, core: &Core) -> Result<usize> {
     let reader = store.reader();
     let mut cursor = ReadCursor::new(reader.log_start_offset(), -1);
     let mut unreadable = 0;
     loop {
         match reader.read(&mut cursor, READ_BYTES) {
             Ok(batches) if batches.is_empty() => {
-                coordinator.loaded();
+                coordinator.loaded(|name, id| {
+                    core.topic(name.as_str()).is_some_and(|topic| topic.id() == id)
+                });
                 return Ok(unreadable);
             }
             Ok(batches) => {

@@ -5,10 +5,13 @@
 //! `crate::transport`.
 
 mod actor;
+mod admin;
 mod builder;
 mod catalog;
 mod compaction;
+mod config;
 pub(crate) mod core;
+mod description;
 mod groups;
 mod lock;
 mod open;
@@ -23,10 +26,12 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
 use crate::error::{Error, Result};
-use crate::topic::{TopicId, TopicName};
+use crate::topic::TopicName;
 
 pub use builder::BrokerBuilder;
 pub use compaction::CompactionSummary;
+pub use config::{ConfigEntry, ConfigSource};
+pub use description::{PartitionDescription, TopicDescription};
 pub use report::RecoveryReport;
 pub use settings::{Durability, MAX_PARTITIONS, TopicConfig};
 
@@ -70,43 +75,6 @@ pub(crate) struct BrokerHandle {
     holding: Option<Arc<Holding>>,
 }
 
-/// What there is to know about a topic.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct TopicDescription {
-    /// Its name.
-    pub name: TopicName,
-    /// Its id, which a topic of the same name created later does not share.
-    pub id: TopicId,
-    /// What acknowledged records survive.
-    pub durability: Durability,
-    /// What was set for it, by itself or by the broker's defaults when it was created; everything
-    /// else is at Kafka's default.
-    pub config: TopicConfig,
-    /// Its partitions, in order.
-    pub partitions: Vec<PartitionDescription>,
-}
-
-/// What there is to know about a partition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct PartitionDescription {
-    /// Its number.
-    pub partition: i32,
-    /// The first offset there is.
-    pub log_start_offset: i64,
-    /// The offset before which records are visible.
-    pub high_watermark: i64,
-    /// The offset that the next record gets.
-    pub log_end_offset: i64,
-    /// The latest leader epoch; -1 before the first record.
-    pub leader_epoch: i32,
-    /// Bytes in its segments.
-    pub size_bytes: u64,
-    /// How many segments there are.
-    pub segments: usize,
-}
-
 impl Broker {
     /// Settings, then `open` or `in_memory`.
     pub fn builder() -> BrokerBuilder {
@@ -130,35 +98,23 @@ impl Broker {
     /// [`Error::InvalidTopic`], [`Error::TopicAlreadyExists`] (also for a name that differs only
     /// in `.` against `_`), [`Error::InvalidPartitions`], [`Error::InvalidConfig`].
     pub async fn create_topic(&self, name: &str, config: TopicConfig) -> Result<TopicDescription> {
-        let name = TopicName::parse(name)?;
-        groups::check_not_internal(&name)?;
-        self.0.create(name, config).await.map(|topic| describe(&topic))
+        self.0.create_topic(TopicName::parse(name)?, config).await
     }
 
     /// Deletes a topic with its records. Consumers of it get [`Error::UnknownTopic`].
     pub async fn delete_topic(&self, name: &str) -> Result<()> {
-        let name = TopicName::parse(name)?;
-        groups::check_not_internal(&name)?;
-        self.0.command(|answer| Command::Delete { name, answer }).await
+        self.0.delete_topic(TopicName::parse(name)?).await
     }
 
     /// The names of all topics, sorted; not that of `__consumer_offsets`, which a broker on disk
     /// makes for its consumer groups.
     pub fn topics(&self) -> Result<Vec<TopicName>> {
-        self.0.core.check_open()?;
-        let topics = self.0.core.all_topics();
-        let names = topics.iter().map(|topic| topic.name.clone());
-        Ok(names.filter(|name| *name != groups::OFFSETS_TOPIC).collect())
+        Ok(self.0.topics()?.iter().map(|topic| topic.name.clone()).collect())
     }
 
     /// A topic, as it is now.
     pub fn describe_topic(&self, name: &str) -> Result<TopicDescription> {
-        self.0.core.check_open()?;
-        let name = TopicName::parse(name)?;
-        match self.0.core.topic(name.as_str()) {
-            Some(topic) => Ok(describe(&topic)),
-            None => Err(Error::UnknownTopic { topic: name.as_str().to_owned() }),
-        }
+        self.0.describe_topic(&TopicName::parse(name)?)
     }
 
     /// What opening the data directory found and mended; `None` in memory.
@@ -243,27 +199,5 @@ impl BrokerHandle {
             Err(error) => error,
             Ok(()) => Error::closed("the broker's runtime has ended, or its task has panicked"),
         }
-    }
-}
-
-fn describe(topic: &Topic) -> TopicDescription {
-    let partitions = topic.partitions.iter().zip(0..).map(|(it, partition)| {
-        let reader = it.reader();
-        PartitionDescription {
-            partition,
-            log_start_offset: reader.log_start_offset(),
-            high_watermark: reader.high_watermark(),
-            log_end_offset: reader.log_end_offset(),
-            leader_epoch: reader.leader_epoch(),
-            size_bytes: reader.size(),
-            segments: reader.segment_count(),
-        }
-    });
-    TopicDescription {
-        name: topic.name.clone(),
-        id: topic.id(),
-        durability: topic.entry.durability,
-        config: topic.entry.config.clone(),
-        partitions: partitions.collect(),
     }
 }

@@ -21,7 +21,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::error::{Error, Result};
 use crate::log::{
-    CutTail, Log, LogConfig, LostRange, Opening, ReadCursor, Recovered, partition_topic_id,
+    CutTail, Log, LogConfig, LogReader, LostRange, Opening, ReadCursor, Recovered,
+    partition_topic_id,
 };
 use crate::storage::{EntryKind, Storage, read_whole, replace};
 use crate::topic::{TopicId, TopicName, TopicPartition};
@@ -371,29 +372,31 @@ impl Opened {
             changes.push(Change::Runs(run));
             self.catalog.apply(Change::Runs(run));
         }
-        self.write(&changes)?;
-        self.shorten_catalog()?;
+        write(&mut self.catalog_log, &changes)?;
+        if is_mostly_history(&self.catalog_log.reader(), self.catalog.len()) {
+            shorten_catalog(&mut self.catalog_log, &self.catalog.snapshot())?;
+        }
         Ok(i32::try_from(run).unwrap_or(i32::MAX))
     }
+}
 
-    /// Replaces a catalog log that is mostly history by a copy of the state.
-    fn shorten_catalog(&mut self) -> io::Result<()> {
-        let reader = self.catalog_log.reader();
-        let records = reader.log_end_offset() - reader.log_start_offset();
-        let snapshot = self.catalog.snapshot();
-        if records <= CATALOG_HISTORY || records <= 4 * snapshot.len() as i64 {
-            return Ok(());
-        }
-        self.catalog_log.roll_now().map_err(io::Error::other)?;
-        let start = self.catalog_log.log_end_offset();
-        self.write(&snapshot)?;
-        self.catalog_log.advance_log_start(start).map_err(io::Error::other)
-    }
+/// Whether most of a catalog's log has been replaced by later records.
+pub(super) fn is_mostly_history(log: &LogReader, state: usize) -> bool {
+    let records = log.log_end_offset() - log.log_start_offset();
+    records > CATALOG_HISTORY && records > 4 * state as i64
+}
 
-    fn write(&mut self, changes: &[Change]) -> io::Result<()> {
-        for part in changes.chunks(500) {
-            self.catalog_log.append_now(encode(part, 0)).map_err(io::Error::other)?;
-        }
-        Ok(())
+/// Replaces a catalog's log by a copy of the state.
+pub(super) fn shorten_catalog(log: &mut Log, snapshot: &[Change]) -> io::Result<()> {
+    log.roll_now().map_err(io::Error::other)?;
+    let start = log.log_end_offset();
+    write(log, snapshot)?;
+    log.advance_log_start(start).map_err(io::Error::other)
+}
+
+fn write(log: &mut Log, changes: &[Change]) -> io::Result<()> {
+    for part in changes.chunks(500) {
+        log.append_now(encode(part, 0)).map_err(io::Error::other)?;
     }
+    Ok(())
 }

@@ -5,9 +5,12 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
+use crate::group::GroupLimits;
 use crate::log::{CleanupPolicy, LogConfig};
 use crate::record::TimestampType;
 use crate::storage::MemoryPolicy;
+
+use super::config::{self, Setting};
 
 /// What an acknowledged record survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -88,6 +91,15 @@ impl TopicConfig {
         self.put("retention.bytes", bytes)
     }
 
+    /// How many bytes a partition never takes more than (`ottla.partition.max.bytes`, which Kafka
+    /// does not have); `None` for no limit, the default. An append that would go over it drops the
+    /// oldest segment first, whether it was consumed or not and whatever the cleanup policy, so
+    /// segments take an eighth of it at most. Only what is appended at one time can go over it.
+    pub fn max_partition_bytes(self, bytes: Option<u64>) -> Self {
+        let bytes = bytes.map_or(-1, |it| i64::try_from(it).unwrap_or(i64::MAX));
+        self.put(config::MAX_BYTES, bytes)
+    }
+
     /// When a segment is ended (`segment.bytes`): 1 KiB to 2 GiB less one. Default 1 GiB. In memory
     /// never more than 1 MiB, and less where the broker's memory is to do for many partitions.
     pub fn segment_bytes(self, bytes: u64) -> Self {
@@ -96,12 +108,7 @@ impl TopicConfig {
 
     /// What becomes of old records (`cleanup.policy`). Default [`CleanupPolicy::Delete`].
     pub fn cleanup_policy(self, policy: CleanupPolicy) -> Self {
-        let value = match policy {
-            CleanupPolicy::Delete => "delete",
-            CleanupPolicy::Compact => "compact",
-            CleanupPolicy::CompactDelete => "compact,delete",
-        };
-        self.put("cleanup.policy", value)
+        self.put("cleanup.policy", policy)
     }
 
     /// How long a compacted topic keeps the record with which a key was deleted, a null value
@@ -118,11 +125,7 @@ impl TopicConfig {
 
     /// Whose timestamps records carry (`message.timestamp.type`). Default `CreateTime`.
     pub fn timestamp_type(self, timestamp_type: TimestampType) -> Self {
-        let name = match timestamp_type {
-            TimestampType::CreateTime => "CreateTime",
-            TimestampType::LogAppendTime => "LogAppendTime",
-        };
-        self.put("message.timestamp.type", name)
+        self.put("message.timestamp.type", timestamp_type)
     }
 
     /// Sets what Kafka calls `name`. The error lists the names, or the values allowed.
@@ -137,6 +140,16 @@ impl TopicConfig {
         let value = value.to_string();
         setting.apply(&mut LogConfig::default(), &value)?;
         self.settings.insert(setting.name, value);
+        Ok(self)
+    }
+
+    /// Forgets what was set for `name`: it is what `defaults` have, if they do.
+    pub(super) fn unset(mut self, name: &str, defaults: &TopicConfig) -> Result<Self> {
+        let name = Setting::named(name)?.name;
+        match defaults.settings.get(name) {
+            Some(value) => self.settings.insert(name, value.clone()),
+            None => self.settings.remove(name),
+        };
         Ok(self)
     }
 
@@ -178,142 +191,9 @@ impl TopicConfig {
         for (name, value) in &self.settings {
             Setting::named(name)?.apply(&mut config, value)?;
         }
+        config::check(&config)?;
         Ok(config)
     }
-}
-
-/// One setting: its name, what it allows, and what it means to a log.
-struct Setting {
-    name: &'static str,
-    allowed: &'static str,
-    apply: fn(&mut LogConfig, &str) -> Option<()>,
-}
-
-const SETTINGS: &[Setting] = &[
-    Setting {
-        name: "cleanup.policy",
-        allowed: "delete, compact, or both with a comma between",
-        apply: |config, value| {
-            config.cleanup_policy = match value {
-                "delete" => CleanupPolicy::Delete,
-                "compact" => CleanupPolicy::Compact,
-                "compact,delete" | "delete,compact" => CleanupPolicy::CompactDelete,
-                _ => return None,
-            };
-            Some(())
-        },
-    },
-    Setting {
-        name: "delete.retention.ms",
-        allowed: "0 or more milliseconds",
-        apply: |config, value| {
-            number(value, 0, i64::MAX).map(|n| config.delete_retention = Duration::from_millis(n))
-        },
-    },
-    Setting {
-        name: "index.interval.bytes",
-        allowed: "0 or more bytes",
-        apply: |config, value| number(value, 0, i64::MAX).map(|n| config.index_interval_bytes = n),
-    },
-    Setting {
-        name: "max.message.bytes",
-        allowed: "61 to 2147483647 bytes",
-        apply: |config, value| {
-            number(value, 61, i32::MAX.into()).map(|n| config.max_message_bytes = n as usize)
-        },
-    },
-    Setting {
-        name: "message.timestamp.type",
-        allowed: "CreateTime or LogAppendTime",
-        apply: |config, value| {
-            config.timestamp_type = match value {
-                "CreateTime" => TimestampType::CreateTime,
-                "LogAppendTime" => TimestampType::LogAppendTime,
-                _ => return None,
-            };
-            Some(())
-        },
-    },
-    Setting {
-        name: "min.cleanable.dirty.ratio",
-        allowed: "0 to 1",
-        apply: |config, value| {
-            let ratio = value.parse().ok().filter(|ratio| (0.0..=1.0).contains(ratio));
-            ratio.map(|ratio| config.min_cleanable_dirty_ratio = ratio)
-        },
-    },
-    Setting {
-        name: "min.compaction.lag.ms",
-        allowed: "0 or more milliseconds",
-        apply: |config, value| {
-            number(value, 0, i64::MAX).map(|n| config.min_compaction_lag = Duration::from_millis(n))
-        },
-    },
-    Setting {
-        name: "retention.bytes",
-        allowed: "0 or more bytes, or -1 for no limit",
-        apply: |config, value| unlimited(value).map(|n| config.retention_bytes = n),
-    },
-    Setting {
-        name: "retention.ms",
-        allowed: "0 or more milliseconds, or -1 for ever",
-        apply: |config, value| {
-            unlimited(value).map(|n| config.retention = n.map(Duration::from_millis))
-        },
-    },
-    Setting {
-        name: "segment.bytes",
-        allowed: "1024 to 2147483647 bytes",
-        apply: |config, value| {
-            number(value, 1024, i32::MAX.into()).map(|n| config.segment_bytes = n)
-        },
-    },
-    Setting {
-        name: "segment.ms",
-        allowed: "1 or more milliseconds",
-        apply: |config, value| {
-            number(value, 1, i64::MAX).map(|n| config.segment_age = Duration::from_millis(n))
-        },
-    },
-];
-
-fn number(value: &str, min: i64, max: i64) -> Option<u64> {
-    let number: i64 = value.parse().ok()?;
-    (min..=max).contains(&number).then_some(number as u64)
-}
-
-/// A number, or `None` for -1.
-fn unlimited(value: &str) -> Option<Option<u64>> {
-    if value == "-1" { Some(None) } else { number(value, 0, i64::MAX).map(Some) }
-}
-
-impl Setting {
-    fn named(name: &str) -> Result<&'static Setting> {
-        let found = SETTINGS.iter().find(|setting| setting.name == name);
-        found.ok_or_else(|| {
-            let names: Vec<&str> = SETTINGS.iter().map(|setting| setting.name).collect();
-            let reason = format!("there is no such setting; there are {}", names.join(", "));
-            Error::InvalidConfig { name: name.chars().take(60).collect(), reason }
-        })
-    }
-
-    fn apply(&self, config: &mut LogConfig, value: &str) -> Result<()> {
-        (self.apply)(config, value).ok_or_else(|| {
-            let value: String = value.chars().take(60).collect();
-            let reason = format!("{value:?} is not allowed; it takes {}", self.allowed);
-            Error::InvalidConfig { name: self.name.to_owned(), reason }
-        })
-    }
-
-    /// The name as this table has it, for names read from the catalog.
-    pub(super) fn interned(name: &str) -> Option<&'static str> {
-        Setting::named(name).ok().map(|setting| setting.name)
-    }
-}
-
-/// See [`Setting::interned`].
-pub(super) fn interned(name: &str) -> Option<&'static str> {
-    Setting::interned(name)
 }
 
 /// How a broker is to be; made by [`crate::broker::BrokerBuilder`].
@@ -327,6 +207,7 @@ pub(super) struct Settings {
     pub(super) io_threads: usize,
     pub(super) retention_check_interval: Duration,
     pub(super) max_topics: usize,
+    pub(super) group_limits: GroupLimits,
 }
 
 impl Default for Settings {
@@ -340,6 +221,7 @@ impl Default for Settings {
             io_threads: 8,
             retention_check_interval: Duration::from_secs(300),
             max_topics: 100_000,
+            group_limits: GroupLimits::default(),
         }
     }
 }

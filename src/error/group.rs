@@ -53,6 +53,12 @@ pub enum GroupError {
         /// What it could have offered.
         allowed: Vec<String>,
     },
+    /// There are as many groups as there may be.
+    #[error("there are {limit} groups, the most there may be (max_groups)")]
+    TooManyGroups {
+        /// The limit.
+        limit: usize,
+    },
     /// The group has as many members as it may have.
     #[error("the group has {limit} members, the most that it takes (group.max.size)")]
     GroupMaxSizeReached {

@@ -17,14 +17,14 @@ use tokio::task::JoinSet;
 
 use crate::clock::Clock;
 use crate::error::{Error, GroupError, Result};
-use crate::topic::TopicPartition;
+use crate::topic::{TopicId, TopicName, TopicPartition};
 
 use super::coordinator::{Inner, Kept};
 use super::description::GroupDescription;
 use super::offsets::{CommittedOffset, MAX_METADATA};
 use super::records::GroupRecord;
 use super::request::{JoinGroup, Joined, MemberRef, ReplyId, SyncGroup, Synced};
-use super::state::{Effect, GroupState};
+use super::state::{Effect, Group, GroupState};
 
 /// How many commands are taken at once.
 const MAX_TAKEN: usize = 256;
@@ -62,6 +62,16 @@ pub(crate) enum Command {
     Fetch {
         partitions: Vec<TopicPartition>,
         answer: Answer<Vec<(TopicPartition, CommittedOffset)>>,
+    },
+    /// Sets the offsets of a group without members.
+    Alter {
+        offsets: Vec<(TopicPartition, CommittedOffset)>,
+        answer: Answer<()>,
+    },
+    /// Forgets what was committed for a topic that was deleted.
+    ForgetTopic {
+        topic: TopicName,
+        id: TopicId,
     },
     /// Forgets the offsets of these partitions, unless members are subscribed to them.
     Forget {
@@ -219,6 +229,14 @@ impl Actor {
                 // Whoever asked may have gone, here and below.
                 let _ = answer.send(Ok(self.fetch(&partitions)));
             }
+            Command::Alter { offsets, answer } => {
+                let _ = answer.send(self.alter(offsets).await);
+            }
+            Command::ForgetTopic { topic, id } => {
+                if let Err(error) = self.forget_topic(&topic, id).await {
+                    tracing::warn!(group = %self.id, %error, "offsets could not be removed");
+                }
+            }
             Command::Forget { partitions, answer } => {
                 let _ = answer.send(self.forget(partitions).await);
             }
@@ -321,12 +339,7 @@ impl Actor {
             match self.check_commit(&commit) {
                 Err(refused) => self.answer(answer, Err(refused)),
                 Ok(()) => {
-                    let group = self.id.to_string();
-                    let offset = |(at, value): &(TopicPartition, CommittedOffset)| {
-                        let (at, value) = (at.clone(), Some(value.clone()));
-                        GroupRecord::Offset { group: group.clone(), at, value }
-                    };
-                    records.extend(commit.offsets.iter().map(offset));
+                    records.extend(self.records(&commit.offsets));
                     waiting.push((commit.offsets, answer));
                 }
             }
@@ -337,10 +350,45 @@ impl Actor {
         let stored = self.store(&records).await;
         for (offsets, answer) in waiting {
             if stored.is_ok() {
-                offsets.into_iter().for_each(|(at, offset)| self.kept.offsets.insert(at, offset));
+                self.keep(offsets);
             }
             let _ = answer.send(stored.clone());
         }
+    }
+
+    fn records(&self, offsets: &[(TopicPartition, CommittedOffset)]) -> Vec<GroupRecord> {
+        let record = |(at, value): &(TopicPartition, CommittedOffset)| GroupRecord::Offset {
+            group: self.id.to_string(),
+            at: at.clone(),
+            value: Some(value.clone()),
+        };
+        offsets.iter().map(record).collect()
+    }
+
+    /// From now on these are the group's offsets. Memory that waits for readers waits for them.
+    fn keep(&mut self, offsets: Vec<(TopicPartition, CommittedOffset)>) {
+        let home = self.home.upgrade();
+        for (at, offset) in offsets {
+            // In this order: what was held is let go of once what is needed is held.
+            let held = home.as_ref().and_then(|home| home.hold(&at, &offset));
+            self.kept.held.extend(held.map(|held| (at.clone(), held)));
+            self.kept.offsets.insert(at, offset);
+        }
+    }
+
+    async fn alter(&mut self, offsets: Vec<(TopicPartition, CommittedOffset)>) -> Result<()> {
+        self.kept.group.check_unused().map_err(|refused| self.error(refused))?;
+        self.store(&self.records(&offsets)).await?;
+        self.keep(offsets);
+        Ok(())
+    }
+
+    async fn forget_topic(&mut self, topic: &TopicName, id: TopicId) -> Result<()> {
+        let concerns = |(at, offset): &(&TopicPartition, &CommittedOffset)| {
+            at.topic == *topic && offset.topic_id.is_none_or(|committed| committed == id)
+        };
+        let gone = self.kept.offsets.iter().filter(concerns).map(|(at, _)| at.clone());
+        self.remove_offsets(gone.collect()).await
     }
 
     fn check_commit(&mut self, commit: &Commit) -> Result<(), GroupError> {
@@ -381,7 +429,10 @@ impl Actor {
         };
         let records: Vec<GroupRecord> = known.iter().map(gone).collect();
         self.store(&records).await?;
-        known.iter().for_each(|at| self.kept.offsets.remove(at));
+        for at in &known {
+            self.kept.offsets.remove(at);
+            self.kept.held.remove(at);
+        }
         Ok(())
     }
 
@@ -391,7 +442,7 @@ impl Actor {
         self.remove_offsets(all).await?;
         let group = self.id.to_string();
         self.store(&[GroupRecord::Group { group, value: None }]).await?;
-        self.kept = Kept::default();
+        self.kept = Kept::new(Group::new(self.kept.group.limits.clone()), -1);
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! All groups of a broker: which there are, where each is, and where they are stored.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::BytesMut;
@@ -9,11 +9,12 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::batch::{Batch, BatchBuilder};
 use crate::clock::Clock;
-use crate::error::{Error, Result};
-use crate::partition::Partition;
+use crate::error::{Error, GroupError, Result};
+use crate::partition::{Partition, ReaderPosition};
+use crate::topic::{TopicId, TopicName, TopicPartition};
 
 use super::actor::{Actor, Answer, Command};
-use super::offsets::Offsets;
+use super::offsets::{CommittedOffset, Offsets};
 use super::records::GroupRecord;
 use super::state::{Group, GroupLimits, GroupState};
 
@@ -41,7 +42,13 @@ pub(super) struct Inner {
     store: Option<Partition>,
     groups: Mutex<Groups>,
     closing: watch::Sender<bool>,
+    /// Where memory waits for those who have yet to consume: how to make it wait for a group.
+    holder: Option<Holder>,
 }
+
+/// Keeps what lies behind a committed offset from being dropped, as long as what it returns lives.
+pub(crate) type Holder =
+    Box<dyn Fn(&TopicPartition, &CommittedOffset) -> Option<ReaderPosition> + Send + Sync>;
 
 #[derive(Default)]
 struct Groups {
@@ -69,6 +76,8 @@ pub(crate) struct Running {
 pub(super) struct Kept {
     pub(super) group: Group,
     pub(super) offsets: Offsets,
+    /// What memory waits for.
+    pub(super) held: BTreeMap<TopicPartition, ReaderPosition>,
     /// State and generation when `since` was noted.
     pub(super) state: (GroupState, i32),
     /// Since when it has been in its state, in milliseconds; -1 if that is not known.
@@ -82,9 +91,10 @@ impl Default for Kept {
 }
 
 impl Kept {
-    fn new(group: Group, since: i64) -> Self {
+    pub(super) fn new(group: Group, since: i64) -> Self {
         let state = (group.state(), group.generation());
-        Kept { group, offsets: Offsets::default(), state, since }
+        let (offsets, held) = (Offsets::default(), BTreeMap::new());
+        Kept { group, offsets, held, state, since }
     }
 
     /// Whether there is nothing to remember.
@@ -99,9 +109,10 @@ impl Coordinator {
         clock: Clock,
         limits: GroupLimits,
         store: Option<Partition>,
+        holder: Option<Holder>,
     ) -> Self {
         let (groups, closing) = (Mutex::default(), watch::Sender::new(false));
-        Coordinator(Arc::new(Inner { runtime, clock, limits, store, groups, closing }))
+        Coordinator(Arc::new(Inner { runtime, clock, limits, store, groups, closing, holder }))
     }
 
     /// Takes in a batch of what is stored; they come in their order, before any group is used.
@@ -121,10 +132,27 @@ impl Coordinator {
         unreadable
     }
 
-    /// Forgets what is gone: call it once all is loaded.
-    pub(crate) fn loaded(&self) {
-        let is_there = |place: &mut Place| matches!(place, Place::Idle(kept) if !kept.is_void());
-        self.0.groups().by_id.retain(|_, place| is_there(place));
+    /// Forgets what is gone, also what was committed for topics that are not there: call it once
+    /// all is loaded.
+    pub(crate) fn loaded(&self, is_there: impl Fn(&TopicName, TopicId) -> bool) {
+        let mut stale = BTreeSet::new();
+        self.0.groups().by_id.retain(|_, place| {
+            let Place::Idle(kept) = place else { return true };
+            let committed = kept.offsets.iter();
+            let with_ids = committed.filter_map(|(at, it)| Some((&at.topic, it.topic_id?)));
+            let gone = with_ids.filter(|(topic, id)| !is_there(topic, *id));
+            stale.extend(gone.map(|(topic, id)| (topic.clone(), id)));
+            !kept.is_void()
+        });
+        stale.into_iter().for_each(|(topic, id)| self.forget_topic(&topic, id));
+    }
+
+    /// Lets every group forget what it has committed for a topic that was deleted.
+    pub(crate) fn forget_topic(&self, topic: &TopicName, id: TopicId) {
+        self.tell_all(
+            |kept| kept.offsets.iter().any(|(at, _)| at.topic == *topic),
+            || Command::ForgetTopic { topic: topic.clone(), id },
+        );
     }
 
     /// The names of all groups.
@@ -134,18 +162,22 @@ impl Coordinator {
 
     /// Lets every group forget what nobody has needed since `before` (milliseconds).
     pub(crate) fn expire(&self, before: i64) {
+        self.tell_all(|kept| !kept.expired(before).is_empty(), || Command::Expire { before });
+    }
+
+    /// Sends a command to all groups that have an actor, and to those idle ones that it concerns.
+    /// One that is busy or closed does not get it: the next time, or when it is loaded again.
+    fn tell_all(&self, concerns: impl Fn(&Kept) -> bool, command: impl Fn() -> Command) {
         let ids: Vec<Arc<str>> = {
             let groups = self.0.groups();
-            let concerns = |place: &Place| match place {
-                Place::Idle(kept) => !kept.expired(before).is_empty(),
+            let concerned = groups.by_id.iter().filter(|(_, place)| match place {
+                Place::Idle(kept) => concerns(kept),
                 Place::Running(_) => true,
-            };
-            groups.by_id.iter().filter(|(_, it)| concerns(it)).map(|(id, _)| id.clone()).collect()
+            });
+            concerned.map(|(id, _)| id.clone()).collect()
         };
         for id in ids {
-            // A group that is busy or closed is asked again another time.
-            let sent =
-                self.group(&id).map(|it| it.commands.try_send(Command::Expire { before }).is_ok());
+            let sent = self.group(&id).map(|it| it.commands.try_send(command()).is_ok());
             tracing::trace!(group = %id, sent = sent.unwrap_or(false), "looking for old offsets");
         }
     }
@@ -164,6 +196,11 @@ impl Coordinator {
         }
         if let Some(Place::Running(running)) = groups.by_id.get(id) {
             return Ok(running.clone());
+        }
+        let limit = self.0.limits.max_groups;
+        if !groups.by_id.contains_key(id) && groups.by_id.len() >= limit {
+            let source = GroupError::TooManyGroups { limit };
+            return Err(Error::Group { group: id.to_owned(), source });
         }
         let (id, kept) = match groups.by_id.remove_entry(id) {
             Some((id, Place::Idle(kept))) => (id, *kept),
@@ -248,6 +285,15 @@ impl Groups {
 impl Inner {
     pub(super) fn clock(&self) -> &Clock {
         &self.clock
+    }
+
+    /// See [`Holder`].
+    pub(super) fn hold(
+        &self,
+        at: &TopicPartition,
+        offset: &CommittedOffset,
+    ) -> Option<ReaderPosition> {
+        self.holder.as_ref()?(at, offset)
     }
 
     /// Changes when the groups are to end; has changed if they are to already.

@@ -1,6 +1,9 @@
 //! What there is to tell about a group.
 
-use super::state::{Group, GroupState};
+use crate::assignor::Assignment;
+use crate::topic::TopicPartition;
+
+use super::state::{Group, GroupState, Member};
 
 /// A consumer group, as [`Broker::describe_group`](crate::broker::Broker::describe_group) tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +31,8 @@ pub struct MemberDescription {
     pub instance_id: Option<String>,
     /// What its client calls itself.
     pub client_id: String,
+    /// The partitions that it was assigned, if they are a consumer's; none during a rebalance.
+    pub assignment: Vec<TopicPartition>,
 }
 
 impl Group {
@@ -36,6 +41,7 @@ impl Group {
             member_id: member_id.clone(),
             instance_id: member.instance_id.clone(),
             client_id: member.client_id.clone(),
+            assignment: self.assigned(member),
         });
         GroupDescription {
             group: id.to_owned(),
@@ -44,5 +50,14 @@ impl Group {
             strategy: self.protocol().map(str::to_owned),
             members: members.collect(),
         }
+    }
+
+    /// What can't be read is no consumer's.
+    fn assigned(&self, member: &Member) -> Vec<TopicPartition> {
+        if self.state() != GroupState::Stable {
+            return Vec::new();
+        }
+        let assignment = Assignment::decode(&member.assignment).ok();
+        assignment.map(|assignment| assignment.partitions).unwrap_or_default()
     }
 }

@@ -36,9 +36,9 @@ mod tests;
 use crate::codec::{CodecError, Reader};
 
 pub(crate) use actor::{Command, Commit};
-pub(crate) use coordinator::Coordinator;
+pub(crate) use coordinator::{Coordinator, Holder};
 pub use description::{GroupDescription, MemberDescription};
-pub(crate) use offsets::CommittedOffset;
+pub use offsets::CommittedOffset;
 #[cfg(test)]
 pub(crate) use request::JoinedMember;
 pub(crate) use request::{JoinGroup, Joined, MemberRef, SyncGroup, Synced};

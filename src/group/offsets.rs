@@ -9,17 +9,26 @@ pub(crate) const MAX_METADATA: usize = 4096;
 
 /// A group's place in one partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct CommittedOffset {
+#[non_exhaustive]
+pub struct CommittedOffset {
     /// The next offset to consume.
-    pub(crate) offset: i64,
+    pub offset: i64,
     /// The leader epoch of the record before it; -1 if unknown.
-    pub(crate) leader_epoch: i32,
+    pub leader_epoch: i32,
     /// Whatever the member wants to remember.
-    pub(crate) metadata: String,
-    /// When it was committed, in milliseconds.
-    pub(crate) timestamp: i64,
+    pub metadata: String,
+    /// When it was committed, in milliseconds since 1970 by the committer's clock.
+    pub timestamp: i64,
     /// The life of the topic that it was committed for, if the committer knew.
-    pub(crate) topic_id: Option<TopicId>,
+    pub topic_id: Option<TopicId>,
+}
+
+impl CommittedOffset {
+    /// An offset without an epoch or metadata.
+    pub(crate) fn new(offset: i64, timestamp: i64, topic_id: TopicId) -> Self {
+        let (metadata, topic_id) = (String::new(), Some(topic_id));
+        CommittedOffset { offset, leader_epoch: -1, metadata, timestamp, topic_id }
+    }
 }
 
 /// What a group has committed.

@@ -12,6 +12,8 @@ use crate::error::GroupError;
 /// What a broker allows its groups.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct GroupLimits {
+    /// How many groups there may be.
+    pub(crate) max_groups: usize,
     /// `group.max.size`.
     pub(crate) max_members: usize,
     /// `group.min.session.timeout.ms`, `group.max.session.timeout.ms`.
@@ -25,6 +27,7 @@ impl Default for GroupLimits {
     /// As Apache Kafka, but a group does not wait, nor is limited to less than memory allows.
     fn default() -> Self {
         GroupLimits {
+            max_groups: 100_000,
             max_members: 10_000,
             min_session_timeout: Duration::from_secs(6),
             max_session_timeout: Duration::from_secs(30 * 60),

@@ -146,6 +146,7 @@ impl Log {
         let known = header.has_producer_id() && run.prepared.iter().any(same_producer);
         !known
             && !self.must_roll(header, run.bytes)
+            && !self.is_above_max(run.bytes + header.size() as u64)
             && active.segment.file.room_for(run.bytes as usize + header.size())
             && run.end.checked_add(i64::from(header.last_offset_delta) + 1).is_some()
     }
@@ -206,6 +207,7 @@ impl Log {
         if self.active.is_none() || self.must_roll(header, 0) {
             self.roll().map_err(|error| self.classify(error, "a new segment"))?;
         }
+        self.stay_below_max(header.size() as u64)?;
         self.begin_epoch().map_err(|error| self.classify(error, "the leader epochs"))?;
         self.make_room(header.size())
     }
@@ -246,7 +248,8 @@ impl Log {
             None => MEMORY_SEGMENT_BYTES,
             Some(pressure) => MEMORY_SEGMENT_BYTES.min(pressure.segment_bytes()),
         };
-        limit.min(self.config.segment_bytes)
+        let part = self.config.max_bytes.map_or(u64::MAX, |max| max / 8);
+        limit.min(part).min(self.config.segment_bytes)
     }
 
     /// Whether the batch belongs into a new segment, after `pending` more bytes in this one.
@@ -309,6 +312,7 @@ impl Log {
     }
 
     fn note(&mut self, segment: &Segment, header: &BatchHeader, position: u64) {
+        self.warn_if_expired(header);
         let active = self.active.as_mut().expect("a batch was just written to it");
         let indexed = active.bytes_since_index > self.config.index_interval_bytes;
         segment.write_indexes().note(header, position, indexed);

@@ -1,5 +1,6 @@
 //! What a log is told about itself: limits and times, under Kafka's names.
 
+use std::fmt;
 use std::time::Duration;
 
 use crate::record::TimestampType;
@@ -16,6 +17,16 @@ pub enum CleanupPolicy {
     Compact,
     /// Both.
     CompactDelete,
+}
+
+impl fmt::Display for CleanupPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            CleanupPolicy::Delete => "delete",
+            CleanupPolicy::Compact => "compact",
+            CleanupPolicy::CompactDelete => "compact,delete",
+        })
+    }
 }
 
 impl CleanupPolicy {
@@ -58,6 +69,9 @@ pub struct LogConfig {
     pub retention: Option<Duration>,
     /// `retention.bytes`: `None` for no limit.
     pub retention_bytes: Option<u64>,
+    /// What the log never takes more than, whatever the policy: an append that would go over it
+    /// drops oldest segments first. `None` for no limit.
+    pub max_bytes: Option<u64>,
     /// Whether an append is durable only once synced, and visible only then (`Power`).
     pub sync_before_visible: bool,
     /// The most producer ids whose state is kept.
@@ -78,6 +92,7 @@ impl Default for LogConfig {
             delete_retention: Duration::from_secs(24 * 3600),
             retention: Some(Duration::from_secs(7 * 24 * 3600)),
             retention_bytes: None,
+            max_bytes: None,
             sync_before_visible: false,
             max_producers: DEFAULT_MAX_PRODUCERS,
         }

@@ -36,7 +36,7 @@ mod truncation;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::BytesMut;
 
@@ -81,6 +81,10 @@ pub struct Log {
     highest_point: i64,
     cleaner: Cleaner,
     pressure: Option<Arc<MemoryPressure>>,
+    /// Records with a timestamp before this one are too old to stay, when last looked.
+    expired_before: i64,
+    /// Whether somebody was warned of such records; shared by a topic's partitions.
+    warned: Arc<AtomicBool>,
     failure: Option<Arc<io::Error>>,
 }
 
@@ -107,6 +111,11 @@ impl Log {
     /// Changes the settings, from the next append on.
     pub fn configure(&mut self, config: LogConfig) {
         self.config = config;
+    }
+
+    /// Shares with other partitions of the topic whether old records were warned of.
+    pub fn warn_once_with(&mut self, warned: &Arc<AtomicBool>) {
+        self.warned = warned.clone();
     }
 
     /// The settings.

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use crate::batch::BatchHeader;
 use crate::record::Timestamp;
 
 use super::Log;
@@ -19,8 +20,12 @@ impl Log {
     ///
     /// By time: every record of the segment is older than `retention` at `now`. By size: the
     /// segments behind it alone hold `retention_bytes`.
+    ///
+    /// Also ends the segment that is written to once its first record is older than `segment.ms`:
+    /// a log that nobody writes to is to be compacted, too.
     pub fn enforce_retention(&mut self, now: Timestamp) -> Result<usize, AppendError> {
         self.check_writable()?;
+        self.note_time(now);
         let expiration = PRODUCER_EXPIRATION.as_millis() as i64;
         self.producers.expire(now.as_millis(), expiration);
         let mut removed = 0;
@@ -30,7 +35,61 @@ impl Log {
         if removed > 0 {
             self.trim_epochs()?;
         }
+        self.roll_if_old(now)?;
         Ok(removed)
+    }
+
+    /// Tells the log the time, by which it judges whether what is appended is too old to stay.
+    pub fn note_time(&mut self, now: Timestamp) {
+        let kept = self.config.retention.filter(|_| self.config.cleanup_policy.deletes());
+        self.expired_before = kept.map_or(i64::MIN, |it| now.saturating_sub(it).as_millis());
+    }
+
+    /// A batch that is older than its retention when it comes goes at the next look: hardly what
+    /// whoever appends it expects.
+    pub(super) fn warn_if_expired(&self, header: &BatchHeader) {
+        let is_expired = (0..self.expired_before).contains(&header.max_timestamp);
+        if is_expired && !self.warned.swap(true, Ordering::Relaxed) {
+            let (offset, timestamp) = (header.base_offset, header.max_timestamp);
+            tracing::warn!(
+                partition = %self.partition, offset, timestamp,
+                "records older than retention.ms are appended, and will soon be deleted; keep \
+                 them with a longer retention.ms, or -1, or message.timestamp.type=LogAppendTime"
+            );
+        }
+    }
+
+    fn roll_if_old(&mut self, now: Timestamp) -> Result<(), AppendError> {
+        let Some(active) = &self.active else { return Ok(()) };
+        let limit = now.saturating_sub(self.config.segment_age).as_millis();
+        match active.first_timestamp {
+            Some(first) if (0..limit).contains(&first) => self.roll_now(),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether so many bytes more are above `max_bytes`.
+    pub(super) fn is_above_max(&self, more: u64) -> bool {
+        self.config.max_bytes.is_some_and(|max| self.shared.size() + more > max)
+    }
+
+    /// Drops oldest segments until so many bytes more are within `max_bytes`. What is not visible
+    /// yet stays: it is about to be acknowledged.
+    pub(super) fn stay_below_max(&mut self, more: u64) -> Result<(), AppendError> {
+        let mut dropped = false;
+        while self.is_above_max(more) {
+            let segments = self.shared.segments().clone();
+            let [oldest, rest @ ..] = &segments[..] else { break };
+            let end = rest.first().map_or(self.shared.log_end(), |next| next.base_offset);
+            if end > self.shared.high_watermark() || oldest.size() == 0 && rest.is_empty() {
+                break;
+            }
+            if rest.is_empty() {
+                self.roll().map_err(|error| self.classify(error, "a new segment"))?;
+            }
+            dropped |= self.shared.drop_oldest(false).map_err(|error| self.fail(error))?;
+        }
+        if dropped { self.trim_epochs() } else { Ok(()) }
     }
 
     fn drop_if_expired(&mut self, now: Timestamp) -> Result<bool, AppendError> {

@@ -25,7 +25,7 @@ use tracing::Instrument;
 use crate::batch::Batch;
 use crate::clock::Clock;
 use crate::error::{Error, Result};
-use crate::log::{Append, Appended, Log, LogReader, ReadCursor};
+use crate::log::{Append, Appended, Log, LogConfig, LogReader, ReadCursor};
 use crate::record::{Timestamp, TimestampType};
 use crate::topic::TopicPartition;
 
@@ -271,7 +271,8 @@ pub(crate) const ENDED: &str = "the broker's runtime has ended, or one of its ta
 
 impl Partition {
     /// Takes over an opened log.
-    pub(crate) fn new(at: TopicPartition, log: Log, context: Arc<PartitionContext>) -> Self {
+    pub(crate) fn new(at: TopicPartition, mut log: Log, context: Arc<PartitionContext>) -> Self {
+        log.note_time(context.clock.wall());
         Partition(Arc::new(Inner {
             at,
             may_block: log.may_block(),
@@ -410,6 +411,16 @@ impl Partition {
         }));
         self.command(command).await;
         answered.await.map_err(|_| self.why_closed())
+    }
+
+    /// Changes the log's settings, after all that was sent before.
+    pub(crate) async fn configure(&self, config: LogConfig) -> Result<()> {
+        let now = self.0.context.clock.wall();
+        let change = move |log: &mut Log| {
+            log.configure(config);
+            log.note_time(now);
+        };
+        self.run(change).await
     }
 
     /// Makes everything durable and ends the actor. What was sent before is done first; what

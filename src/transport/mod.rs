@@ -3,6 +3,7 @@
 //! Producers and consumers hold an `Arc<dyn Transport>` and know no more. Nothing here knows a
 //! socket or an actor; `local` leads to the actors of this process.
 
+mod admin;
 pub(crate) mod local;
 
 use std::fmt::{self, Debug};
@@ -24,6 +25,8 @@ pub(crate) use crate::partition::ready::wake;
 pub(crate) use crate::partition::{BatchMetadata, BatchSource, Buffered, QueuedBatch};
 use crate::record::Timestamp;
 use crate::topic::{TopicId, TopicName, TopicPartition};
+
+pub(crate) use admin::Administration;
 
 /// What a client must know of a topic to produce to it and consume from it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,6 +88,9 @@ pub(crate) trait Transport: Debug + Send + Sync + 'static {
 
     /// The way to a consumer group, for one consumer.
     fn group(&self, id: &str) -> Arc<dyn GroupSession>;
+
+    /// What an administrator may ask.
+    fn admin(&self) -> &dyn Administration;
 }
 
 /// What one consumer asks its group's coordinator. All futures are cancel safe: dropped, the
@@ -173,12 +179,12 @@ pub(crate) struct Fetched {
     pub(crate) result: Result<Vec<Batch>>,
 }
 
-/// Which offset is asked for.
+/// Which offset of a partition is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum OffsetSpec {
-    /// The log start offset.
+pub enum OffsetSpec {
+    /// That of the first record there is.
     Earliest,
-    /// The high watermark (the last stable offset, once there are transactions).
+    /// That of the record which comes next.
     Latest,
     /// The first record with at least this timestamp.
     Timestamp(Timestamp),

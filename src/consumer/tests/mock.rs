@@ -15,8 +15,8 @@ use crate::consumer::ConsumerBuilder;
 use crate::error::{Error, Result};
 use crate::topic::{TopicId, TopicName, TopicPartition};
 use crate::transport::{
-    FetchPosition, Fetched, Fetcher, GroupSession, ListedOffset, OffsetSpec, Submission,
-    TopicMetadata, Transport,
+    Administration, FetchPosition, Fetched, Fetcher, GroupSession, ListedOffset, OffsetSpec,
+    Submission, TopicMetadata, Transport,
 };
 
 /// What the records of [`Mock::append`] say of when they were made: their offset times this.
@@ -248,6 +248,10 @@ impl Transport for Mock {
 
     fn group(&self, _: &str) -> Arc<dyn GroupSession> {
         unreachable!("no consumer here has a group")
+    }
+
+    fn admin(&self) -> &dyn Administration {
+        unreachable!("a consumer asks for nothing of this")
     }
 
     async fn list_offset(&self, at: &TopicPartition, spec: OffsetSpec) -> Result<ListedOffset> {

@@ -163,6 +163,8 @@ impl Found {
             highest_point: self.recovery_point,
             cleaner: Cleaner::new(self.survey.first_dirty.unwrap_or(0)),
             pressure: opening.pressure,
+            expired_before: i64::MIN,
+            warned: Arc::default(),
             failure: None,
         };
         (log, self.report)

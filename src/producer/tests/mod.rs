@@ -21,8 +21,8 @@ use crate::batch::Batch;
 use crate::clock::{Clock, ManualClock};
 use crate::topic::{TopicId, TopicPartition};
 use crate::transport::{
-    BatchMetadata, Completion, Fetcher, GroupSession, ListedOffset, OffsetSpec, Submission,
-    TopicMetadata,
+    Administration, BatchMetadata, Completion, Fetcher, GroupSession, ListedOffset, OffsetSpec,
+    Submission, TopicMetadata,
 };
 
 /// What a submission meets.
@@ -224,6 +224,10 @@ impl Transport for Mock {
 
     fn group(&self, _: &str) -> Arc<dyn GroupSession> {
         unreachable!("producers have no group")
+    }
+
+    fn admin(&self) -> &dyn Administration {
+        unreachable!("a producer asks for nothing of this")
     }
 
     async fn list_offset(&self, _: &TopicPartition, _: OffsetSpec) -> Result<ListedOffset> {

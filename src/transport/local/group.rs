@@ -81,6 +81,9 @@ impl GroupSession for LocalGroup {
         if partitions.is_empty() {
             return Ok(Vec::new());
         }
+        if !self.handle.coordinator().await?.knows(&self.id) {
+            return Ok(Vec::new());
+        }
         let partitions = partitions.to_vec();
         self.ask(|answer| Command::Fetch { partitions, answer }).await
     }

@@ -1,6 +1,7 @@
 //! The transport to a broker in this process: channels to its actors, reads of its logs' shared
 //! parts.
 
+mod admin;
 mod group;
 
 use std::collections::HashMap;
@@ -25,8 +26,8 @@ use crate::topic::{TopicId, TopicName, TopicPartition};
 
 use self::group::LocalGroup;
 use super::{
-    FetchPosition, Fetched, Fetcher, GroupSession, ListedOffset, OffsetSpec, Submission,
-    TopicMetadata, Transport,
+    Administration, FetchPosition, Fetched, Fetcher, GroupSession, ListedOffset, OffsetSpec,
+    Submission, TopicMetadata, Transport,
 };
 
 /// Leads to the broker of this process that `handle` belongs to.
@@ -134,6 +135,10 @@ impl Transport for LocalTransport {
 
     fn group(&self, id: &str) -> Arc<dyn GroupSession> {
         Arc::new(LocalGroup::new(self.handle.clone(), id))
+    }
+
+    fn admin(&self) -> &dyn Administration {
+        self
     }
 
     async fn list_offset(&self, at: &TopicPartition, spec: OffsetSpec) -> Result<ListedOffset> {

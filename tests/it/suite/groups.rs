@@ -81,10 +81,10 @@ async fn everything_can_be_done_from_any_thread(host: Host) {
     task.await.unwrap();
     let broker = host.broker.clone();
     let task = tokio::spawn(async move {
-        assert_eq!(broker.groups().await.unwrap(), ["g"]);
-        broker.describe_group("g").await.unwrap();
-        broker.delete_offsets("g", &[at("t", 0)]).await.unwrap();
-        broker.delete_group("g").await.unwrap();
+        assert_eq!(broker.admin().groups().await.unwrap(), ["g"]);
+        broker.admin().describe_group("g").await.unwrap();
+        broker.admin().delete_group_offsets("g", &[at("t", 0)]).await.unwrap();
+        broker.admin().delete_group("g").await.unwrap();
     });
     task.await.unwrap();
 }
@@ -346,37 +346,37 @@ async fn new_partitions_are_shared_out(host: Host) {
 
 async fn groups_are_told_of_and_deleted(host: Host) {
     send_all(&host.client, "t", 0..5).await;
-    assert_eq!(host.groups().await.unwrap(), Vec::<String>::new());
-    let missing = host.describe_group("g").await;
+    assert_eq!(host.admin().groups().await.unwrap(), Vec::<String>::new());
+    let missing = host.admin().describe_group("g").await;
     let is_missing =
         |error: &Error| matches!(error, Error::Group { source: GroupError::GroupIdNotFound, .. });
     assert!(is_missing(&missing.unwrap_err()));
     let mut consumer = member(&host).subscribe(["t"]).await.unwrap();
     take_values(&mut consumer, 3).await;
     consumer.commit().await.unwrap();
-    let told = host.describe_group("g").await.unwrap();
+    let told = host.admin().describe_group("g").await.unwrap();
     assert_eq!((told.state, told.generation, told.members.len()), (GroupState::Stable, 1, 1));
     assert_eq!(told.strategy.as_deref(), Some("cooperative-sticky"));
     assert_eq!(told.members[0].member_id, consumer.group_metadata().unwrap().member_id);
-    let used = host.delete_group("g").await;
+    let used = host.admin().delete_group("g").await;
     assert_error!(used, Error::Group { source: GroupError::NonEmptyGroup { .. }, .. }, "1 members");
-    let used = host.delete_offsets("g", &[at("t", 0)]).await;
+    let used = host.admin().delete_group_offsets("g", &[at("t", 0)]).await;
     assert_error!(
         used,
         Error::Group { source: GroupError::GroupSubscribedToTopic { .. }, .. },
         "t"
     );
     consumer.close().await.unwrap();
-    assert_eq!(host.groups().await.unwrap(), ["g"]);
-    host.delete_offsets("g", &[at("t", 0), at("t", 1)]).await.unwrap();
+    assert_eq!(host.admin().groups().await.unwrap(), ["g"]);
+    host.admin().delete_group_offsets("g", &[at("t", 0), at("t", 1)]).await.unwrap();
     let mut again = member(&host).subscribe(["t"]).await.unwrap();
     assert_eq!(take_values(&mut again, 5).await, texts(0..5));
     again.commit().await.unwrap();
     again.close().await.unwrap();
-    host.delete_group("g").await.unwrap();
+    host.admin().delete_group("g").await.unwrap();
     let mut anew = member(&host).subscribe(["t"]).await.unwrap();
     assert_eq!(take_values(&mut anew, 5).await, texts(0..5));
-    assert!(is_missing(&host.delete_group("other").await.unwrap_err()));
+    assert!(is_missing(&host.admin().delete_group("other").await.unwrap_err()));
     // What they are stored in is nobody's business.
     assert_eq!(host.topics().unwrap(), ["t"]);
     let own = "__consumer_offsets";
@@ -400,9 +400,9 @@ async fn offsets_are_forgotten_after_a_week_without_members(host: Host) {
         host.clock.advance(day);
         settle(&mut [&mut kept], 1).await;
     }
-    assert_eq!(host.groups().await.unwrap(), ["kept", "left"]);
+    assert_eq!(host.admin().groups().await.unwrap(), ["kept", "left"]);
     host.clock.advance(2 * day);
-    while host.groups().await.unwrap() != ["kept"] {
+    while host.admin().groups().await.unwrap() != ["kept"] {
         host.clock.advance(Duration::from_secs(6));
         tokio::task::yield_now().await;
     }
@@ -421,7 +421,7 @@ async fn a_consumer_that_is_closed_commits_and_leaves(host: Host) {
     consumer.close().await.unwrap();
     let lines = journal.lines();
     assert_eq!(lines[lines.len() - 1], "revoked t-0@5 t-1@5", "{lines:?}");
-    assert_eq!(host.describe_group("g").await.unwrap().state, GroupState::Empty);
+    assert_eq!(host.admin().describe_group("g").await.unwrap().state, GroupState::Empty);
     let mut next = member(&host).subscribe(["t"]).await.unwrap();
     settle(&mut [&mut next], 2).await;
     // Without a group, closing is dropping.

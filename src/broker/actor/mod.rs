@@ -1,6 +1,10 @@
-//! The broker's actor: owns the catalog, creates and deletes topics, closes everything at the end.
+//! The broker's actor: owns the catalog, creates, alters and deletes topics, closes everything at
+//! the end.
+
+mod altering;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,15 +15,20 @@ use tokio::task::{JoinHandle, JoinSet};
 use crate::error::{Error, Result};
 use crate::log::Log;
 use crate::partition::{ENDED, Partition};
-use crate::topic::{TopicName, TopicPartition};
+use crate::topic::{TopicId, TopicName, TopicPartition};
 
 use super::catalog::{Catalog, Change, TopicEntry, encode};
 use super::compaction::{CompactionSummary, compact};
 use super::core::{Core, Topic, on_blocking_thread, random_id};
 use super::lock::DirLock;
-use super::open::{CATALOG_TOPIC, CLEAN_MARK, Opened, remove_folder, rename_for_deletion};
+use super::open::{
+    CATALOG_TOPIC, CLEAN_MARK, Opened, is_mostly_history, remove_folder, rename_for_deletion,
+    shorten_catalog,
+};
 use super::settings::{Durability, TopicConfig};
 use super::{Broker, BrokerHandle, UserHandle};
+
+pub(crate) use altering::ConfigChange;
 
 /// Commands that may wait for the broker.
 const MAILBOX: usize = 64;
@@ -28,10 +37,15 @@ const MAILBOX: usize = 64;
 const OFFSETS_RETENTION: Duration = Duration::from_secs(7 * 24 * 3600);
 
 pub(super) enum Command {
-    Create { name: TopicName, config: TopicConfig, answer: oneshot::Sender<Result<Arc<Topic>>> },
-    Delete { name: TopicName, answer: oneshot::Sender<Result<()>> },
-    Shutdown { answer: oneshot::Sender<Result<()>> },
+    Create { name: TopicName, config: TopicConfig, answer: Answer<Arc<Topic>> },
+    Delete { name: TopicName, answer: Answer<()> },
+    Alter { name: TopicName, changes: Vec<ConfigChange>, answer: Answer<()> },
+    Grow { name: TopicName, total: i32, answer: Answer<()> },
+    LogStart { at: TopicPartition, id: TopicId, offset: i64, answer: Answer<()> },
+    Shutdown { answer: Answer<()> },
 }
+
+type Answer<T> = oneshot::Sender<Result<T>>;
 
 struct Actor {
     core: Arc<Core>,
@@ -115,18 +129,12 @@ impl Actor {
             tokio::select! {
                 biased;
                 command = mailbox.recv() => match command {
-                    Some(Command::Create { name, config, answer }) => {
-                        // Whoever asked may have gone; the topic is there all the same.
-                        let _ = answer.send(self.create(name, config).await);
-                    }
-                    Some(Command::Delete { name, answer }) => {
-                        let _ = answer.send(self.delete(name).await);
-                    }
                     Some(Command::Shutdown { answer }) => {
                         mailbox.close();
                         let _ = answer.send(self.shutdown("the broker was shut down").await);
                         return;
                     }
+                    Some(command) => self.handle(command).await,
                     None => {
                         if let Err(error) = self.shutdown("the broker was dropped").await {
                             tracing::error!(%error, "closing the broker failed");
@@ -140,6 +148,24 @@ impl Actor {
                 }
             }
         }
+    }
+
+    /// Whoever asked may have gone; it is done all the same.
+    async fn handle(&mut self, command: Command) {
+        let _ = match command {
+            Command::Create { name, config, answer } => {
+                return drop(answer.send(self.create(name, config).await));
+            }
+            Command::Delete { name, answer } => answer.send(self.delete(name).await),
+            Command::Alter { name, changes, answer } => {
+                answer.send(self.alter(&name, changes).await)
+            }
+            Command::Grow { name, total, answer } => answer.send(self.grow(&name, total).await),
+            Command::LogStart { at, id, offset, answer } => {
+                answer.send(self.keep_log_start(at, id, offset).await)
+            }
+            Command::Shutdown { answer } => answer.send(Ok(())),
+        };
     }
 
     async fn create(&mut self, name: TopicName, config: TopicConfig) -> Result<Arc<Topic>> {
@@ -179,7 +205,7 @@ impl Actor {
         }
         let limit = self.core.settings.max_topics;
         if topics.len() >= limit {
-            let text = format!("there are {limit} topics, the most that this broker takes");
+            let text = format!("there are {limit} topics, the most there may be (max_topics)");
             return Err(Error::InvalidState(text));
         }
         Ok(())
@@ -213,6 +239,9 @@ impl Actor {
                 .await?;
         }
         tracing::info!(topic = %name, id = %entry.id, "topic deleted");
+        if let Some(coordinator) = self.core.coordinator.get() {
+            coordinator.forget_topic(&name, entry.id);
+        }
         self.core.context.memory.ring();
         self.finish_deletions(&name).await
     }
@@ -268,7 +297,22 @@ impl Actor {
             log.append_one(encode(&changes, now)).await?;
         }
         changes.into_iter().for_each(|change| self.catalog.apply(change));
+        self.shorten_catalog().await;
         Ok(())
+    }
+
+    /// Keeps the catalog's log from growing with its history.
+    async fn shorten_catalog(&self) {
+        let Some(log) = &self.catalog_log else { return };
+        if !is_mostly_history(log.reader(), self.catalog.len()) {
+            return;
+        }
+        let snapshot = self.catalog.snapshot();
+        match log.run(move |log| shorten_catalog(log, &snapshot)).await {
+            Ok(Ok(())) => tracing::debug!("the catalog was shortened"),
+            Ok(Err(error)) => tracing::warn!(%error, "the catalog could not be shortened"),
+            Err(error) => tracing::warn!(%error, "the catalog could not be shortened"),
+        }
     }
 
     /// Offsets that no group has needed for a week are forgotten, as in Kafka.
@@ -378,18 +422,35 @@ fn assemble(
     entry: &TopicEntry,
     logs: &mut BTreeMap<TopicPartition, Log>,
 ) -> Result<Topic> {
-    let config = entry.config.log_config(entry.durability)?;
-    let mut partitions = Vec::with_capacity(entry.partitions as usize);
-    for partition in 0..entry.partitions {
-        let at = TopicPartition { topic: name.clone(), partition };
-        let log = match logs.remove(&at) {
+    let log_config = entry.config.log_config(entry.durability)?;
+    let (name, entry) = (name.clone(), entry.clone());
+    let all = 0..entry.partitions;
+    let mut topic =
+        Topic { name, entry, log_config, partitions: Vec::new(), warned: Arc::default() };
+    topic.partitions = open_partitions(core, &topic, all, logs)?;
+    Ok(topic)
+}
+
+/// Partitions of a topic around their logs; those that are not given are opened.
+fn open_partitions(
+    core: &Core,
+    topic: &Topic,
+    numbers: Range<i32>,
+    logs: &mut BTreeMap<TopicPartition, Log>,
+) -> Result<Vec<Partition>> {
+    let mut partitions = Vec::with_capacity(numbers.len());
+    for partition in numbers {
+        let at = TopicPartition { topic: topic.name.clone(), partition };
+        let mut log = match logs.remove(&at) {
             Some(log) => log,
             None => {
-                let opened = Log::open(core.opening(at.clone(), entry, config.clone()));
+                let opening = core.opening(at.clone(), &topic.entry, topic.log_config.clone());
+                let opened = Log::open(opening);
                 opened.map_err(|error| Error::io(format!("opening partition {at}"), error))?.0
             }
         };
+        log.warn_once_with(&topic.warned);
         partitions.push(Partition::new(at, log, core.context.clone()));
     }
-    Ok(Topic { name: name.clone(), entry: entry.clone(), log_config: config, partitions })
+    Ok(partitions)
 }

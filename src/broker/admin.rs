@@ -1,0 +1,101 @@
+//! What administrators ask of a broker, apart from its groups.
+
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::topic::{TopicName, TopicPartition};
+
+use super::actor::{Command, ConfigChange};
+use super::config::{self, ConfigEntry};
+use super::core::Topic;
+use super::groups::check_not_internal;
+use super::settings::TopicConfig;
+use super::{BrokerHandle, TopicDescription};
+
+impl BrokerHandle {
+    pub(crate) async fn create_topic(
+        &self,
+        name: TopicName,
+        config: TopicConfig,
+    ) -> Result<TopicDescription> {
+        check_not_internal(&name)?;
+        self.create(name, config).await.map(|topic| topic.describe())
+    }
+
+    pub(crate) async fn delete_topic(&self, name: TopicName) -> Result<()> {
+        check_not_internal(&name)?;
+        self.command(|answer| Command::Delete { name, answer }).await
+    }
+
+    /// All topics that are the users'.
+    pub(crate) fn topics(&self) -> Result<Vec<Arc<Topic>>> {
+        self.core.check_open()?;
+        let mut topics = self.core.all_topics();
+        topics.retain(|topic| check_not_internal(&topic.name).is_ok());
+        Ok(topics)
+    }
+
+    pub(crate) fn describe_topic(&self, name: &TopicName) -> Result<TopicDescription> {
+        self.existing(name).map(|topic| topic.describe())
+    }
+
+    pub(crate) async fn create_partitions(&self, name: TopicName, total: i32) -> Result<()> {
+        check_not_internal(&name)?;
+        self.command(|answer| Command::Grow { name, total, answer }).await
+    }
+
+    pub(crate) fn describe_configs(&self, name: &TopicName) -> Result<Vec<ConfigEntry>> {
+        let topic = self.existing(name)?;
+        Ok(config::describe(&topic.entry.config, &topic.log_config))
+    }
+
+    pub(crate) async fn alter_configs(
+        &self,
+        name: TopicName,
+        changes: Vec<ConfigChange>,
+    ) -> Result<()> {
+        check_not_internal(&name)?;
+        self.command(|answer| Command::Alter { name, changes, answer }).await
+    }
+
+    /// Deletes the records before an offset; -1 is the high watermark. Returns the log start
+    /// offset.
+    pub(crate) async fn delete_records(&self, at: &TopicPartition, before: i64) -> Result<i64> {
+        check_not_internal(&at.topic)?;
+        let topic = self.existing(&at.topic)?;
+        let partition = topic.partition(at.partition)?;
+        if !topic.log_config.cleanup_policy.deletes() {
+            let text = format!(
+                "records of {at} can't be deleted: its topic is compacted, and nothing else \
+                 (cleanup.policy)"
+            );
+            return Err(Error::InvalidState(text));
+        }
+        let reader = partition.reader();
+        let (start, high_watermark) = (reader.log_start_offset(), reader.high_watermark());
+        let offset = if before == -1 { high_watermark } else { before };
+        if !(0..=high_watermark).contains(&offset) {
+            return Err(Error::OffsetOutOfRange {
+                at: at.clone(),
+                offset,
+                log_start_offset: start,
+                log_end_offset: high_watermark,
+            });
+        }
+        if offset > start {
+            // Written down first: what was seen to be gone does not come back.
+            let (at, id) = (at.clone(), topic.id());
+            self.command(|answer| Command::LogStart { at, id, offset, answer }).await?;
+            let advanced = partition.run(move |log| log.advance_log_start(offset)).await?;
+            advanced.map_err(|error| Error::append(partition.at(), error))?;
+            self.core.context.memory.ring();
+        }
+        Ok(reader.log_start_offset())
+    }
+
+    pub(super) fn existing(&self, name: &TopicName) -> Result<Arc<Topic>> {
+        self.core.check_open()?;
+        let unknown = || Error::UnknownTopic { topic: name.to_string() };
+        self.core.topic(name.as_str()).ok_or_else(unknown)
+    }
+}
