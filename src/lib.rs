@@ -63,7 +63,7 @@ pub use admin::Admin;
 pub use assignor::Strategy;
 pub use batch::{BatchError, RecordFault};
 pub use broker::{
-    Broker, BrokerBuilder, CompactionSummary, ConfigEntry, ConfigSource, Durability,
+    Broker, BrokerBuilder, BrokerStats, CompactionSummary, ConfigEntry, ConfigSource, Durability,
     PartitionDescription, RecoveryReport, TopicConfig, TopicDescription,
 };
 pub use client::Client;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::{OnceCell, watch};
@@ -11,7 +12,7 @@ use tokio::sync::{OnceCell, watch};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::group::Coordinator;
-use crate::log::{LogConfig, MemoryPressure, Opening};
+use crate::log::{LogConfig, LogStats, MemoryPressure, Opening};
 use crate::partition::{Buffered, Partition, PartitionContext};
 use crate::storage::{MemoryStorage, Storage};
 use crate::topic::{TopicId, TopicName, TopicPartition};
@@ -62,6 +63,10 @@ pub(crate) struct Core {
     version: watch::Sender<u64>,
     closed: OnceLock<Arc<str>>,
     producers: Mutex<Vec<Weak<dyn Buffered>>>,
+    /// By the clock's `instant`, when it was opened.
+    pub(super) opened: Duration,
+    /// What topics have done that were deleted.
+    past: Mutex<LogStats>,
     /// The consumer groups, once they are asked for.
     pub(super) coordinator: OnceCell<Coordinator>,
     /// Whether the broker's actor is gone.
@@ -76,6 +81,7 @@ impl Core {
         storage: Option<Arc<dyn Storage>>,
     ) -> Self {
         let (limit, policy) = (settings.memory_limit_bytes, settings.memory_policy);
+        let opened = context.clock.instant();
         Core {
             context: Arc::new(context),
             storage,
@@ -87,6 +93,8 @@ impl Core {
             version: watch::Sender::new(0),
             closed: OnceLock::new(),
             producers: Mutex::default(),
+            opened,
+            past: Mutex::default(),
             coordinator: OnceCell::new(),
             ended: watch::Sender::new(false),
             report: OnceLock::new(),
@@ -105,6 +113,11 @@ impl Core {
         self.topics().values().cloned().collect()
     }
 
+    /// What topics have done that were deleted.
+    pub(super) fn past(&self) -> LogStats {
+        *self.past.lock().expect("no one panics with the figures in hand")
+    }
+
     pub(super) fn insert(&self, topic: Topic) {
         self.topics_mut().insert(topic.name.clone(), Arc::new(topic));
         self.version.send_modify(|version| *version += 1);
@@ -112,6 +125,10 @@ impl Core {
 
     pub(super) fn remove(&self, name: &TopicName) -> Option<Arc<Topic>> {
         let removed = self.topics_mut().remove(name);
+        let partitions = removed.iter().flat_map(|topic| &topic.partitions);
+        let mut past = self.past.lock().expect("no one panics with the figures in hand");
+        partitions.for_each(|partition| past.add(&partition.reader().stats()));
+        drop(past);
         self.version.send_modify(|version| *version += 1);
         removed
     }

@@ -17,6 +17,7 @@ mod lock;
 mod open;
 mod report;
 mod settings;
+mod stats;
 
 use std::ops::Deref;
 use std::path::Path;
@@ -34,6 +35,7 @@ pub use config::{ConfigEntry, ConfigSource};
 pub use description::{PartitionDescription, TopicDescription};
 pub use report::RecoveryReport;
 pub use settings::{Durability, MAX_PARTITIONS, TopicConfig};
+pub use stats::BrokerStats;
 
 use actor::Command;
 use core::{Core, Topic};

@@ -123,7 +123,8 @@ impl Buffer {
                 }
             }
         }
-        Taken::Some(Part { at: self.at.clone(), batch: batch.clone(), start, count })
+        let (at, batch) = (self.at.clone(), batch.clone());
+        Taken::Some(Part { at, batch, start, count, end: *position })
     }
 
     /// Begins with the batch that is now the first, where `position` lies in it.

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use super::group::{GroupSettings, Membership, RebalanceListener, committed_begins};
-use super::subscription::Subscription;
+use super::subscription::{Pattern, Subscription};
 use super::{Consumer, OutOfRange, Position, Settings, Start};
 use crate::assignor::Strategy;
 use crate::error::{Error, GroupError, Result};
@@ -48,6 +50,12 @@ impl ConsumerBuilder {
     /// the first. After [`group`](Self::group), as the other settings of groups.
     pub fn group_instance_id(self, id: impl Into<String>) -> Self {
         self.with_group(|group| group.instance_id = Some(id.into()))
+    }
+
+    /// What the group's description calls the consumer (`client.id`), and what the member ids begin
+    /// with that it is given. Default `ottla`.
+    pub fn client_id(self, id: impl Into<String>) -> Self {
+        self.with_group(|group| group.client_id = id.into())
     }
 
     /// How the group shares out partitions, by preference; all members must have one in common
@@ -127,22 +135,48 @@ impl ConsumerBuilder {
         let names = parsed.collect::<Result<Vec<_>, _>>()?;
         // Taken before the topics are looked at: whatever changes afterwards is noticed.
         let version = self.transport.metadata_version();
-        let topics = self.topics(names).await?;
+        let topics: Vec<_> = self.topics(names).await?.into_values().collect();
+        let subscription = Subscription::to_topics(topics.iter().map(AsRef::as_ref));
+        self.follow(&topics, subscription, version).await
+    }
+
+    /// Reads all topics whose whole name the regular expression matches, those that are created
+    /// later included; the broker's own never. That there is none yet is fine. A topic that is
+    /// deleted is no error here: whoever names no topic misses none.
+    ///
+    /// As [`ConsumerBuilder::subscribe`] in all else; [`Error::InvalidState`] for what is no
+    /// regular expression (the syntax is that of the `regex-lite` crate: no look-around, no
+    /// back-references, and it takes linear time).
+    pub async fn subscribe_pattern(self, pattern: &str) -> Result<Consumer> {
+        let pattern = Pattern::new(pattern)?;
+        self.transport.check_open()?;
+        let version = self.transport.metadata_version();
+        let mut topics = self.transport.known_topics();
+        topics.retain(|topic| pattern.matches(topic.name.as_str()));
+        let subscription = Subscription::to_pattern(pattern, topics.iter().map(AsRef::as_ref));
+        self.follow(&topics, subscription, version).await
+    }
+
+    async fn follow(
+        self,
+        topics: &[Arc<TopicMetadata>],
+        subscription: Subscription,
+        version: watch::Receiver<u64>,
+    ) -> Result<Consumer> {
         let membership = self.membership(false)?;
-        if membership.is_some() {
-            let subscription = Subscription::to_topics(topics.values().map(AsRef::as_ref));
-            let (transport, settings) = (self.transport, self.settings);
+        let positions = match membership {
             // Partitions come from the group.
-            let none = Vec::new();
-            return Ok(Consumer::new(transport, settings, subscription, version, membership, none));
-        }
-        let all = topics.values().flat_map(|topic| {
-            let at = |partition| TopicPartition { topic: topic.name.clone(), partition };
-            (0..topic.partitions).map(move |partition| (at(partition), topic.id))
-        });
-        let positions = self.positions(all.collect()).await?;
-        let subscription = Subscription::to_topics(topics.values().map(AsRef::as_ref));
-        Ok(Consumer::new(self.transport, self.settings, subscription, version, None, positions))
+            Some(_) => Vec::new(),
+            None => {
+                let all = topics.iter().flat_map(|topic| {
+                    let at = |partition| TopicPartition { topic: topic.name.clone(), partition };
+                    (0..topic.partitions).map(move |partition| (at(partition), topic.id))
+                });
+                self.positions(all.collect()).await?
+            }
+        };
+        let (transport, settings) = (self.transport, self.settings);
+        Ok(Consumer::new(transport, settings, subscription, version, membership, positions))
     }
 
     /// Reads these partitions, and no others. If their topic is deleted, that is one

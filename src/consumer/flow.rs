@@ -268,7 +268,7 @@ impl Consumer {
         {
             self.metadata_changed = version.map(changed);
             let known = |topic: &str| self.transport.known_topic(topic);
-            let changes = self.subscription.refresh(known);
+            let changes = self.subscription.refresh(known, || self.transport.known_topics());
             let sharing = self.membership.as_mut().filter(|membership| membership.shares());
             let shares = sharing.is_some();
             if let Some(membership) = sharing.filter(|_| !changes.is_empty()) {
@@ -285,14 +285,16 @@ impl Consumer {
         }
     }
 
-    /// Stops reading a topic that is gone, and keeps the error for the user.
+    /// Stops reading a topic that is gone, and keeps the error for the user who named it.
     fn lose(&mut self, topic: &TopicName) {
         tracing::debug!(%topic, "the topic is gone");
         for (slot, partition) in self.assignment.remove_topic(topic) {
             self.discard(slot);
             self.fetcher.leave(&partition.at);
         }
-        self.notices.push_back(Error::UnknownTopic { topic: topic.to_string() });
+        if self.subscription.names_topics() {
+            self.notices.push_back(Error::UnknownTopic { topic: topic.to_string() });
+        }
     }
 
     /// Begins to read a partition.

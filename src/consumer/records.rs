@@ -5,10 +5,12 @@
 //! must be an error of the call that finds it, not a hole in what a user iterates over. So
 //! nothing here fails, and no more is kept than one [`Part`] a batch.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::iter::FusedIterator;
 use std::{slice, vec};
 
+use super::Position;
 use crate::batch::{Batch, HeaderIter, RecordPosition, RecordView, to_consumer_record};
 use crate::record::{ConsumerRecord, Timestamp, TimestampType};
 use crate::topic::{TopicName, TopicPartition};
@@ -22,6 +24,8 @@ pub(super) struct Part {
     pub(super) start: RecordPosition,
     /// How many there are, each of which has been decoded without an error.
     pub(super) count: usize,
+    /// What follows the last of them.
+    pub(super) end: Position,
 }
 
 /// Records that one [`poll`](super::Consumer::poll) handed out: those of a partition in the order
@@ -48,6 +52,11 @@ impl Records {
     /// How many bytes the batches take; a batch that is there in two parts counts twice.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// What follows the records, in each of their partitions.
+    pub(super) fn ends(&self) -> BTreeMap<TopicPartition, Position> {
+        self.parts.iter().map(|part| (part.at.clone(), part.end)).collect()
     }
 
     /// How many records there are.

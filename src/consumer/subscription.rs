@@ -2,8 +2,12 @@
 //! what it knew of the topics with what is known of them now.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
+use regex_lite::Regex;
+
+use crate::error::{Error, Result};
 use crate::topic::{TopicId, TopicName, TopicPartition};
 use crate::transport::TopicMetadata;
 
@@ -13,6 +17,28 @@ pub(super) struct Subscription {
     topics: BTreeMap<TopicName, Topic>,
     /// Whether new partitions, and topics that are created again, are read as well.
     follows: bool,
+    /// What the names of all topics that are read look like, if it is that way that they are named.
+    pattern: Option<Pattern>,
+}
+
+/// What the whole of a topic's name has to look like.
+#[derive(Debug)]
+pub(super) struct Pattern(Regex);
+
+impl Pattern {
+    pub(super) fn new(pattern: &str) -> Result<Self> {
+        let whole = format!("^(?:{pattern})$");
+        // Alone first: a pattern that closes the group is none.
+        let regex = Regex::new(pattern).and_then(|_| Regex::new(&whole));
+        regex.map(Pattern).map_err(|error| {
+            let text = format!("pattern {pattern:?} is no regular expression: {error}");
+            Error::InvalidState(text)
+        })
+    }
+
+    pub(super) fn matches(&self, topic: &str) -> bool {
+        self.0.is_match(topic)
+    }
 }
 
 /// What was last known of a topic.
@@ -39,6 +65,14 @@ impl Subscription {
         Subscription::new(topics, true)
     }
 
+    /// Follows these topics, and all others with such names.
+    pub(super) fn to_pattern<'a>(
+        pattern: Pattern,
+        topics: impl Iterator<Item = &'a TopicMetadata>,
+    ) -> Self {
+        Subscription { pattern: Some(pattern), ..Subscription::new(topics, true) }
+    }
+
     /// Fixed partitions of these topics.
     pub(super) fn to_partitions<'a>(topics: impl Iterator<Item = &'a TopicMetadata>) -> Self {
         Subscription::new(topics, false)
@@ -51,12 +85,17 @@ impl Subscription {
             lost: false,
         };
         let topics = topics.map(|topic| (topic.name.clone(), known(topic))).collect();
-        Subscription { topics, follows }
+        Subscription { topics, follows, pattern: None }
     }
 
     /// Whether partitions can still come.
     pub(super) fn follows(&self) -> bool {
         self.follows
+    }
+
+    /// Whether topics were named one by one: then one that goes is missed.
+    pub(super) fn names_topics(&self) -> bool {
+        self.pattern.is_none()
     }
 
     /// The topics, but for those that are gone.
@@ -73,10 +112,30 @@ impl Subscription {
         }
     }
 
-    /// Compares with what is `known` now.
+    /// Compares with what is `known` now of a topic, and with `all` topics where it matters.
     pub(super) fn refresh(
         &mut self,
         known: impl Fn(&str) -> Option<Arc<TopicMetadata>>,
+        all: impl FnOnce() -> Vec<Arc<TopicMetadata>>,
+    ) -> Vec<Change> {
+        let mut changes = self.refresh_known(&known);
+        if let Some(pattern) = &self.pattern {
+            self.topics.retain(|name, topic| !topic.lost || known(name.as_str()).is_some());
+            for topic in all() {
+                if pattern.matches(topic.name.as_str()) && !self.topics.contains_key(&topic.name) {
+                    let name = topic.name.clone();
+                    let (id, partitions) = (topic.id, topic.partitions);
+                    changes.extend(added(&name, id, 0..partitions));
+                    self.topics.insert(name, Topic { id, partitions, lost: false });
+                }
+            }
+        }
+        changes
+    }
+
+    fn refresh_known(
+        &mut self,
+        known: &impl Fn(&str) -> Option<Arc<TopicMetadata>>,
     ) -> Vec<Change> {
         let mut changes = Vec::new();
         for (name, topic) in &mut self.topics {
@@ -90,15 +149,22 @@ impl Subscription {
                 continue;
             }
             let from = if same_life { topic.partitions } else { 0 };
-            let added = from..now.partitions;
-            changes.extend(added.map(|partition| {
-                Change::Added(TopicPartition { topic: name.clone(), partition }, now.id)
-            }));
+            changes.extend(added(name, now.id, from..now.partitions));
             let partitions = now.partitions.max(from);
             *topic = Topic { id: now.id, partitions, lost: false };
         }
         changes
     }
+}
+
+fn added(
+    name: &TopicName,
+    id: TopicId,
+    partitions: Range<i32>,
+) -> impl Iterator<Item = Change> + use<> {
+    let name = name.clone();
+    partitions
+        .map(move |partition| Change::Added(TopicPartition { topic: name.clone(), partition }, id))
 }
 
 #[cfg(test)]
@@ -117,7 +183,7 @@ mod tests {
     }
 
     fn refresh(subscription: &mut Subscription, now: Option<TopicMetadata>) -> Vec<String> {
-        let changes = subscription.refresh(|_| now.clone().map(Arc::new));
+        let changes = subscription.refresh(|_| now.clone().map(Arc::new), Vec::new);
         let text = |change| match change {
             Change::Lost(topic) => format!("lost {topic}"),
             Change::Added(at, id) => format!("{at} of {}", id.0[0]),

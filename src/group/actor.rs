@@ -8,6 +8,7 @@
 //! leaving the group with the coordinator.
 
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -114,6 +115,8 @@ pub(super) struct Actor {
     vanished: JoinSet<String>,
     /// Rises with every change of state: members look whether it concerns them.
     changed: watch::Sender<u64>,
+    /// For those who list groups; up to date before anybody is answered.
+    exists: Arc<AtomicBool>,
     /// Changes when the broker closes, which waits until this is dropped.
     closing: watch::Receiver<bool>,
     is_closing: bool,
@@ -131,6 +134,7 @@ impl Actor {
         home: &Arc<Inner>,
         kept: Kept,
         changed: watch::Sender<u64>,
+        exists: Arc<AtomicBool>,
     ) -> Self {
         Actor {
             id,
@@ -142,6 +146,7 @@ impl Actor {
             next_reply: 0,
             vanished: JoinSet::new(),
             changed,
+            exists,
             closing: home.closing(),
             is_closing: false,
         }
@@ -281,6 +286,7 @@ impl Actor {
     }
 
     fn answer<T>(&self, answer: Answer<T>, result: Result<T, GroupError>) {
+        self.note_existence();
         let _ = answer.send(result.map_err(|source| self.error(source)));
     }
 
@@ -290,6 +296,7 @@ impl Actor {
 
     /// Does what the state machine wants done.
     async fn settle(&mut self) {
+        self.note_existence();
         let mut changed = false;
         loop {
             let effects = self.kept.group.take_effects();
@@ -374,6 +381,11 @@ impl Actor {
             self.kept.held.extend(held.map(|held| (at.clone(), held)));
             self.kept.offsets.insert(at, offset);
         }
+        self.note_existence();
+    }
+
+    fn note_existence(&self) {
+        self.exists.store(self.kept.exists(), Ordering::Release);
     }
 
     async fn alter(&mut self, offsets: Vec<(TopicPartition, CommittedOffset)>) -> Result<()> {
@@ -433,6 +445,7 @@ impl Actor {
             self.kept.offsets.remove(at);
             self.kept.held.remove(at);
         }
+        self.note_existence();
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! All groups of a broker: which there are, where each is, and where they are stored.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::BytesMut;
@@ -64,12 +65,24 @@ enum Place {
     Running(Running),
 }
 
+impl Place {
+    /// Whether there is more than somebody who asks.
+    fn is_group(&self) -> bool {
+        match self {
+            Place::Idle(kept) => kept.exists(),
+            Place::Running(running) => running.exists.load(Ordering::Acquire),
+        }
+    }
+}
+
 /// The way to a group's actor.
 #[derive(Clone)]
 pub(crate) struct Running {
     pub(crate) commands: mpsc::Sender<Command>,
     /// Rises when the group's state has changed.
     pub(crate) changed: watch::Receiver<u64>,
+    /// See [`Kept::exists`].
+    exists: Arc<AtomicBool>,
 }
 
 /// What is kept of a group.
@@ -95,6 +108,11 @@ impl Kept {
         let state = (group.state(), group.generation());
         let (offsets, held) = (Offsets::default(), BTreeMap::new());
         Kept { group, offsets, held, state, since }
+    }
+
+    /// Whether it is a group, and not just a name that somebody asks for.
+    pub(super) fn exists(&self) -> bool {
+        !self.is_void() || self.group.generation() > 0
     }
 
     /// Whether there is nothing to remember.
@@ -157,7 +175,9 @@ impl Coordinator {
 
     /// The names of all groups.
     pub(crate) fn ids(&self) -> Vec<Arc<str>> {
-        self.0.groups().by_id.keys().cloned().collect()
+        let groups = self.0.groups();
+        let known = groups.by_id.iter().filter(|(_, place)| place.is_group());
+        known.map(|(id, _)| id.clone()).collect()
     }
 
     /// Lets every group forget what nobody has needed since `before` (milliseconds).
@@ -184,7 +204,7 @@ impl Coordinator {
 
     /// Whether there is such a group: asking one that is not there would create it.
     pub(crate) fn knows(&self, id: &str) -> bool {
-        self.0.groups().by_id.contains_key(id)
+        self.0.groups().by_id.get(id).is_some_and(Place::is_group)
     }
 
     /// The way to a group's actor, which is started if need be; the group is created if it is not
@@ -208,10 +228,11 @@ impl Coordinator {
         };
         let (commands, mailbox) = mpsc::channel(MAILBOX);
         let (changes, changed) = watch::channel(0);
-        let running = Running { commands, changed };
+        let exists = Arc::new(AtomicBool::new(kept.exists()));
+        let running = Running { commands, changed, exists: exists.clone() };
         groups.by_id.insert(id.clone(), Place::Running(running.clone()));
         drop(groups);
-        let actor = Actor::new(id, &self.0, kept, changes);
+        let actor = Actor::new(id, &self.0, kept, changes, exists);
         self.0.runtime.spawn(actor.run(mailbox));
         Ok(running)
     }

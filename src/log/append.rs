@@ -109,6 +109,7 @@ impl Log {
                 Admission::NotYet => break,
                 Admission::Duplicate(appended) => one.result = Some(Ok(appended)),
                 Admission::Refuse(error) => {
+                    self.count_refused(&error);
                     one.result = Some(Err(error));
                     next += 1;
                     break;
@@ -118,6 +119,13 @@ impl Log {
         }
         self.write_run(group, run);
         next
+    }
+
+    /// What waits for memory will be tried again.
+    fn count_refused(&self, error: &AppendError) {
+        if !(self.blocks_when_full() && matches!(error, AppendError::MemoryFull { .. })) {
+            self.shared.counters.refused();
+        }
     }
 
     /// Judges a batch. Only the first of a run may change the log: roll it, make room.
@@ -289,6 +297,7 @@ impl Log {
             Err(error) => {
                 let error = self.failed_write(&segment, position, error);
                 for prepared in run.prepared {
+                    self.count_refused(&error);
                     group[prepared.index].result = Some(Err(error.clone()));
                 }
             }
@@ -297,6 +306,8 @@ impl Log {
 
     fn wrote_run(&mut self, group: &mut [Append], run: Run, segment: &Segment, position: u64) {
         let bytes = run.bytes;
+        let records = run.end - self.shared.log_end();
+        self.shared.counters.appended(records as u64, run.prepared.len() as u64, bytes);
         for prepared in run.prepared {
             self.note(segment, &prepared.header, position + prepared.position);
             let header = &prepared.header;

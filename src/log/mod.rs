@@ -15,6 +15,7 @@ mod append;
 mod checkpoint;
 mod compaction;
 mod config;
+mod counters;
 mod epochs;
 mod error;
 mod flush;
@@ -47,6 +48,7 @@ use crate::topic::{TopicId, TopicPartition};
 pub use append::{Append, Appended};
 pub use compaction::{Compaction, CompactionOptions, CompactionPlan, CompactionStats};
 pub use config::{CleanupPolicy, LogConfig};
+pub use counters::LogStats;
 pub use error::{AppendError, CompactionError, ReadError};
 pub use flush::CheckpointPlan;
 pub use pressure::MemoryPressure;
@@ -181,6 +183,7 @@ impl Log {
     /// From now on nothing is appended. What is visible stays readable.
     fn fail(&mut self, error: io::Error) -> AppendError {
         tracing::error!(partition = %self.partition, %error, "the partition is now read-only");
+        self.shared.counters.failed();
         let failure = Arc::new(error);
         self.failure = Some(failure.clone());
         AppendError::ReadOnly(failure)

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use crate::batch::{Batch, BatchHeader};
 
+use super::counters::LogStats;
 use super::error::ReadError;
 use super::scan::{Step, Walk};
 use super::segment::Segment;
@@ -98,6 +99,11 @@ impl LogReader {
         self.0.log_end()
     }
 
+    /// What the log has done since it was opened.
+    pub fn stats(&self) -> LogStats {
+        self.0.counters.snapshot()
+    }
+
     /// Bytes in all segments.
     pub fn size(&self) -> u64 {
         self.0.size()
@@ -139,6 +145,9 @@ impl LogReader {
             let live = attempt.hint.as_ref().is_some_and(|place| place.segment.is_live());
             if live && self.still_holds(&sight) {
                 *cursor = attempt;
+                if let Ok(batches) = &result {
+                    self.0.counters.read(batches.iter().map(|batch| batch.bytes().len()).sum());
+                }
                 return result;
             }
             cursor.hint = None;

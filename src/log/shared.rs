@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, RwLock, Weak};
 use crate::batch::BatchHeader;
 use crate::storage::Storage;
 
+use super::counters::Counters;
 use super::epochs::LeaderEpochs;
 use super::segment::{Segment, file_name};
 
@@ -28,6 +29,7 @@ pub(super) struct Shared {
     pub(super) positions: Mutex<Vec<Weak<AtomicI64>>>,
     /// How many truncations there were. Rises when one has taken effect, before the next append.
     pub(super) truncations: AtomicU64,
+    pub(super) counters: Counters,
     /// Held while a recovery point is written down, so that none outlives a truncation.
     pub(super) point: Mutex<()>,
 }

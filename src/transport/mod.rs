@@ -59,6 +59,9 @@ pub(crate) trait Transport: Debug + Send + Sync + 'static {
     /// [`Transport::metadata`].
     fn known_topic(&self, topic: &str) -> Option<Arc<TopicMetadata>>;
 
+    /// All topics, as far as they are known here, without waiting; not the broker's own.
+    fn known_topics(&self) -> Vec<Arc<TopicMetadata>>;
+
     /// The topic; if it is unknown and automatic creation is on, it is created.
     async fn metadata(&self, topic: &TopicName) -> Result<Arc<TopicMetadata>>;
 

@@ -1,5 +1,6 @@
 //! What producing and consuming mean, the same on every backend.
 
+mod admin;
 mod compacting;
 mod consuming;
 mod groups;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::super::builder::{Begin, locate};
-use super::super::{Consumer, Position, Start};
+use super::super::{Consumer, Position, Records, Start};
 use crate::error::{Error, Result};
 use crate::topic::{TopicId, TopicPartition};
 use crate::transport::{Commit, CommittedOffset, GroupSession, MemberRef, Transport};
@@ -90,6 +90,23 @@ impl Consumer {
     /// the commit could not be stored.
     pub async fn commit(&mut self) -> Result<()> {
         let owned = self.owned();
+        let (session, commit) = self.commit_for(&owned)?;
+        session.commit(commit).await
+    }
+
+    /// Commits what comes after these records, in each of their partitions: all up to them counts
+    /// as done, and what was handed out since does not. Partitions that have left meanwhile are
+    /// left out: their next owner reads these records again.
+    ///
+    /// Otherwise as [`Consumer::commit`].
+    pub async fn commit_records(&mut self, records: &Records) -> Result<()> {
+        let mut owned = Vec::new();
+        for (at, position) in records.ends() {
+            if let Some(slot) = self.assignment.slot_of(&at) {
+                let topic_id = self.assignment[slot].topic_id;
+                owned.push(Owned { at, topic_id, position });
+            }
+        }
         let (session, commit) = self.commit_for(&owned)?;
         session.commit(commit).await
     }

@@ -224,6 +224,11 @@ impl Transport for Mock {
         self.state().metadata(topic)
     }
 
+    fn known_topics(&self) -> Vec<Arc<TopicMetadata>> {
+        let state = self.state();
+        state.topics.keys().filter_map(|name| state.metadata(name.as_str())).collect()
+    }
+
     async fn metadata(&self, topic: &TopicName) -> Result<Arc<TopicMetadata>> {
         let mut state = self.state();
         if state.auto_create > 0 && !state.topics.contains_key(topic) {

@@ -30,6 +30,7 @@ use crate::topic::{TopicId, TopicPartition};
 use super::checkpoint::RecoveryPoint;
 use super::compaction::{self, Cleaner};
 use super::config::LogConfig;
+use super::counters::Counters;
 use super::pressure::MemoryPressure;
 use super::producer_snapshot::snapshot_offset;
 use super::scan::{Step, Walk};
@@ -144,6 +145,7 @@ impl Found {
             epochs: RwLock::new(self.epochs),
             positions: Mutex::new(Vec::new()),
             truncations: AtomicU64::new(0),
+            counters: Counters::default(),
             point: Mutex::new(()),
         });
         if let Some(pressure) = &opening.pressure {

@@ -193,6 +193,10 @@ impl Transport for Mock {
         }
     }
 
+    fn known_topics(&self) -> Vec<Arc<TopicMetadata>> {
+        unreachable!("a producer knows which topic it wants")
+    }
+
     fn metadata_version(&self) -> watch::Receiver<u64> {
         self.version.subscribe()
     }

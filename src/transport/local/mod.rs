@@ -94,6 +94,11 @@ impl Transport for LocalTransport {
         self.handle.core.topic(topic).map(|topic| metadata(&topic))
     }
 
+    fn known_topics(&self) -> Vec<Arc<TopicMetadata>> {
+        let topics = self.handle.topics().unwrap_or_default();
+        topics.iter().map(|topic| metadata(topic)).collect()
+    }
+
     async fn metadata(&self, topic: &TopicName) -> Result<Arc<TopicMetadata>> {
         let topic = self.handle.topic_or_create(topic).await?;
         Ok(metadata(&topic))

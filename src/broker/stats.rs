@@ -1,0 +1,82 @@
+//! A look at all of a broker at once.
+
+use std::time::Duration;
+
+use crate::error::Result;
+use crate::log::LogStats;
+
+use super::Broker;
+
+/// What a broker has and has done, all topics of its users together: see [`Broker::stats`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BrokerStats {
+    /// For how long it has been open, by its clock.
+    pub uptime: Duration,
+    /// How many topics there are.
+    pub topics: usize,
+    /// With so many partitions.
+    pub partitions: usize,
+    /// With so many segments.
+    pub segments: usize,
+    /// Of so many bytes, in memory and on disk.
+    pub size_bytes: u64,
+    /// How many consumer groups there are; `None` while nobody has asked for one: on disk they
+    /// have not been read yet.
+    pub groups: Option<usize>,
+    /// Bytes that topics in memory take, with what consumers still hold of dropped segments.
+    pub memory_used: usize,
+    /// How many they may take.
+    pub memory_limit: usize,
+    /// Records appended since it was opened, in topics deleted since as well; so with what
+    /// follows.
+    pub records_appended: u64,
+    /// In so many batches.
+    pub batches_appended: u64,
+    /// Of so many bytes.
+    pub bytes_appended: u64,
+    /// Batches that were refused or could not be written.
+    pub batches_refused: u64,
+    /// Bytes of batches that consumers were given.
+    pub bytes_read: u64,
+    /// Partitions that take nothing any more since a failure of the storage.
+    pub read_only_partitions: usize,
+}
+
+impl Broker {
+    /// What the broker has and has done. It asks no task and no disk: a few loads a partition, so
+    /// it may well be called every second. The figures are not of one moment.
+    ///
+    /// # Errors
+    /// [`Error::Closed`](crate::error::Error::Closed).
+    pub fn stats(&self) -> Result<BrokerStats> {
+        let core = &self.0.core;
+        let topics = self.0.topics()?;
+        let mut done = core.past();
+        done.read_only = 0;
+        let (mut partitions, mut segments, mut size_bytes) = (0, 0, 0);
+        for reader in topics.iter().flat_map(|topic| &topic.partitions).map(|it| it.reader()) {
+            partitions += 1;
+            segments += reader.segment_count();
+            size_bytes += reader.size();
+            done.add(&reader.stats());
+        }
+        let LogStats { records_appended, batches_appended, bytes_appended, .. } = done;
+        Ok(BrokerStats {
+            uptime: core.clock().instant().saturating_sub(core.opened),
+            topics: topics.len(),
+            partitions,
+            segments,
+            size_bytes,
+            groups: core.coordinator.get().map(|groups| groups.ids().len()),
+            memory_used: core.memory.used(),
+            memory_limit: core.settings.memory_limit_bytes,
+            records_appended,
+            batches_appended,
+            bytes_appended,
+            batches_refused: done.batches_refused,
+            bytes_read: done.bytes_read,
+            read_only_partitions: done.read_only as usize,
+        })
+    }
+}
