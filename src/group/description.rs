@@ -5,7 +5,7 @@ use crate::topic::TopicPartition;
 
 use super::state::{Group, GroupState, Member};
 
-/// A consumer group, as [`Broker::describe_group`](crate::broker::Broker::describe_group) tells it.
+/// A consumer group, as [`Admin::describe_group`](crate::admin::Admin::describe_group) tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct GroupDescription {

@@ -49,6 +49,65 @@ fn describe_all(broker: &Broker) -> Vec<TopicDescription> {
 }
 
 #[tokio::test]
+async fn what_administrators_did_is_back_after_a_shutdown() {
+    for durability in [Durability::Process, Durability::Power, Durability::Memory] {
+        let dir = TempDir::new().unwrap();
+        let broker = Broker::open(dir.path()).await.unwrap();
+        let admin = broker.admin();
+        let config = TopicConfig::new().durability(durability).partitions(2);
+        admin.create_topic("t", config).await.unwrap();
+        send_all(&broker.client(), "t", 0..10).await;
+        let retention = [("retention.ms", Some("-1")), ("max.message.bytes", Some("5000"))];
+        admin.alter_configs("t", retention).await.unwrap();
+        admin.create_partitions("t", 4).await.unwrap();
+        assert_eq!(admin.delete_records(&at("t", 0), 7).await.unwrap(), 7);
+        admin.alter_group_offsets("g", [(at("t", 3), 5)]).await.unwrap();
+        let before = broker.describe_topic("t").unwrap();
+        broker.shutdown().await.unwrap();
+        let broker = Broker::open(dir.path()).await.unwrap();
+        let after = broker.describe_topic("t").unwrap();
+        assert_eq!((after.id, &after.config), (before.id, &before.config));
+        assert_eq!(after.partitions.len(), 4);
+        let kept = if durability == Durability::Memory { texts(0..0) } else { texts(7..10) };
+        assert_eq!(read_values(&broker.client(), "t").await, kept, "{durability:?}");
+        let offsets = broker.admin().group_offsets("g").await.unwrap();
+        assert_eq!(offsets[&at("t", 3)].offset, 5);
+    }
+}
+
+/// Nothing is logged for ever that only the latest of counts.
+#[tokio::test]
+async fn the_catalog_does_not_grow_with_its_history() {
+    let dir = TempDir::new().unwrap();
+    let broker = Broker::open(dir.path()).await.unwrap();
+    let power = TopicConfig::new().durability(Durability::Process);
+    broker.create_topic("t", power).await.unwrap();
+    send_all(&broker.client(), "t", 0..2500).await;
+    let size = || {
+        let entries = std::fs::read_dir(dir.path().join("__ottla_catalog-0")).unwrap();
+        let logs = entries
+            .map(Result::unwrap)
+            .filter(|it| it.path().extension().is_some_and(|extension| extension == "log"));
+        logs.map(|it| it.metadata().unwrap().len()).sum::<u64>()
+    };
+    let mut most = 0;
+    for offset in 1..2500 {
+        broker.admin().delete_records(&at("t", 0), offset).await.unwrap();
+        most = most.max(size());
+    }
+    assert!(most > 50_000 && most < 150_000, "{most} bytes");
+    // As a crash would find it.
+    let copy = TempDir::new().unwrap();
+    copy_dir(dir.path(), copy.path());
+    for dir in [dir.path(), copy.path()] {
+        broker.shutdown().await.unwrap();
+        let broker = Broker::open(dir).await.unwrap();
+        assert_eq!(read_values(&broker.client(), "t").await, ["2499"]);
+        broker.shutdown().await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn everything_is_back_after_a_shutdown() {
     let dir = TempDir::new().unwrap();
     let broker = Broker::open(dir.path()).await.unwrap();

@@ -241,6 +241,37 @@ async fn block_waits_for_a_paused_consumer_too() {
 }
 
 #[tokio::test]
+async fn block_waits_for_a_group_that_has_committed() {
+    within(async {
+        let broker = broker(MemoryPolicy::Block).await;
+        let member = || broker.consumer().group("g").max_partition_fetch_bytes(4000);
+        let mut consumer = member().subscribe(["t"]).await.unwrap();
+        send(&broker.producer().build(), "t", 0).await;
+        receive(&mut consumer, 0..1).await;
+        consumer.commit().await.unwrap();
+        consumer.close().await.unwrap();
+        let producer = broker.producer().batch_size(1).build();
+        let producing = tokio::spawn(async move {
+            for n in 1..3000 {
+                producer.send(record("t", n)).await.unwrap();
+            }
+        });
+        // Nobody consumes now.
+        assert!(settle(&broker).await < 600);
+        let mut consumer = member().subscribe(["t"]).await.unwrap();
+        receive(&mut consumer, 1..300).await;
+        consumer.commit().await.unwrap();
+        consumer.close().await.unwrap();
+        let stuck_at = settle(&broker).await;
+        assert!((600..1000).contains(&stuck_at), "{stuck_at}");
+        assert!(!producing.is_finished());
+        broker.admin().delete_group("g").await.unwrap();
+        producing.await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn block_with_a_clock_that_stands_still() {
     within(async {
         let defaults = TopicConfig::new().segment_bytes(SEGMENT as u64);

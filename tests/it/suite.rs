@@ -4,6 +4,7 @@ mod admin;
 mod compacting;
 mod consuming;
 mod groups;
+mod patterns;
 mod positions;
 mod producing;
 mod topics;

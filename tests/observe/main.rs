@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ottla::{Broker, Producer, Record, TopicConfig};
+use ottla::{Broker, CleanupPolicy, Producer, Record, Timestamp, TimestampType, TopicConfig};
 use tracing::field::{Field, Visit};
 use tracing::span;
 use tracing::{Event, Level, Metadata, Subscriber};
@@ -117,6 +117,46 @@ fn events_name_topic_partition_and_offset_and_records_are_silent_at_info() {
     };
     // One for each batch that was produced, and one for each that was fetched.
     assert!(seen.iter().filter(detailed).count() >= 200, "{seen:#?}");
+}
+
+#[test]
+fn records_too_old_to_stay_are_warned_of_once_a_topic() {
+    let keeper = Keeper::default();
+    let _guard = tracing::subscriber::set_default(keeper.clone());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(within(async {
+        let clock = ottla::ManualClock::starting_at(Timestamp::from_millis(1_000_000));
+        let broker = Broker::builder().clock(clock).in_memory().await.unwrap();
+        let short = || TopicConfig::new().partitions(2).retention(Some(Duration::from_secs(100)));
+        broker.create_topic("short", short()).await.unwrap();
+        broker
+            .create_topic("stamped", short().timestamp_type(TimestampType::LogAppendTime))
+            .await
+            .unwrap();
+        broker.create_topic("kept", short().cleanup_policy(CleanupPolicy::Compact)).await.unwrap();
+        let producer = broker.producer().build();
+        let at = |topic, millis| {
+            let record = Record::to(topic).key("k").value("v");
+            producer.send(record.timestamp(Timestamp::from_millis(millis)))
+        };
+        for topic in ["short", "stamped", "kept"] {
+            at(topic, 900_000).await.unwrap();
+        }
+        let warnings = || keeper.all().iter().filter(|it| it.level == Level::WARN).count();
+        assert_eq!(warnings(), 0, "{:?}", keeper.all());
+        for topic in ["short", "stamped", "kept"] {
+            at(topic, 899_999).await.unwrap();
+        }
+        for partition in [0, 1, 0] {
+            let record = Record::to("short").partition(partition).value("v");
+            producer.send(record.timestamp(Timestamp::from_millis(0))).await.unwrap();
+        }
+        assert_eq!(warnings(), 1);
+        let told = keeper.all().into_iter().find(|it| it.level == Level::WARN).unwrap();
+        assert!(told.name.contains("retention.ms"), "{told:?}");
+        assert!(told.fields["partition"].contains("short-"), "{told:?}");
+        assert_eq!(told.fields["timestamp"], "899999");
+    }));
 }
 
 /// Produces where a span begins, and panics where a batch is acknowledged.

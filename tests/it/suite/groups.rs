@@ -26,7 +26,9 @@ on_all_backends! {
     automatic_commits_cover_what_was_handed_out_before,
     a_static_member_comes_back_to_its_partitions,
     groups_that_make_no_sense_are_refused,
+    records_are_committed_as_they_are_done,
     new_partitions_are_shared_out,
+    a_member_that_waits_hears_of_new_partitions,
     groups_are_told_of_and_deleted,
     offsets_are_forgotten_after_a_week_without_members,
     a_consumer_that_is_closed_commits_and_leaves,
@@ -328,6 +330,38 @@ async fn groups_that_make_no_sense_are_refused(host: Host) {
     );
 }
 
+async fn records_are_committed_as_they_are_done(host: Host) {
+    topic(&host, 2).await;
+    produce(&host, 2, 20).await;
+    let mut consumer = member(&host).subscribe(["t"]).await.unwrap();
+    let mut done = consumer.poll(7).await.unwrap();
+    while done.len() < 7 {
+        done = consumer.poll(7).await.unwrap();
+    }
+    // Handed out since, and not done.
+    take_values(&mut consumer, 5).await;
+    consumer.commit_records(&done).await.unwrap();
+    let mut ends = [0, 0];
+    done.iter().for_each(|it| ends[it.partition as usize] = it.offset + 1);
+    let both = [at("t", 0), at("t", 1)];
+    let committed = consumer.committed(&both).await.unwrap();
+    let offsets = both.clone().map(|at| committed.get(&at).map_or(0, |position| position.offset));
+    assert_eq!((offsets, offsets[0] + offsets[1]), (ends, 7));
+    drop(consumer);
+    let mut next = member(&host).client_id("billing").subscribe(["t"]).await.unwrap();
+    assert_eq!(take_values(&mut next, 13).await.len(), 13);
+    let told = host.admin().describe_group("g").await.unwrap().members.remove(0);
+    assert_eq!(told.client_id, "billing");
+    assert!(told.member_id.starts_with("billing-") && told.assignment == both, "{told:?}");
+    // What it does not own any more is the next one's to commit.
+    let nothing = ottla::Records::default();
+    next.commit_records(&nothing).await.unwrap();
+    let mut outsider = host.client.consumer().subscribe(["t"]).await.unwrap();
+    let records = outsider.poll(1).await.unwrap();
+    let refused = outsider.commit_records(&records).await;
+    assert_error!(refused, Error::InvalidState(_), "no group");
+}
+
 async fn new_partitions_are_shared_out(host: Host) {
     topic(&host, 1).await;
     let (mut a, mut b) = (
@@ -337,6 +371,23 @@ async fn new_partitions_are_shared_out(host: Host) {
     settle(&mut [&mut a, &mut b], 1).await;
     host.admin().create_partitions("t", 4).await.unwrap();
     settle(&mut [&mut a, &mut b], 4).await;
+}
+
+/// Nothing else wakes it.
+async fn a_member_that_waits_hears_of_new_partitions(host: Host) {
+    topic(&host, 1).await;
+    let mut consumer = member(&host).subscribe(["t"]).await.unwrap();
+    settle(&mut [&mut consumer], 1).await;
+    let producing = async {
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        host.admin().create_partitions("t", 2).await.unwrap();
+        let producer = host.client.producer().build();
+        producer.send(Record::to("t").partition(1).value("there")).await.unwrap();
+    };
+    let (received, ()) = tokio::join!(consumer.recv(), producing);
+    assert_eq!(received.unwrap().partition, 1);
 }
 
 async fn groups_are_told_of_and_deleted(host: Host) {
