@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
 use async_trait::async_trait;
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use tokio::sync::watch;
 
 use crate::batch::{Batch, BatchBuilder, HEADER_LEN, patch};
@@ -15,8 +15,9 @@ use crate::consumer::ConsumerBuilder;
 use crate::error::{Error, Result};
 use crate::topic::{TopicId, TopicName, TopicPartition};
 use crate::transport::{
-    Administration, FetchPosition, Fetched, Fetcher, GroupSession, ListedOffset, OffsetSpec,
-    Submission, TopicMetadata, Transport,
+    Administration, Commit, CommittedOffset, FetchPosition, Fetched, Fetcher, GroupSession,
+    JoinGroup, Joined, ListedOffset, MemberRef, OffsetSpec, Submission, SyncGroup, Synced,
+    TopicMetadata, Transport,
 };
 
 /// What the records of [`Mock::append`] say of when they were made: their offset times this.
@@ -38,6 +39,8 @@ struct State {
     auto_create: i32,
     closed: bool,
     waiting: Vec<Waker>,
+    /// What members of groups are assigned.
+    assignment: Bytes,
     /// What fetchers were told: `partition@offset/epoch`, `partition stopped`.
     told: Vec<String>,
 }
@@ -172,6 +175,11 @@ impl Mock {
         state.wake();
     }
 
+    /// What members of groups are assigned from now on.
+    pub(super) fn assign(&self, assignment: Bytes) {
+        self.state().assignment = assignment;
+    }
+
     /// What fetchers were told since this was asked before.
     pub(super) fn told(&self) -> Vec<String> {
         std::mem::take(&mut self.state().told)
@@ -252,7 +260,8 @@ impl Transport for Mock {
     }
 
     fn group(&self, _: &str) -> Arc<dyn GroupSession> {
-        unreachable!("no consumer here has a group")
+        let assignment = self.state().assignment.clone();
+        Arc::new(MockGroup { assignment, changes: watch::Sender::new(0) })
     }
 
     fn admin(&self) -> &dyn Administration {
@@ -272,6 +281,56 @@ impl Transport for Mock {
                 .map(|record| record.offset),
         };
         Ok(ListedOffset { offset, leader_epoch: log.epoch })
+    }
+}
+
+/// A group that somebody else leads, and in which nothing happens.
+#[derive(Debug)]
+struct MockGroup {
+    assignment: Bytes,
+    changes: watch::Sender<u64>,
+}
+
+#[async_trait]
+impl GroupSession for MockGroup {
+    async fn join(&self, request: JoinGroup) -> Result<Joined> {
+        Ok(Joined {
+            member_id: "this".to_owned(),
+            generation: 1,
+            protocol_type: request.protocol_type,
+            protocol: request.protocols[0].0.clone(),
+            leader: "another".to_owned(),
+            skip_assignment: false,
+            members: Vec::new(),
+        })
+    }
+
+    async fn sync(&self, _: SyncGroup) -> Result<Synced> {
+        let (protocol_type, protocol) = (String::new(), String::new());
+        Ok(Synced { protocol_type, protocol, assignment: self.assignment.clone() })
+    }
+
+    fn changes(&self) -> Result<watch::Receiver<u64>> {
+        Ok(self.changes.subscribe())
+    }
+
+    async fn heartbeat(&self, _: MemberRef, _: i32) -> Result<()> {
+        Ok(())
+    }
+
+    async fn leave(&self, _: MemberRef) -> Result<()> {
+        Ok(())
+    }
+
+    async fn commit(&self, _: Commit) -> Result<()> {
+        Ok(())
+    }
+
+    async fn committed(
+        &self,
+        _: &[TopicPartition],
+    ) -> Result<Vec<(TopicPartition, CommittedOffset)>> {
+        Ok(Vec::new())
     }
 }
 

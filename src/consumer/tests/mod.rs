@@ -2,6 +2,7 @@
 
 mod control;
 mod errors;
+mod groups;
 mod mock;
 mod receiving;
 mod topics;

@@ -1,0 +1,36 @@
+//! A group whose leader is not of this process, nor of this version.
+
+use bytes::Bytes;
+
+use super::*;
+use crate::assignor::Assignment;
+
+fn assignment(partitions: &[(&str, i32)]) -> Bytes {
+    let at = |(topic, partition): &(&str, i32)| TopicPartition::new(topic, *partition).unwrap();
+    Assignment { partitions: partitions.iter().map(at).collect(), user_data: None }.encode()
+}
+
+#[tokio::test]
+async fn what_is_assigned_and_not_there_is_left_out() {
+    let mock = Mock::with_partitions(2);
+    mock.append(1, 3);
+    mock.assign(assignment(&[("t", 1), ("t", 2), ("t", i32::MAX), ("t", -1), ("gone", 0)]));
+    let mut consumer = mock.consumer().group("g").subscribe(["t"]).await.unwrap();
+    assert_eq!(at_hand(&mut consumer), run(1, 0..=2));
+    assert_eq!(consumer.assignment(), [tp(1)]);
+    consumer.commit().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_assignment_that_cannot_be_read_is_none() {
+    let mock = Mock::with_partitions(1);
+    mock.append(0, 3);
+    let sound = assignment(&[("t", 0)]);
+    for bytes in [Bytes::new(), sound.slice(..5), Bytes::from_static(&[0x7f; 40])] {
+        mock.assign(bytes);
+        let mut consumer = mock.consumer().group("g").subscribe(["t"]).await.unwrap();
+        assert!(at_hand(&mut consumer).is_empty() && consumer.assignment().is_empty());
+        // There may be more in the next generation.
+        assert!(recv_once(&mut consumer).is_none());
+    }
+}
