@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::runtime::Handle;
@@ -108,12 +109,12 @@ impl Coordinator {
     /// Returns how many records could not be read, and are left out.
     pub(crate) fn load(&self, batch: &Batch) -> usize {
         let mut unreadable = 0;
-        let now = self.0.clock.instant();
+        let (now, wall) = (self.0.clock.instant(), self.0.clock.wall().as_millis());
         let mut groups = self.0.groups();
         for record in batch.records() {
             let record = record.ok().and_then(|it| Some((it.key?, it.value)));
             match record.map(|(key, value)| GroupRecord::decode(key, value)) {
-                Some(Ok(Some(record))) => groups.apply(&self.0.limits, now, record),
+                Some(Ok(Some(record))) => groups.apply(&self.0.limits, now, wall, record),
                 Some(Ok(None)) => {}
                 None | Some(Err(_)) => unreadable += 1,
             }
@@ -137,7 +138,7 @@ impl Coordinator {
         let ids: Vec<Arc<str>> = {
             let groups = self.0.groups();
             let concerns = |place: &Place| match place {
-                Place::Idle(kept) => !kept.expired(before).is_empty(),
+                Place::Idle(kept) => kept.group.has_effects() || !kept.expired(before).is_empty(),
                 Place::Running(_) => true,
             };
             groups.by_id.iter().filter(|(_, it)| concerns(it)).map(|(id, _)| id.clone()).collect()
@@ -212,7 +213,7 @@ impl Coordinator {
 }
 
 impl Groups {
-    fn apply(&mut self, limits: &GroupLimits, now: std::time::Duration, record: GroupRecord) {
+    fn apply(&mut self, limits: &GroupLimits, now: Duration, wall: i64, record: GroupRecord) {
         match record {
             GroupRecord::Offset { group, at, value } => {
                 let kept = self.idle(limits, &group);
@@ -225,7 +226,10 @@ impl Groups {
                 let kept = self.idle(limits, &group);
                 let restored = Group::restore(limits.clone(), now, &value);
                 let offsets = std::mem::take(&mut kept.offsets);
-                *kept = Kept { offsets, ..Kept::new(restored, value.since) };
+                // Its last members went with the process, whenever that was.
+                let lost_all = restored.members().is_empty() && !value.members.is_empty();
+                let since = if lost_all { wall } else { value.since };
+                *kept = Kept { offsets, ..Kept::new(restored, since) };
             }
             GroupRecord::Group { group, value: None } => {
                 let kept = self.idle(limits, &group);

@@ -182,3 +182,41 @@ async fn a_group_without_members_or_work_needs_no_task() {
     assert_eq!(broker.0.coordinator().await.unwrap().ids().len(), 100);
     broker.shutdown().await.unwrap();
 }
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// Lets groups forget, now, what nobody has needed for a week.
+async fn expire(broker: &Broker) {
+    let before = broker.0.core.clock().wall().saturating_sub(7 * DAY).as_millis();
+    broker.0.coordinator().await.unwrap().expire(before);
+}
+
+#[tokio::test]
+async fn a_group_whose_process_ended_is_empty_since_then_and_not_since_it_was_stable() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = Clock::manual();
+    let open = || Broker::builder().clock(clock.clone()).open(dir.path());
+    let broker = open().await.unwrap();
+    let (a, _guard) = join(&broker, "g", "a", true).await;
+    let a = a.unwrap();
+    sync(&broker, "g", &a).await.unwrap();
+    let mut of_a = simple(&[(0, 9)]);
+    of_a.member.member_id = a.member_id.clone();
+    of_a.generation = a.generation;
+    commit(&broker, "g", of_a).await.unwrap();
+    // Without a rebalance for longer than offsets are kept. Then the process ends.
+    clock.advance(30 * DAY);
+    broker.shutdown().await.unwrap();
+    for days in [0, 4] {
+        let broker = open().await.unwrap();
+        clock.advance(days * DAY);
+        expire(&broker).await;
+        assert_eq!(offsets(&broker, "g").await, [(0, 9)], "after {days} days");
+        broker.shutdown().await.unwrap();
+    }
+    let broker = open().await.unwrap();
+    clock.advance(4 * DAY);
+    expire(&broker).await;
+    assert_eq!(offsets(&broker, "g").await, [], "a week without members");
+    broker.shutdown().await.unwrap();
+}
