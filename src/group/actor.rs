@@ -425,8 +425,9 @@ async fn sleep_until(clock: &Clock, deadline: Option<Duration>) {
 }
 
 impl Kept {
-    /// The offsets that nobody has needed since `before`: of a group without members, those since
-    /// it has had none; of one with members, those of topics that they do not consume.
+    /// The offsets that nobody has needed since `before`: of a group that has had no members since
+    /// then, those that were not committed since; of one with members, those of topics that they do
+    /// not consume. (Kafka forgets all of an empty group's, also those committed a moment ago.)
     pub(super) fn expired(&self, before: i64) -> Vec<TopicPartition> {
         let state = self.group.state();
         match (self.group.protocol_type(), state) {
@@ -434,8 +435,9 @@ impl Kept {
             (Some(_), GroupState::Empty) if self.since < 0 => {
                 self.offsets.older_than(before, |_| false)
             }
+            // Somebody who is no member may have committed since.
             (Some(_), GroupState::Empty) if self.since <= before => {
-                self.offsets.iter().map(|(at, _)| at.clone()).collect()
+                self.offsets.older_than(before, |_| false)
             }
             (Some("consumer"), GroupState::Stable) => {
                 self.offsets.older_than(before, |topic| self.is_subscribed_to(topic))

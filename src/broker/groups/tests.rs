@@ -220,3 +220,30 @@ async fn a_group_whose_process_ended_is_empty_since_then_and_not_since_it_was_st
     assert_eq!(offsets(&broker, "g").await, [], "a week without members");
     broker.shutdown().await.unwrap();
 }
+
+#[tokio::test]
+async fn what_is_committed_after_the_members_have_left_has_its_own_week() {
+    let clock = Clock::manual();
+    let broker = Broker::builder().clock(clock.clone()).in_memory().await.unwrap();
+    let (a, guard) = join(&broker, "g", "a", true).await;
+    sync(&broker, "g", &a.unwrap()).await.unwrap();
+    drop(guard);
+    let mut changed = broker.0.coordinator().await.unwrap().group("g").unwrap().changed;
+    while broker.describe_group("g").await.unwrap().state != crate::group::GroupState::Empty {
+        changed.changed().await.unwrap();
+    }
+    let stamped = |offset| {
+        let mut commit = simple(&[(0, offset)]);
+        commit.offsets[0].1.timestamp = clock.wall().as_millis();
+        commit
+    };
+    commit(&broker, "g", stamped(1)).await.unwrap();
+    clock.advance(6 * DAY);
+    commit(&broker, "g", stamped(2)).await.unwrap();
+    clock.advance(2 * DAY);
+    expire(&broker).await;
+    assert_eq!(offsets(&broker, "g").await, [(0, 2)]);
+    clock.advance(6 * DAY);
+    expire(&broker).await;
+    assert_eq!(offsets(&broker, "g").await, []);
+}
