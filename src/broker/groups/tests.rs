@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::*;
-use crate::broker::Broker;
+use crate::broker::{Broker, Durability, TopicConfig};
 use crate::clock::Clock;
 use crate::error::GroupError;
 use crate::group::{Command, Commit, CommittedOffset, JoinGroup, Joined, MemberRef, SyncGroup};
@@ -246,4 +246,18 @@ async fn what_is_committed_after_the_members_have_left_has_its_own_week() {
     clock.advance(6 * DAY);
     expire(&broker).await;
     assert_eq!(offsets(&broker, "g").await, []);
+}
+
+#[tokio::test]
+async fn defaults_of_topics_do_not_make_groups_forgetful() {
+    let dir = tempfile::tempdir().unwrap();
+    let defaults = TopicConfig::new().durability(Durability::Memory).max_message_bytes(100);
+    let open = || Broker::builder().topic_defaults(defaults.clone()).open(dir.path());
+    let broker = open().await.unwrap();
+    let many: Vec<_> = (0..100).map(|partition| (partition, 7)).collect();
+    commit(&broker, "g", simple(&many)).await.unwrap();
+    broker.shutdown().await.unwrap();
+    let broker = open().await.unwrap();
+    assert_eq!(offsets(&broker, "g").await, many);
+    broker.shutdown().await.unwrap();
 }
