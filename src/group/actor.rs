@@ -309,6 +309,10 @@ impl Actor {
         let stored = self.store(&[record]).await;
         if let Err(error) = &stored {
             tracing::warn!(group = %self.id, generation, %error, "the group was not stored");
+            // Told to join again, members would come back at once, for ever, and nobody be told.
+            for (_, answer) in self.syncs.drain() {
+                let _ = answer.send(Err(error.clone()));
+            }
         }
         self.kept.group.stored(self.clock.instant(), generation, stored.is_ok());
     }

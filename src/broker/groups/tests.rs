@@ -261,3 +261,15 @@ async fn defaults_of_topics_do_not_make_groups_forgetful() {
     assert_eq!(offsets(&broker, "g").await, many);
     broker.shutdown().await.unwrap();
 }
+
+#[tokio::test]
+async fn members_are_told_why_their_assignment_is_not_stored() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Broker::open(dir.path()).await.unwrap();
+    let (a, _guard) = join(&broker, "g", "a", true).await;
+    let store = broker.0.core.topic(OFFSETS_TOPIC).unwrap().partition(0).unwrap().clone();
+    store.close("the store is gone".into()).await.unwrap();
+    // Told to join again, it would only come back, and so on.
+    let refused = sync(&broker, "g", &a.unwrap()).await.unwrap_err();
+    assert!(refused.to_string().contains("the store is gone"), "{refused}");
+}
