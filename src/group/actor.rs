@@ -220,10 +220,16 @@ impl Actor {
                 let _ = answer.send(Ok(self.fetch(&partitions)));
             }
             Command::Forget { partitions, answer } => {
-                let _ = answer.send(self.forget(partitions).await);
+                let _ = answer.send(match self.check_there() {
+                    Ok(()) => self.forget(partitions).await,
+                    Err(error) => Err(error),
+                });
             }
             Command::Delete { answer } => {
-                let _ = answer.send(self.delete().await);
+                let _ = answer.send(match self.check_there() {
+                    Ok(()) => self.delete().await,
+                    Err(error) => Err(error),
+                });
             }
             Command::Expire { before } => {
                 if let Err(error) = self.expire(before).await {
@@ -231,7 +237,8 @@ impl Actor {
                 }
             }
             Command::Describe { answer } => {
-                let _ = answer.send(Ok(self.kept.group.describe(&self.id)));
+                let told = self.check_there().map(|()| self.kept.group.describe(&self.id));
+                let _ = answer.send(told);
             }
         }
         self.settle().await;
@@ -389,13 +396,21 @@ impl Actor {
         Ok(())
     }
 
+    /// Fails for a group that was deleted, or has only been asked about.
+    fn check_there(&self) -> Result<()> {
+        match self.kept.is_void() && self.kept.group.generation() == 0 {
+            true => Err(self.error(GroupError::GroupIdNotFound)),
+            false => Ok(()),
+        }
+    }
+
     async fn delete(&mut self) -> Result<()> {
         self.kept.group.check_unused().map_err(|refused| self.error(refused))?;
         let all: Vec<TopicPartition> = self.kept.offsets.iter().map(|(at, _)| at.clone()).collect();
         self.remove_offsets(all).await?;
         let group = self.id.to_string();
         self.store(&[GroupRecord::Group { group, value: None }]).await?;
-        self.kept = Kept::default();
+        self.kept = self.kept.emptied();
         Ok(())
     }
 

@@ -88,6 +88,11 @@ impl Kept {
         Kept { group, offsets: Offsets::default(), state, since }
     }
 
+    /// What is left of the group once it is deleted.
+    pub(super) fn emptied(&self) -> Self {
+        Kept::new(Group::new(self.group.limits.clone()), -1)
+    }
+
     /// Whether there is nothing to remember.
     pub(super) fn is_void(&self) -> bool {
         self.group.members().is_empty() && self.offsets.is_empty()

@@ -273,3 +273,14 @@ async fn members_are_told_why_their_assignment_is_not_stored() {
     let refused = sync(&broker, "g", &a.unwrap()).await.unwrap_err();
     assert!(refused.to_string().contains("the store is gone"), "{refused}");
 }
+
+#[tokio::test]
+async fn a_group_that_was_deleted_is_not_there() {
+    let broker = Broker::in_memory().await.unwrap();
+    commit(&broker, "g", simple(&[(0, 1)])).await.unwrap();
+    broker.delete_group("g").await.unwrap();
+    for gone in [broker.describe_group("g").await.map(|_| ()), broker.delete_group("g").await] {
+        let Err(Error::Group { source, .. }) = gone else { panic!("{gone:?}") };
+        assert_eq!(source, GroupError::GroupIdNotFound);
+    }
+}
