@@ -183,7 +183,7 @@ impl Actor {
                 self.kept.group.tick(self.clock.instant());
             }
             () = self.clock.sleep(IDLE), if idle => {
-                if self.retire(commands) {
+                if self.retire(commands).await {
                     return Next::End;
                 }
             }
@@ -192,7 +192,15 @@ impl Actor {
     }
 
     /// Leaves the group with the coordinator, if nobody is about to ask for it.
-    fn retire(&mut self, commands: &mpsc::Receiver<Command>) -> bool {
+    async fn retire(&mut self, commands: &mpsc::Receiver<Command>) -> bool {
+        let is_stored = self.kept.group.generation() > 0;
+        if self.kept.is_void() && is_stored && self.kept.group.state() == GroupState::Empty {
+            // Nothing else would ever take back what is stored of it.
+            if let Err(error) = self.delete().await {
+                tracing::warn!(group = %self.id, %error, "the group could not be forgotten");
+                return false;
+            }
+        }
         let Some(home) = self.home.upgrade() else { return false };
         home.take_back(&self.id, commands, || std::mem::take(&mut self.kept))
     }

@@ -284,3 +284,23 @@ async fn a_group_that_was_deleted_is_not_there() {
         assert_eq!(source, GroupError::GroupIdNotFound);
     }
 }
+
+#[tokio::test]
+async fn a_group_that_nothing_is_left_of_is_not_stored_for_ever() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = Clock::manual();
+    let broker = Broker::builder().clock(clock.clone()).open(dir.path()).await.unwrap();
+    let (a, guard) = join(&broker, "g", "a", true).await;
+    sync(&broker, "g", &a.unwrap()).await.unwrap();
+    drop(guard);
+    while !broker.groups().await.unwrap().is_empty() {
+        clock.advance(Duration::from_secs(6));
+        tokio::task::yield_now().await;
+    }
+    let store = broker.0.core.topic(OFFSETS_TOPIC).unwrap().partition(0).unwrap().clone();
+    let batches = store.reader().read(&mut ReadCursor::new(0, -1), READ_BYTES).unwrap();
+    let last = batches.last().unwrap();
+    let values: Vec<bool> = last.records().map(|it| it.unwrap().value.is_some()).collect();
+    assert_eq!(values, [false], "the last that is stored takes back the group");
+    broker.shutdown().await.unwrap();
+}
