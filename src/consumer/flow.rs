@@ -125,10 +125,10 @@ impl Consumer {
         Poll::Ready(Ok(records))
     }
 
-    /// Ready when something has come that may be handed out, or a notice.
+    /// Ready when something has come that may be handed out, a notice, or work for the group.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.poll_metadata(cx);
-        if self.has_notice() {
+        // Joining again is for the group's part, which comes before this one.
+        if self.poll_metadata(cx) || self.has_notice() {
             return Poll::Ready(());
         }
         let budget = ready!(poll_proceed(cx));
@@ -261,8 +261,10 @@ impl Consumer {
         }
     }
 
-    /// Looks at the topics again if any have come or gone.
-    fn poll_metadata(&mut self, cx: &mut Context<'_>) {
+    /// Looks at the topics again if any have come or gone. Whether the group is to share them out
+    /// anew.
+    fn poll_metadata(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut rejoins = false;
         while let Some(waiting) = &mut self.metadata_changed
             && let Poll::Ready(version) = waiting.as_mut().poll(cx)
         {
@@ -273,6 +275,7 @@ impl Consumer {
             let shares = sharing.is_some();
             if let Some(membership) = sharing.filter(|_| !changes.is_empty()) {
                 membership.rejoin();
+                rejoins = true;
             }
             for change in changes {
                 match change {
@@ -283,6 +286,7 @@ impl Consumer {
                 }
             }
         }
+        rejoins
     }
 
     /// Stops reading a topic that is gone, and keeps the error for the user.

@@ -11,7 +11,7 @@ use ottla::{
 };
 
 use crate::support::{
-    Host, assert_error, at, on_all_backends, send_all, take_values, texts, value,
+    Host, assert_error, at, on_all_backends, send_all, take_values, texts, value, within,
 };
 
 on_all_backends! {
@@ -23,6 +23,7 @@ on_all_backends! {
     every_strategy_shares_everything_once,
     a_member_that_is_away_for_too_long_is_put_out,
     a_topic_created_again_does_not_inherit_offsets,
+    a_topic_that_comes_back_wakes_who_waits,
     automatic_commits_cover_what_was_handed_out_before,
     a_static_member_comes_back_to_its_partitions,
     groups_that_make_no_sense_are_refused,
@@ -265,6 +266,29 @@ async fn a_topic_created_again_does_not_inherit_offsets(host: Host) {
     drop(consumer);
     let mut another = member(&host).subscribe(["t"]).await.unwrap();
     assert_eq!(take_values(&mut another, 3).await, texts(10..13));
+}
+
+async fn a_topic_that_comes_back_wakes_who_waits(host: Host) {
+    topic(&host, 1).await;
+    let mut consumer = member(&host).subscribe(["t"]).await.unwrap();
+    settle(&mut [&mut consumer], 1).await;
+    host.delete_topic("t").await.unwrap();
+    assert_error!(consumer.recv().await, Error::UnknownTopic { .. }, "\"t\"");
+    while consumer.group_metadata().unwrap().generation < 2 {
+        assert!(consumer.try_recv().unwrap().is_none());
+        tokio::task::yield_now().await;
+    }
+    let mut settled = 0;
+    let mut waits = std::pin::pin!(consumer.recv());
+    while settled < 100 {
+        let is_stable = host.describe_group("g").await.unwrap().state == GroupState::Stable;
+        settled += usize::from(is_stable);
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(waits.as_mut().poll(&mut cx).is_pending());
+        tokio::task::yield_now().await;
+    }
+    let (record, ()) = tokio::join!(within(waits), send_all(&host.client, "t", 0..1));
+    assert_eq!(value(&record.unwrap()), "0");
 }
 
 async fn automatic_commits_cover_what_was_handed_out_before(host: Host) {
