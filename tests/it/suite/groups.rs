@@ -31,6 +31,7 @@ on_all_backends! {
     groups_are_told_of_and_deleted,
     offsets_are_forgotten_after_a_week_without_members,
     a_consumer_that_is_closed_commits_and_leaves,
+    closing_goes_on_with_what_was_begun,
     members_that_come_and_go_lose_nothing_and_repeat_nothing,
 }
 
@@ -450,6 +451,38 @@ async fn a_consumer_that_is_closed_commits_and_leaves(host: Host) {
     settle(&mut [&mut next], 2).await;
     // Without a group, closing is dropping.
     host.client.consumer().subscribe(["t"]).await.unwrap().close().await.unwrap();
+}
+
+/// Takes its time.
+struct Slow(Journal);
+
+#[async_trait]
+impl RebalanceListener for Slow {
+    async fn revoked(&self, revoked: &Revoked) {
+        for _ in 0..3 {
+            tokio::task::yield_now().await;
+        }
+        self.0.revoked(revoked).await;
+    }
+}
+
+async fn closing_goes_on_with_what_was_begun(host: Host) {
+    topic(&host, 2).await;
+    let journal = Journal::default();
+    let eager = || member(&host).strategies([Strategy::Range]);
+    let builder = eager().rebalance_listener(Slow(journal.clone()));
+    let mut first = builder.subscribe(["t"]).await.unwrap();
+    settle(&mut [&mut first], 2).await;
+    let mut second = eager().subscribe(["t"]).await.unwrap();
+    while !first.assignment().is_empty() {
+        assert!(second.try_recv().unwrap().is_none());
+        assert!(first.try_recv().unwrap().is_none());
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(journal.lines(), Vec::<String>::new(), "it is being told");
+    first.close().await.unwrap();
+    assert_eq!(journal.lines()[0], "revoked t-0@0 t-1@0");
+    settle(&mut [&mut second], 2).await;
 }
 
 /// Members that leave as they should: each record is handed out once, in its partition's order.
