@@ -1,6 +1,7 @@
 //! The groups of a whole broker, in memory and on disk, through restarts.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,6 +12,8 @@ use crate::broker::{Broker, Durability, TopicConfig};
 use crate::clock::Clock;
 use crate::error::GroupError;
 use crate::group::{Command, Commit, CommittedOffset, JoinGroup, Joined, MemberRef, SyncGroup};
+use crate::record::Record;
+use crate::storage::sim::SimDisk;
 use crate::topic::TopicPartition;
 
 fn at(partition: i32) -> TopicPartition {
@@ -303,4 +306,29 @@ async fn a_group_that_nothing_is_left_of_is_not_stored_for_ever() {
     let values: Vec<bool> = last.records().map(|it| it.unwrap().value.is_some()).collect();
     assert_eq!(values, [false], "the last that is stored takes back the group");
     broker.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_disk_that_fails_is_told_each_time_it_is_tried() {
+    let disk = SimDisk::new(7);
+    let open = || async { Broker::builder().open_on(Arc::new(disk.process())).await.unwrap() };
+    let broker = open().await;
+    broker.create_topic("t", TopicConfig::new()).await.unwrap();
+    commit(&broker, "g", simple(&[(0, 0)])).await.unwrap();
+    broker.shutdown().await.unwrap();
+    let broker = open().await;
+    let mut consumer = broker.consumer().group("g").subscribe(["t"]).await.unwrap();
+    disk.set_fault_rate(1.0);
+    for _ in 0..2 {
+        let error = consumer.recv().await.unwrap_err();
+        assert!(matches!(error, Error::Io { .. }), "{error}");
+    }
+    disk.clear_faults();
+    broker.producer().build().send(Record::to("t").value("x")).await.unwrap();
+    let mut late = 0;
+    while let Err(error) = consumer.recv().await {
+        assert!(matches!(error, Error::Io { .. }), "{error}");
+        late += 1;
+    }
+    assert!(late <= 2, "{late} failures were piled up");
 }

@@ -176,7 +176,9 @@ impl Membership {
     /// Goes on as far as it can without waiting.
     pub(in super::super) fn poll(&mut self, consumer: &mut Consumer, cx: &mut Context<'_>) {
         self.poll_auto_commit(consumer, cx);
-        while self.step(consumer, cx) {}
+        // What has failed is told before it is tried again.
+        let told = consumer.notices.len();
+        while self.step(consumer, cx) && consumer.notices.len() == told {}
     }
 
     fn step(&mut self, consumer: &mut Consumer, cx: &mut Context<'_>) -> bool {
