@@ -161,7 +161,8 @@ impl Actor {
         taken: &mut Vec<Command>,
     ) -> Next {
         let deadline = self.kept.group.next_deadline();
-        let idle = self.kept.group.members().is_empty();
+        // Who was given an id is waited for.
+        let idle = self.kept.group.members().is_empty() && deadline.is_none();
         tokio::select! {
             biased;
             n = commands.recv_many(taken, MAX_TAKEN) => match n {

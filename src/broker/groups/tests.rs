@@ -332,3 +332,32 @@ async fn a_disk_that_fails_is_told_each_time_it_is_tried() {
     }
     assert!(late <= 2, "{late} failures were piled up");
 }
+
+#[tokio::test]
+async fn an_id_that_was_given_is_not_forgotten_with_the_task() {
+    let clock = Clock::manual();
+    let broker = Broker::builder().clock(clock.clone()).in_memory().await.unwrap();
+    let coordinator = broker.0.coordinator().await.unwrap();
+    let from_afar = |member_id: &str| JoinGroup {
+        member_id: member_id.to_owned(),
+        new_member_id: "a".to_owned(),
+        instance_id: None,
+        client_id: "test".to_owned(),
+        client_host: "there".to_owned(),
+        session_timeout: Some(Duration::from_secs(10)),
+        rebalance_timeout: Duration::from_secs(60),
+        protocol_type: "consumer".to_owned(),
+        protocols: vec![("range".to_owned(), Bytes::new())],
+        accepts_member_id: true,
+        accepts_skip: true,
+    };
+    let ask =
+        |request| coordinator.ask("g", |answer| Command::Join { request, alive: None, answer });
+    let Err(Error::Group { source, .. }) = ask(from_afar("")).await else { panic!("let in") };
+    assert_eq!(source, GroupError::MemberIdRequired { member_id: "a".to_owned() });
+    clock.advance(Duration::from_secs(6));
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(ask(from_afar("a")).await.unwrap().generation, 1);
+}
