@@ -217,9 +217,14 @@ impl Consumer {
                 self.move_to(slot, to.into());
             }
             Error::UnknownTopic { .. } => {
-                let topic = self.assignment[slot].at.topic.clone();
-                self.subscription.lose(&topic);
+                let partition = &self.assignment[slot];
+                let (topic, id) = (partition.at.topic.clone(), partition.topic_id);
+                self.subscription.lose(&topic, id);
                 self.lose(&topic);
+                // It may be back already, and the group take it for still read.
+                if let Some(member) = self.membership.as_mut().filter(|it| it.shares()) {
+                    member.rejoin();
+                }
                 return None;
             }
             Error::Closed { .. } => {
