@@ -74,9 +74,7 @@ pub(super) async fn compact(
         };
         let seed = u64::from_le_bytes(random_id().0[..8].try_into().expect("eight of sixteen"));
         let options = CompactionOptions { seed, ..CompactionOptions::default() };
-        // Also in memory: it may take long.
-        let _permit = context.io.acquire().await;
-        let done = on_blocking_thread(&context.runtime, move || Ok(plan.run(options))).await?;
+        let done = run(partition, move || plan.run(options)).await?;
         let stats = partition.run(move |log| log.compacted(done)).await?;
         let stats = stats.map_err(|error| Error::compaction(at, error))?;
         let Some(stats) = stats else { return Ok(summary) };
@@ -85,5 +83,48 @@ pub(super) async fn compact(
         if stats.complete {
             return Ok(summary);
         }
+    }
+}
+
+/// Runs `work` on a blocking thread, under the broker's limit; also in memory, as it may take long.
+async fn run<T: Send + 'static>(
+    partition: &Partition,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T> {
+    let (io, runtime) = (partition.context().io.clone(), partition.context().runtime.clone());
+    // A task of its own, and no longer than the work: with the permit in hand nobody may wait for
+    // the log, which may need one too, or not be polled any more.
+    let done = runtime.clone().spawn(async move {
+        let permit = io.acquire_owned().await;
+        on_blocking_thread(&runtime, move || {
+            let _permit = permit;
+            Ok(work())
+        })
+        .await
+    });
+    done.await.map_err(|error| Error::closed(format!("a compaction's task ended: {error}")))?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::TopicConfig;
+    use crate::log::CleanupPolicy;
+    use crate::record::Record;
+
+    #[tokio::test]
+    async fn a_compaction_does_not_keep_its_own_log_from_the_disk() {
+        let dir = tempfile::tempdir().unwrap();
+        let broker = Broker::builder().io_threads(1).open(dir.path()).await.unwrap();
+        let config = TopicConfig::new().cleanup_policy(CleanupPolicy::Compact);
+        broker.create_topic("t", config).await.unwrap();
+        let producer = broker.producer().build();
+        for n in 0..10 {
+            producer.send(Record::to("t").key("k").value(n.to_string())).await.unwrap();
+        }
+        let patience = std::time::Duration::from_secs(60);
+        let done = tokio::time::timeout(patience, broker.compact("t")).await;
+        assert_eq!(done.expect("it hangs").unwrap().records_removed, 9);
+        broker.shutdown().await.unwrap();
     }
 }

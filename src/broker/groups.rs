@@ -11,7 +11,7 @@ use crate::topic::{TopicName, TopicPartition};
 
 use super::BrokerHandle;
 use super::core::{Core, on_blocking_thread};
-use super::settings::TopicConfig;
+use super::settings::{Durability, TopicConfig};
 
 /// Where the groups of a broker on disk are stored, under Kafka's name.
 pub(crate) const OFFSETS_TOPIC: &str = "__consumer_offsets";
@@ -165,7 +165,12 @@ impl BrokerHandle {
             return topic.partition(0).cloned();
         }
         let config = TopicConfig::new().partitions(1).segment_bytes(SEGMENT_BYTES);
-        let config = config.cleanup_policy(CleanupPolicy::Compact);
+        // A group is one record, however many members it has.
+        let config = config.max_message_bytes(SEGMENT_BYTES as usize);
+        let mut config = config.cleanup_policy(CleanupPolicy::Compact);
+        // The one default that is for this topic too, unless it would not outlive the broker.
+        let durability = self.core.settings.topic_defaults.durability;
+        config.durability = durability.filter(|durability| *durability != Durability::Memory);
         match self.create(name, config).await {
             // Someone else was first.
             Err(Error::TopicAlreadyExists { existing: None, .. }) => {}

@@ -125,11 +125,10 @@ impl Consumer {
         Poll::Ready(Ok(records))
     }
 
-    /// Ready when something has come that may be handed out, a notice, or a change of topics that
-    /// the group is to hear of.
+    /// Ready when something has come that may be handed out, a notice, or work for the group.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let rejoins = self.poll_metadata(cx);
-        if rejoins || self.has_notice() {
+        // Joining again is for the group's part, which comes before this one.
+        if self.poll_metadata(cx) || self.has_notice() {
             return Poll::Ready(());
         }
         let budget = ready!(poll_proceed(cx));
@@ -218,9 +217,14 @@ impl Consumer {
                 self.move_to(slot, to.into());
             }
             Error::UnknownTopic { .. } => {
-                let topic = self.assignment[slot].at.topic.clone();
-                self.subscription.lose(&topic);
+                let partition = &self.assignment[slot];
+                let (topic, id) = (partition.at.topic.clone(), partition.topic_id);
+                self.subscription.lose(&topic, id);
                 self.lose(&topic);
+                // It may be back already, and the group take it for still read.
+                if let Some(member) = self.membership.as_mut().filter(|it| it.shares()) {
+                    member.rejoin();
+                }
                 return None;
             }
             Error::Closed { .. } => {
@@ -262,8 +266,8 @@ impl Consumer {
         }
     }
 
-    /// Looks at the topics again if any have come or gone; whether the group is to share them out
-    /// anew, for which somebody has to poll it.
+    /// Looks at the topics again if any have come or gone. Whether the group is to share them out
+    /// anew.
     fn poll_metadata(&mut self, cx: &mut Context<'_>) -> bool {
         let mut rejoins = false;
         while let Some(waiting) = &mut self.metadata_changed

@@ -8,7 +8,8 @@
 //!   what is buffered beyond it can be thrown away at any time (`buffer`).
 //! * At most one fetch is buffered, except for partitions that were paused since.
 //! * An error concerns one partition; the next call goes on with the others, and with that one as
-//!   the error says. Only [`Error::Closed`] is for good.
+//!   the error says. Only [`Error::Closed`] and
+//!   [`Error::Group`] are for good.
 //!
 //! | | |
 //! |---|---|
@@ -75,7 +76,7 @@ struct Settings {
 /// # Errors
 ///
 /// The same for all forms. One partition's error does not stop the others, and the call after it
-/// goes on, so a loop ends at `Closed` and `InvalidState`, and reports all others:
+/// goes on, so a loop ends at `Closed`, `InvalidState` and `Group`, and reports all others:
 ///
 /// | error | position then |
 /// |---|---|
@@ -84,6 +85,7 @@ struct Settings {
 /// | [`Io`](Error::Io), [`InvalidRecord`](Error::InvalidRecord) | as it was; it is tried again |
 /// | [`UnknownTopic`](Error::UnknownTopic) | none: the topic's partitions are no longer assigned |
 /// | [`InvalidState`](Error::InvalidState) | nothing is assigned, and nothing can be again |
+/// | [`Group`](Error::Group) | nothing is assigned: its group does not take it, for good |
 /// | [`Closed`](Error::Closed) | kept: what was fetched comes first, then only this |
 /// | all others | as it was: the next call retries |
 pub struct Consumer {

@@ -104,9 +104,9 @@ impl Subscription {
         there.map(|(name, _)| name.clone()).collect()
     }
 
-    /// Notes that a topic is gone; false if that was known.
-    pub(super) fn lose(&mut self, topic: &TopicName) -> bool {
-        match self.topics.get_mut(topic) {
+    /// Notes that this life of a topic is over; false if that was known.
+    pub(super) fn lose(&mut self, topic: &TopicName, id: TopicId) -> bool {
+        match self.topics.get_mut(topic).filter(|known| known.id == id) {
             Some(known) => !std::mem::replace(&mut known.lost, true),
             None => false,
         }
@@ -208,11 +208,13 @@ mod tests {
     fn late_news_of_a_lost_topic_does_not_bring_it_back() {
         let mut wanted = Subscription::to_topics([topic(1, 1)].iter());
         let name = TopicName::parse("t").unwrap();
-        assert!(wanted.lose(&name));
-        assert!(!wanted.lose(&name));
+        assert!(wanted.lose(&name, TopicId([1; 16])));
+        assert!(!wanted.lose(&name, TopicId([1; 16])));
         assert_eq!(refresh(&mut wanted, Some(topic(1, 1))), NONE);
         assert_eq!(refresh(&mut wanted, None), NONE);
         assert_eq!(refresh(&mut wanted, Some(topic(2, 1))), ["t-0 of 2"]);
+        assert!(!wanted.lose(&name, TopicId([1; 16])), "of a former life");
+        assert_eq!(wanted.names(), [name]);
     }
 
     #[test]

@@ -25,7 +25,7 @@ use super::description::GroupDescription;
 use super::offsets::{CommittedOffset, MAX_METADATA};
 use super::records::GroupRecord;
 use super::request::{JoinGroup, Joined, MemberRef, ReplyId, SyncGroup, Synced};
-use super::state::{Effect, Group, GroupState};
+use super::state::{Effect, GroupState};
 
 /// How many commands are taken at once.
 const MAX_TAKEN: usize = 256;
@@ -176,7 +176,8 @@ impl Actor {
         taken: &mut Vec<Command>,
     ) -> Next {
         let deadline = self.kept.group.next_deadline();
-        let idle = self.kept.group.members().is_empty();
+        // Who was given an id is waited for.
+        let idle = self.kept.group.members().is_empty() && deadline.is_none();
         tokio::select! {
             biased;
             n = commands.recv_many(taken, MAX_TAKEN) => match n {
@@ -198,7 +199,7 @@ impl Actor {
                 self.kept.group.tick(self.clock.instant());
             }
             () = self.clock.sleep(IDLE), if idle => {
-                if self.retire(commands) {
+                if self.retire(commands).await {
                     return Next::End;
                 }
             }
@@ -207,7 +208,15 @@ impl Actor {
     }
 
     /// Leaves the group with the coordinator, if nobody is about to ask for it.
-    fn retire(&mut self, commands: &mpsc::Receiver<Command>) -> bool {
+    async fn retire(&mut self, commands: &mpsc::Receiver<Command>) -> bool {
+        let is_stored = self.kept.group.generation() > 0;
+        if self.kept.is_void() && is_stored && self.kept.group.state() == GroupState::Empty {
+            // Nothing else would ever take back what is stored of it.
+            if let Err(error) = self.delete().await {
+                tracing::warn!(group = %self.id, %error, "the group could not be forgotten");
+                return false;
+            }
+        }
         let Some(home) = self.home.upgrade() else { return false };
         home.take_back(&self.id, commands, || std::mem::take(&mut self.kept))
     }
@@ -243,10 +252,16 @@ impl Actor {
                 }
             }
             Command::Forget { partitions, answer } => {
-                let _ = answer.send(self.forget(partitions).await);
+                let _ = answer.send(match self.check_there() {
+                    Ok(()) => self.forget(partitions).await,
+                    Err(error) => Err(error),
+                });
             }
             Command::Delete { answer } => {
-                let _ = answer.send(self.delete().await);
+                let _ = answer.send(match self.check_there() {
+                    Ok(()) => self.delete().await,
+                    Err(error) => Err(error),
+                });
             }
             Command::Expire { before } => {
                 if let Err(error) = self.expire(before).await {
@@ -254,7 +269,8 @@ impl Actor {
                 }
             }
             Command::Describe { answer } => {
-                let _ = answer.send(Ok(self.kept.group.describe(&self.id)));
+                let told = self.check_there().map(|()| self.kept.group.describe(&self.id));
+                let _ = answer.send(told);
             }
         }
         self.settle().await;
@@ -334,6 +350,10 @@ impl Actor {
         let stored = self.store(&[record]).await;
         if let Err(error) = &stored {
             tracing::warn!(group = %self.id, generation, %error, "the group was not stored");
+            // Told to join again, members would come back at once, for ever, and nobody be told.
+            for (_, answer) in self.syncs.drain() {
+                let _ = answer.send(Err(error.clone()));
+            }
         }
         self.kept.group.stored(self.clock.instant(), generation, stored.is_ok());
     }
@@ -449,13 +469,22 @@ impl Actor {
         Ok(())
     }
 
+    /// Fails for a group that was deleted, or has only been asked about.
+    fn check_there(&self) -> Result<()> {
+        match self.kept.exists() {
+            true => Ok(()),
+            false => Err(self.error(GroupError::GroupIdNotFound)),
+        }
+    }
+
     async fn delete(&mut self) -> Result<()> {
         self.kept.group.check_unused().map_err(|refused| self.error(refused))?;
         let all: Vec<TopicPartition> = self.kept.offsets.iter().map(|(at, _)| at.clone()).collect();
         self.remove_offsets(all).await?;
         let group = self.id.to_string();
         self.store(&[GroupRecord::Group { group, value: None }]).await?;
-        self.kept = Kept::new(Group::new(self.kept.group.limits.clone()), -1);
+        self.kept = self.kept.emptied();
+        self.note_existence();
         Ok(())
     }
 
@@ -489,8 +518,9 @@ async fn sleep_until(clock: &Clock, deadline: Option<Duration>) {
 }
 
 impl Kept {
-    /// The offsets that nobody has needed since `before`: of a group without members, those since
-    /// it has had none; of one with members, those of topics that they do not consume.
+    /// The offsets that nobody has needed since `before`: of a group that has had no members since
+    /// then, those that were not committed since; of one with members, those of topics that they do
+    /// not consume. (Kafka forgets all of an empty group's, also those committed a moment ago.)
     pub(super) fn expired(&self, before: i64) -> Vec<TopicPartition> {
         let state = self.group.state();
         match (self.group.protocol_type(), state) {
@@ -498,8 +528,9 @@ impl Kept {
             (Some(_), GroupState::Empty) if self.since < 0 => {
                 self.offsets.older_than(before, |_| false)
             }
+            // Somebody who is no member may have committed since.
             (Some(_), GroupState::Empty) if self.since <= before => {
-                self.offsets.iter().map(|(at, _)| at.clone()).collect()
+                self.offsets.older_than(before, |_| false)
             }
             (Some("consumer"), GroupState::Stable) => {
                 self.offsets.older_than(before, |topic| self.is_subscribed_to(topic))

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::runtime::Handle;
@@ -115,6 +116,11 @@ impl Kept {
         !self.is_void() || self.group.generation() > 0
     }
 
+    /// What is left of the group once it is deleted.
+    pub(super) fn emptied(&self) -> Self {
+        Kept::new(Group::new(self.group.limits.clone()), -1)
+    }
+
     /// Whether there is nothing to remember.
     pub(super) fn is_void(&self) -> bool {
         self.group.members().is_empty() && self.offsets.is_empty()
@@ -137,12 +143,12 @@ impl Coordinator {
     /// Returns how many records could not be read, and are left out.
     pub(crate) fn load(&self, batch: &Batch) -> usize {
         let mut unreadable = 0;
-        let now = self.0.clock.instant();
+        let (now, wall) = (self.0.clock.instant(), self.0.clock.wall().as_millis());
         let mut groups = self.0.groups();
         for record in batch.records() {
             let record = record.ok().and_then(|it| Some((it.key?, it.value)));
             match record.map(|(key, value)| GroupRecord::decode(key, value)) {
-                Some(Ok(Some(record))) => groups.apply(&self.0.limits, now, record),
+                Some(Ok(Some(record))) => groups.apply(&self.0.limits, now, wall, record),
                 Some(Ok(None)) => {}
                 None | Some(Err(_)) => unreadable += 1,
             }
@@ -182,7 +188,8 @@ impl Coordinator {
 
     /// Lets every group forget what nobody has needed since `before` (milliseconds).
     pub(crate) fn expire(&self, before: i64) {
-        self.tell_all(|kept| !kept.expired(before).is_empty(), || Command::Expire { before });
+        let concerns = |kept: &Kept| kept.group.has_effects() || !kept.expired(before).is_empty();
+        self.tell_all(concerns, || Command::Expire { before });
     }
 
     /// Sends a command to all groups that have an actor, and to those idle ones that it concerns.
@@ -270,7 +277,7 @@ impl Coordinator {
 }
 
 impl Groups {
-    fn apply(&mut self, limits: &GroupLimits, now: std::time::Duration, record: GroupRecord) {
+    fn apply(&mut self, limits: &GroupLimits, now: Duration, wall: i64, record: GroupRecord) {
         match record {
             GroupRecord::Offset { group, at, value } => {
                 let kept = self.idle(limits, &group);
@@ -283,7 +290,10 @@ impl Groups {
                 let kept = self.idle(limits, &group);
                 let restored = Group::restore(limits.clone(), now, &value);
                 let offsets = std::mem::take(&mut kept.offsets);
-                *kept = Kept { offsets, ..Kept::new(restored, value.since) };
+                // Its last members went with the process, whenever that was.
+                let lost_all = restored.members().is_empty() && !value.members.is_empty();
+                let since = if lost_all { wall } else { value.since };
+                *kept = Kept { offsets, ..Kept::new(restored, since) };
             }
             GroupRecord::Group { group, value: None } => {
                 let kept = self.idle(limits, &group);

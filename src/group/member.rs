@@ -77,7 +77,7 @@ impl Group {
         self.check_member(member)?;
         let known = self.members.get(&member.member_id);
         let local = known.filter(|member| member.session_timeout.is_none());
-        let is_next = generation + 1 == self.generation;
+        let is_next = generation.checked_add(1) == Some(self.generation);
         let is_between = self.state == GroupState::CompletingRebalance;
         let is_current = generation == self.generation;
         if let Some(member) = local

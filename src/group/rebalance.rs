@@ -80,7 +80,8 @@ impl Group {
             self.deadline = Some(now.saturating_add(self.rebalance_timeout()));
             return;
         }
-        self.generation += 1;
+        // Beyond the last it begins again: what was stored may say anything.
+        self.generation = self.generation.checked_add(1).unwrap_or(1);
         match self.members.is_empty() {
             true => self.become_empty(),
             false => self.begin_generation(now),

@@ -215,6 +215,9 @@ impl Group {
             group.members.insert(id, member);
         }
         if group.members.is_empty() {
+            if !stored.members.is_empty() {
+                group.effects.push(Effect::Store);
+            }
             return group;
         }
         group.state = GroupState::Stable;
@@ -267,6 +270,11 @@ impl Group {
     /// The members by their ids.
     pub(crate) fn members(&self) -> &BTreeMap<String, Member> {
         &self.members
+    }
+
+    /// Whether there is something to be done.
+    pub(crate) fn has_effects(&self) -> bool {
+        !self.effects.is_empty()
     }
 
     /// What is to be done since the last call.

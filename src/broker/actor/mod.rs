@@ -20,6 +20,7 @@ use crate::topic::{TopicId, TopicName, TopicPartition};
 use super::catalog::{Catalog, Change, TopicEntry, encode};
 use super::compaction::{CompactionSummary, compact};
 use super::core::{Core, Topic, on_blocking_thread, random_id};
+use super::groups::OFFSETS_TOPIC;
 use super::lock::DirLock;
 use super::open::{
     CATALOG_TOPIC, CLEAN_MARK, Opened, is_mostly_history, remove_folder, rename_for_deletion,
@@ -169,7 +170,11 @@ impl Actor {
     }
 
     async fn create(&mut self, name: TopicName, config: TopicConfig) -> Result<Arc<Topic>> {
-        let config = config.or(&self.core.settings.topic_defaults);
+        // Those are meant for the users' topics.
+        let config = match name == OFFSETS_TOPIC {
+            true => config,
+            false => config.or(&self.core.settings.topic_defaults),
+        };
         self.check_new(&name)?;
         let partitions = config.checked_partitions()?;
         let durability = self.durability(&config)?;

@@ -176,7 +176,9 @@ impl Membership {
     /// Goes on as far as it can without waiting.
     pub(in super::super) fn poll(&mut self, consumer: &mut Consumer, cx: &mut Context<'_>) {
         self.poll_auto_commit(consumer, cx);
-        while self.step(consumer, cx) {}
+        // What has failed is told before it is tried again.
+        let told = consumer.notices.len();
+        while self.step(consumer, cx) && consumer.notices.len() == told {}
     }
 
     fn step(&mut self, consumer: &mut Consumer, cx: &mut Context<'_>) -> bool {
@@ -457,7 +459,15 @@ impl Membership {
 
     /// Gives everything up and leaves, as the user wants it. A static member keeps its place.
     pub(super) async fn leave(&mut self, consumer: &mut Consumer) -> Result<()> {
-        if !self.shares() || self.generation < 0 {
+        if !self.shares() {
+            return Ok(());
+        }
+        // What partitions are gone of is told already, and not yet to the end.
+        match mem::replace(&mut self.phase, Phase::Outside) {
+            Phase::Leaving(told) | Phase::Revoking(told, _) | Phase::Assigning(told) => told.await,
+            _ => {}
+        }
+        if self.generation < 0 {
             return Ok(());
         }
         let all: Vec<TopicPartition> = consumer.owned().into_iter().map(|owned| owned.at).collect();

@@ -351,3 +351,18 @@ fn limits_hold() {
     assert_eq!(error, "session timeout of 1s: 6s to 1800s are allowed");
     world.heartbeat("a", 2).unwrap();
 }
+
+#[test]
+fn generations_do_not_overflow() {
+    let mut world = World::new();
+    world.group.generation = i32::MAX - 1;
+    world.join(JoinGroup { session_timeout: None, ..new_member("a") });
+    world.sync("a", i32::MAX, &[]);
+    let late = world.group.check_commit(world.now, &member("a"), i32::MAX - 2);
+    assert!(matches!(late, Err(GroupError::IllegalGeneration { .. })));
+    world.join(JoinGroup { session_timeout: None, ..new_member("b") });
+    let a = world.join(JoinGroup { session_timeout: None, ..request("a") });
+    assert_eq!(world.joined(a).generation, 1, "it begins again");
+    let future = world.group.check_commit(world.now, &member("b"), i32::MAX);
+    assert!(matches!(future, Err(GroupError::IllegalGeneration { .. })));
+}

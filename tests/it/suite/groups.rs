@@ -11,7 +11,7 @@ use ottla::{
 };
 
 use crate::support::{
-    Host, assert_error, at, on_all_backends, send_all, take_values, texts, value,
+    Host, assert_error, at, on_all_backends, send_all, take_values, texts, value, within,
 };
 
 on_all_backends! {
@@ -23,6 +23,7 @@ on_all_backends! {
     every_strategy_shares_everything_once,
     a_member_that_is_away_for_too_long_is_put_out,
     a_topic_created_again_does_not_inherit_offsets,
+    a_topic_that_comes_back_wakes_who_waits,
     automatic_commits_cover_what_was_handed_out_before,
     a_static_member_comes_back_to_its_partitions,
     groups_that_make_no_sense_are_refused,
@@ -32,6 +33,7 @@ on_all_backends! {
     groups_are_told_of_and_deleted,
     offsets_are_forgotten_after_a_week_without_members,
     a_consumer_that_is_closed_commits_and_leaves,
+    closing_goes_on_with_what_was_begun,
     members_that_come_and_go_lose_nothing_and_repeat_nothing,
 }
 
@@ -269,6 +271,29 @@ async fn a_topic_created_again_does_not_inherit_offsets(host: Host) {
     assert_eq!(take_values(&mut another, 3).await, texts(10..13));
 }
 
+async fn a_topic_that_comes_back_wakes_who_waits(host: Host) {
+    topic(&host, 1).await;
+    let mut consumer = member(&host).subscribe(["t"]).await.unwrap();
+    settle(&mut [&mut consumer], 1).await;
+    host.delete_topic("t").await.unwrap();
+    assert_error!(consumer.recv().await, Error::UnknownTopic { .. }, "\"t\"");
+    while consumer.group_metadata().unwrap().generation < 2 {
+        assert!(consumer.try_recv().unwrap().is_none());
+        tokio::task::yield_now().await;
+    }
+    let mut settled = 0;
+    let mut waits = std::pin::pin!(consumer.recv());
+    while settled < 100 {
+        let is_stable = host.admin().describe_group("g").await.unwrap().state == GroupState::Stable;
+        settled += usize::from(is_stable);
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(waits.as_mut().poll(&mut cx).is_pending());
+        tokio::task::yield_now().await;
+    }
+    let (record, ()) = tokio::join!(within(waits), send_all(&host.client, "t", 0..1));
+    assert_eq!(value(&record.unwrap()), "0");
+}
+
 async fn automatic_commits_cover_what_was_handed_out_before(host: Host) {
     send_all(&host.client, "t", 0..10).await;
     let second = Duration::from_secs(1);
@@ -472,6 +497,38 @@ async fn a_consumer_that_is_closed_commits_and_leaves(host: Host) {
     settle(&mut [&mut next], 2).await;
     // Without a group, closing is dropping.
     host.client.consumer().subscribe(["t"]).await.unwrap().close().await.unwrap();
+}
+
+/// Takes its time.
+struct Slow(Journal);
+
+#[async_trait]
+impl RebalanceListener for Slow {
+    async fn revoked(&self, revoked: &Revoked) {
+        for _ in 0..3 {
+            tokio::task::yield_now().await;
+        }
+        self.0.revoked(revoked).await;
+    }
+}
+
+async fn closing_goes_on_with_what_was_begun(host: Host) {
+    topic(&host, 2).await;
+    let journal = Journal::default();
+    let eager = || member(&host).strategies([Strategy::Range]);
+    let builder = eager().rebalance_listener(Slow(journal.clone()));
+    let mut first = builder.subscribe(["t"]).await.unwrap();
+    settle(&mut [&mut first], 2).await;
+    let mut second = eager().subscribe(["t"]).await.unwrap();
+    while !first.assignment().is_empty() {
+        assert!(second.try_recv().unwrap().is_none());
+        assert!(first.try_recv().unwrap().is_none());
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(journal.lines(), Vec::<String>::new(), "it is being told");
+    first.close().await.unwrap();
+    assert_eq!(journal.lines()[0], "revoked t-0@0 t-1@0");
+    settle(&mut [&mut second], 2).await;
 }
 
 /// Members that leave as they should: each record is handed out once, in its partition's order.
