@@ -3,8 +3,8 @@
 //! Every figure that depends on the machine is a ratio against a reference that is measured
 //! alternately in the same process. A row shows the medians, and of the ratios also the least and
 //! the greatest. `--quick` is for CI: sizes so small that only the running is tested. Names choose
-//! groups: `compaction`, `groups`, `rebalance`, `memory`, `awaited`, `disk`, `life`, `commit`,
-//! `stream`, `catchup`.
+//! groups: `groups`, `commits`, `compaction`, `rebalance`, `memory`, `awaited`, `disk`, `life`,
+//! `commit`, `stream`, `catchup`.
 //!
 //! Both sides of a row in memory build each payload anew and read every byte of it.
 
@@ -46,10 +46,11 @@ impl Scale {
 
 type Group = fn(&Runtime, Scale, &mut Report);
 
-const GROUPS: [(&str, Group); 10] = [
+const GROUPS: [(&str, Group); 11] = [
     // First what is to show how memory grows: later, freed memory would hide some of it.
-    ("compaction", compaction::run),
     ("groups", groups::run),
+    ("commits", groups::awaited),
+    ("compaction", compaction::run),
     ("rebalance", rebalance::run),
     ("memory", memory::run),
     ("awaited", memory::awaited),

@@ -70,7 +70,7 @@ async fn measure(strategy: Strategy, members: usize, partitions: i32, rounds: us
         group.leave();
         leaves.push(group.settled(started).await);
     }
-    drop(group);
+    group.end().await;
     broker.shutdown().await.expect("nothing is left to do");
     let worst = joins.iter().chain(&leaves).copied().fold(0.0, f64::max);
     Times { joins, leaves, worst, first }
@@ -137,6 +137,14 @@ impl Group {
         took
     }
 
+    /// Waits until all are gone: none is to be polled when the broker is.
+    async fn end(self) {
+        for (_, polling) in self.members {
+            polling.abort();
+            polling.await.expect_err("it was aborted");
+        }
+    }
+
     /// The new generation that all members are in, with all partitions shared out evenly.
     fn agreed(&self) -> Option<i32> {
         let generation = self.members[0].0.generation.load(Ordering::Acquire);
@@ -156,12 +164,6 @@ impl Group {
     async fn is_stable_in(&self, generation: i32) -> bool {
         let group = self.broker.describe_group(GROUP).await.expect("it has members");
         group.state == GroupState::Stable && group.generation == generation
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        self.members.iter().for_each(|(_, polling)| polling.abort());
     }
 }
 
