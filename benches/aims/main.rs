@@ -3,7 +3,8 @@
 //! Every figure that depends on the machine is a ratio against a reference that is measured
 //! alternately in the same process. A row shows the medians, and of the ratios also the least and
 //! the greatest. `--quick` is for CI: sizes so small that only the running is tested. Names choose
-//! groups: `memory`, `awaited`, `disk`, `life`, `commit`, `stream`, `catchup`.
+//! groups: `groups`, `commits`, `compaction`, `rebalance`, `memory`, `awaited`, `disk`, `life`,
+//! `commit`, `stream`, `catchup`.
 //!
 //! Both sides of a row in memory build each payload anew and read every byte of it.
 
@@ -11,12 +12,15 @@
 
 mod catchup;
 mod commit;
+mod compaction;
 mod counting;
 mod disk;
+mod groups;
 mod life;
 mod memory;
 mod payload;
 mod proc;
+mod rebalance;
 mod report;
 
 use tokio::runtime::{Builder, Runtime};
@@ -42,7 +46,12 @@ impl Scale {
 
 type Group = fn(&Runtime, Scale, &mut Report);
 
-const GROUPS: [(&str, Group); 7] = [
+const GROUPS: [(&str, Group); 11] = [
+    // First what is to show how memory grows: later, freed memory would hide some of it.
+    ("groups", groups::run),
+    ("commits", groups::awaited),
+    ("compaction", compaction::run),
+    ("rebalance", rebalance::run),
     ("memory", memory::run),
     ("awaited", memory::awaited),
     ("disk", disk::run),

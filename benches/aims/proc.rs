@@ -31,8 +31,22 @@ pub(crate) fn cpu_seconds() -> f64 {
 
 /// Resident memory in MiB.
 pub(crate) fn resident_mebibytes() -> f64 {
+    status_mebibytes("VmRSS:")
+}
+
+/// The most that was ever resident, or since [`forget_peak`], in MiB.
+pub(crate) fn peak_mebibytes() -> f64 {
+    status_mebibytes("VmHWM:")
+}
+
+/// Where that is refused, the peak is that of the whole run, which is no less.
+pub(crate) fn forget_peak() {
+    let _ = fs::write("/proc/self/clear_refs", "5");
+}
+
+fn status_mebibytes(name: &str) -> f64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
     let kibibytes = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
     kibibytes.unwrap_or(0.0) / 1024.0
 }

@@ -130,6 +130,10 @@ pub(crate) fn gigabytes_per_second(rate: f64) -> String {
     format!("{:.2} GB/s", rate / 1e9)
 }
 
+pub(crate) fn megabytes_per_second(rate: f64) -> String {
+    format!("{:.0} MB/s", rate / 1e6)
+}
+
 pub(crate) fn plain(number: f64) -> String {
     format!("{number:.1}")
 }

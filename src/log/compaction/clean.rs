@@ -11,7 +11,7 @@ use crate::log::recovery;
 use crate::log::scan::{Step, Walk};
 use crate::log::segment::Segment;
 
-use super::keys::{KeyOffsets, MAX_KEY_BYTES};
+use super::keys::{Ahead, KeyOffsets, MAX_KEY_BYTES};
 use super::output::{Output, Stage};
 use super::swap::{Compaction, Part, remove_stage};
 use super::{CompactionOptions, CompactionPlan, CompactionStats};
@@ -131,11 +131,13 @@ impl<'a> Work<'a> {
     /// The offset of the first record whose key finds no room. Behind a record that can't be read
     /// there is nothing more in a batch; those before it will stay where they are.
     fn gather_from(&mut self, batch: &Batch) -> Option<i64> {
+        let mut ahead = Ahead::new(batch);
         for record in batch.records() {
             let Ok(record) = record else { return None };
+            let hash = ahead.next(&self.keys);
             if let Some(key) = record.key
                 && record.offset >= self.plan.first_dirty
-                && !self.keys.put(key, record.offset)
+                && !self.keys.put(key, hash, record.offset)
             {
                 return Some(record.offset);
             }
@@ -297,7 +299,9 @@ impl<'a> Work<'a> {
         let due = horizon.is_some_and(|horizon| horizon <= self.plan.now_ms)
             && self.hidden_from.is_none_or(|from| from >= batch.header().next_offset());
         let mut has_tombstone = false;
+        let mut ahead = Ahead::new(batch);
         let selected = retained.select(batch, |record| {
+            let hash = ahead.next(&self.keys);
             if record.offset >= self.gathered_end {
                 return true;
             }
@@ -305,7 +309,7 @@ impl<'a> Work<'a> {
             if key.len() > MAX_KEY_BYTES {
                 return true;
             }
-            if self.keys.last_offset(key).is_some_and(|last| record.offset < last) {
+            if self.keys.last_offset(key, hash).is_some_and(|last| record.offset < last) {
                 return false;
             }
             let tombstone = record.value.is_none();

@@ -8,9 +8,16 @@
 //! The hash that spreads them needs only be fast to compute and hard to guess: it is seeded by the
 //! caller, so that nobody can choose keys that make the table slow. No result depends on the seed.
 //!
+//! A table of a million keys is in no cache: nearly every look into it waits for memory, and then
+//! for that of the entry. [`Ahead`] looks up a number of keys together before each is asked for, so
+//! that these waits are one.
+//!
 //! Invariant: an entry never straddles two pieces, and the table is at most three quarters full.
 
 use std::hash::{DefaultHasher, Hasher};
+use std::hint::black_box;
+
+use crate::batch::{Batch, RecordIter};
 
 /// The longest key that is kept. Records with a longer one are never superseded.
 pub(super) const MAX_KEY_BYTES: usize = 1 << 14;
@@ -24,6 +31,48 @@ const PIECE: usize = 64 << 10;
 const FIRST_SLOTS: usize = 1 << 10;
 /// Offset and length, in front of each key.
 const ENTRY_HEADER: usize = 10;
+
+/// How many keys are looked up together: about as many as a processor has loads under way.
+const AHEAD: usize = 32;
+
+/// The hash of a key, by the table that it is used with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct KeyHash(u32);
+
+/// The hashes of the keys of a batch, record by record, each computed some records early.
+pub(super) struct Ahead<'a> {
+    records: RecordIter<'a>,
+    hashes: [KeyHash; AHEAD],
+    /// How many of them have been returned.
+    taken: usize,
+}
+
+impl<'a> Ahead<'a> {
+    pub(super) fn new(batch: &'a Batch) -> Self {
+        Ahead { records: batch.records(), hashes: [KeyHash::default(); AHEAD], taken: AHEAD }
+    }
+
+    /// That of the next record's key. It means nothing if there is none, or if it is too long.
+    pub(super) fn next(&mut self, keys: &KeyOffsets) -> KeyHash {
+        if self.taken == AHEAD {
+            self.look(keys);
+        }
+        self.taken += 1;
+        self.hashes[self.taken - 1]
+    }
+
+    /// Hashing and looking up are apart: in so short a loop a processor gets far ahead.
+    fn look(&mut self, keys: &KeyOffsets) {
+        let mut count = 0;
+        for record in self.records.by_ref().take(AHEAD) {
+            let key = record.ok().and_then(|it| it.key).filter(|key| key.len() <= MAX_KEY_BYTES);
+            self.hashes[count] = key.map(|key| keys.hash(key)).unwrap_or_default();
+            count += 1;
+        }
+        keys.touch(&self.hashes[..count]);
+        self.taken = 0;
+    }
+}
 
 /// Keys and offsets.
 #[derive(Debug)]
@@ -52,11 +101,10 @@ impl KeyOffsets {
 
     /// Notes that `key` stands at `offset`, which is beyond all before. False if there is no room
     /// for one more key. Keys that are too long are passed over.
-    pub(super) fn put(&mut self, key: &[u8], offset: i64) -> bool {
+    pub(super) fn put(&mut self, key: &[u8], hash: KeyHash, offset: i64) -> bool {
         if key.len() > MAX_KEY_BYTES {
             return true;
         }
-        let hash = self.hash(key);
         let slot = self.find(key, hash);
         if let Some(place) = place_in(self.slots[slot]) {
             self.entry_mut(place)[..8].copy_from_slice(&offset.to_be_bytes());
@@ -68,30 +116,31 @@ impl KeyOffsets {
         }
         let slot = if full { self.grow(key, hash) } else { slot };
         let place = self.add(key, offset);
-        self.slots[slot] = u64::from(hash) << 32 | u64::from(place + 1);
+        self.slots[slot] = u64::from(hash.0) << 32 | u64::from(place + 1);
         self.used_slots += 1;
         true
     }
 
     /// The last offset of `key`, if it was put.
-    pub(super) fn last_offset(&self, key: &[u8]) -> Option<i64> {
+    pub(super) fn last_offset(&self, key: &[u8], hash: KeyHash) -> Option<i64> {
         if key.len() > MAX_KEY_BYTES {
             return None;
         }
-        let slot = self.find(key, self.hash(key));
+        let slot = self.find(key, hash);
         let (header, _) = self.entry(place_in(self.slots[slot])?).split_at(8);
         Some(i64::from_be_bytes(header.try_into().expect("split at eight")))
     }
 
-    fn hash(&self, key: &[u8]) -> u32 {
+    fn hash(&self, key: &[u8]) -> KeyHash {
         let mut hasher = DefaultHasher::new();
         hasher.write_u64(self.seed);
         hasher.write(key);
-        hasher.finish() as u32
+        KeyHash(hasher.finish() as u32)
     }
 
     /// The slot that holds `key`, or the empty one where it belongs.
-    fn find(&self, key: &[u8], hash: u32) -> usize {
+    fn find(&self, key: &[u8], KeyHash(hash): KeyHash) -> usize {
+        debug_assert_eq!(KeyHash(hash), self.hash(key), "another key's");
         let mask = self.slots.len() - 1;
         let mut slot = hash as usize & mask;
         loop {
@@ -107,6 +156,29 @@ impl KeyOffsets {
         }
     }
 
+    /// Has the memory fetched where these are looked up.
+    fn touch(&self, hashes: &[KeyHash]) {
+        let mask = self.slots.len() - 1;
+        let slots = hashes.iter().fold(0, |all, hash| all ^ self.slots[hash.0 as usize & mask]);
+        let places = hashes.iter().filter_map(|hash| self.candidate(*hash));
+        let entries = places.fold(0, |all, place| all ^ self.entry(place)[0]);
+        // What was read is of no interest, but that it was.
+        black_box((slots, entries));
+    }
+
+    /// The place of what has this hash first: the entry that is looked for, most probably.
+    fn candidate(&self, KeyHash(hash): KeyHash) -> Option<u32> {
+        let mask = self.slots.len() - 1;
+        let mut slot = hash as usize & mask;
+        loop {
+            let place = place_in(self.slots[slot])?;
+            if (self.slots[slot] >> 32) as u32 == hash {
+                return Some(place);
+            }
+            slot = (slot + 1) & mask;
+        }
+    }
+
     /// Whether one more key stays within the budget, with a table twice as large if need be, and
     /// the old one beside it for a moment.
     fn has_room(&self, key_len: usize, grows: bool) -> bool {
@@ -117,7 +189,7 @@ impl KeyOffsets {
     }
 
     /// Doubles the table; returns the slot for `key`, which is not in it.
-    fn grow(&mut self, key: &[u8], hash: u32) -> usize {
+    fn grow(&mut self, key: &[u8], hash: KeyHash) -> usize {
         let old = std::mem::take(&mut self.slots);
         self.slots = vec![0; old.len() * 2];
         let mask = self.slots.len() - 1;
@@ -171,26 +243,36 @@ fn place_in(slot: u64) -> Option<u32> {
 mod tests {
     use std::collections::BTreeMap;
 
+    use bytes::BytesMut;
     use proptest::prelude::*;
 
     use super::*;
+    use crate::batch::BatchBuilder;
+
+    fn put(keys: &mut KeyOffsets, key: &[u8], offset: i64) -> bool {
+        keys.put(key, keys.hash(key), offset)
+    }
+
+    fn last_offset(keys: &KeyOffsets, key: &[u8]) -> Option<i64> {
+        keys.last_offset(key, keys.hash(key))
+    }
 
     #[test]
     fn it_is_full_in_time_and_forgets_nothing() {
         let mut keys = KeyOffsets::new(1 << 20, 7);
-        let mut put = 0;
-        while keys.put(format!("key {put:010}").as_bytes(), put) {
-            put += 1;
+        let mut count = 0;
+        while put(&mut keys, format!("key {count:010}").as_bytes(), count) {
+            count += 1;
         }
         let bytes = keys.slots.len() * 8 + keys.pieces.len() * PIECE;
-        assert!(bytes <= 1 << 20 && put > 18_000, "{put} keys in {bytes} bytes");
-        assert_eq!(keys.len() as i64, put);
-        for i in 0..put {
-            assert_eq!(keys.last_offset(format!("key {i:010}").as_bytes()), Some(i));
+        assert!(bytes <= 1 << 20 && count > 18_000, "{count} keys in {bytes} bytes");
+        assert_eq!(keys.len() as i64, count);
+        for i in 0..count {
+            assert_eq!(last_offset(&keys, format!("key {i:010}").as_bytes()), Some(i));
         }
-        assert_eq!(keys.last_offset(b"key 1"), None);
-        assert!(keys.put(b"key 0000000003", 99_999_999), "a known key needs no room");
-        assert_eq!(keys.last_offset(b"key 0000000003"), Some(99_999_999));
+        assert_eq!(last_offset(&keys, b"key 1"), None);
+        assert!(put(&mut keys, b"key 0000000003", 99_999_999), "a known key needs no room");
+        assert_eq!(last_offset(&keys, b"key 0000000003"), Some(99_999_999));
     }
 
     #[test]
@@ -198,10 +280,28 @@ mod tests {
         let mut keys = KeyOffsets::new(0, 7);
         let longest = vec![b'k'; MAX_KEY_BYTES + 1];
         for (offset, len) in [0, 1, 255, 256, MAX_KEY_BYTES].into_iter().enumerate() {
-            assert!(keys.put(&longest[..len], offset as i64));
-            assert_eq!(keys.last_offset(&longest[..len]), Some(offset as i64));
+            assert!(put(&mut keys, &longest[..len], offset as i64));
+            assert_eq!(last_offset(&keys, &longest[..len]), Some(offset as i64));
         }
-        assert!(keys.put(&longest, 9) && keys.last_offset(&longest).is_none());
+        assert!(put(&mut keys, &longest, 9) && last_offset(&keys, &longest).is_none());
+    }
+
+    #[test]
+    fn hashes_that_come_early_are_those_of_their_records() {
+        let key = |i: usize| (i % 7 != 3).then(|| format!("key {i}").into_bytes());
+        let mut builder = BatchBuilder::new(BytesMut::new());
+        for i in 0..3 * AHEAD + 5 {
+            builder.push(0, key(i).as_deref(), None, &[]);
+        }
+        let batch = Batch::parse_checked(builder.finish().freeze()).unwrap();
+        let (mut keys, mut ahead) = (KeyOffsets::new(0, 7), Ahead::new(&batch));
+        for i in 0..3 * AHEAD + 5 {
+            let hash = ahead.next(&keys);
+            if let Some(key) = key(i) {
+                assert_eq!(hash, keys.hash(&key), "{i}");
+                assert!(keys.put(&key, hash, i as i64));
+            }
+        }
     }
 
     proptest! {
@@ -212,12 +312,12 @@ mod tests {
         ) {
             let (mut keys, mut model) = (KeyOffsets::new(0, seed), BTreeMap::new());
             for (offset, key) in puts.iter().enumerate() {
-                prop_assert!(keys.put(key, offset as i64));
+                prop_assert!(put(&mut keys, key, offset as i64));
                 model.insert(key.clone(), offset as i64);
             }
             prop_assert_eq!(keys.len(), model.len());
             for key in &puts {
-                prop_assert_eq!(keys.last_offset(key), model.get(key).copied());
+                prop_assert_eq!(last_offset(&keys, key), model.get(key).copied());
             }
         }
     }
