@@ -51,7 +51,7 @@ async fn commit_in_groups(dir: PathBuf, count: usize) -> f64 {
         tasks.spawn(async move { commit_all(&broker, &format!("group-{number}")).await });
     }
     tasks.join_all().await;
-    assert_eq!(broker.groups().await.expect("the disk works").len(), count);
+    assert_eq!(broker.admin().groups().await.expect("the disk works").len(), count);
     let memory = resident_mebibytes() - before;
     broker.shutdown().await.expect("the disk works");
     memory
@@ -70,7 +70,7 @@ async fn commit_all(broker: &Broker, group: &str) {
 async fn open_with_groups(dir: PathBuf, count: usize) -> f64 {
     let started = Instant::now();
     let broker = Broker::open(dir).await.expect("it was closed cleanly");
-    let groups = broker.groups().await.expect("the disk works");
+    let groups = broker.admin().groups().await.expect("the disk works");
     let mut consumer = member(&broker, "group-0").await;
     let at = |partition| TopicPartition::new(TOPIC, partition).expect("a good name");
     let partitions: Vec<TopicPartition> = (0..PARTITIONS).map(at).collect();

@@ -162,7 +162,7 @@ impl Group {
     }
 
     async fn is_stable_in(&self, generation: i32) -> bool {
-        let group = self.broker.describe_group(GROUP).await.expect("it has members");
+        let group = self.broker.admin().describe_group(GROUP).await.expect("it has members");
         group.state == GroupState::Stable && group.generation == generation
     }
 }
