@@ -13,7 +13,7 @@ use crate::storage::{FileStorage, MemoryPolicy, Storage};
 
 use super::Broker;
 use super::actor;
-use super::core::Core;
+use super::core::{Core, on_blocking_thread};
 use super::lock::{DirLock, Holding};
 use super::open::{open_all, prepare_dir};
 use super::settings::{Settings, TopicConfig};
@@ -195,12 +195,4 @@ impl Drop for Unfinished {
             holding.will_be_released();
         }
     }
-}
-
-pub(super) async fn on_blocking_thread<T: Send + 'static>(
-    runtime: &Handle,
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    let done = runtime.spawn_blocking(work).await;
-    done.unwrap_or_else(|error| Err(Error::closed(format!("a blocking thread ended: {error}"))))
 }

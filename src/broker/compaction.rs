@@ -5,7 +5,7 @@ use crate::log::{CompactionOptions, CompactionStats};
 use crate::partition::Partition;
 
 use super::Broker;
-use super::core::{on_blocking_thread, random_id};
+use super::core::random_id;
 
 /// What a compaction did to a topic, all its partitions together.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -74,7 +74,13 @@ pub(super) async fn compact(
         };
         let seed = u64::from_le_bytes(random_id().0[..8].try_into().expect("eight of sixteen"));
         let options = CompactionOptions { seed, ..CompactionOptions::default() };
-        let done = run(partition, move || plan.run(options)).await?;
+        let lock = partition.compacting().clone().lock_owned().await;
+        // Also in memory: it may take long.
+        let work = move || {
+            let _lock = lock;
+            plan.run(options)
+        };
+        let done = partition.run_beside(work).await?;
         let stats = partition.run(move |log| log.compacted(done)).await?;
         let stats = stats.map_err(|error| Error::compaction(at, error))?;
         let Some(stats) = stats else { return Ok(summary) };
@@ -84,25 +90,6 @@ pub(super) async fn compact(
             return Ok(summary);
         }
     }
-}
-
-/// Runs `work` on a blocking thread, under the broker's limit; also in memory, as it may take long.
-async fn run<T: Send + 'static>(
-    partition: &Partition,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T> {
-    let (io, runtime) = (partition.context().io.clone(), partition.context().runtime.clone());
-    // A task of its own, and no longer than the work: with the permit in hand nobody may wait for
-    // the log, which may need one too, or not be polled any more.
-    let done = runtime.clone().spawn(async move {
-        let permit = io.acquire_owned().await;
-        on_blocking_thread(&runtime, move || {
-            let _permit = permit;
-            Ok(work())
-        })
-        .await
-    });
-    done.await.map_err(|error| Error::closed(format!("a compaction's task ended: {error}")))?
 }
 
 #[cfg(test)]

@@ -89,6 +89,7 @@ impl Log {
 
     /// Makes everything durable and writes that down, so that the next open has nothing to do.
     pub fn close(&mut self) -> Result<(), AppendError> {
+        self.stop_compaction();
         self.sync()?;
         match self.checkpoint()? {
             Some(plan) => self.checkpointed(plan.run()),

@@ -109,6 +109,8 @@ struct Inner {
     shared: Arc<Shared>,
     place: Mutex<Place>,
     context: Arc<PartitionContext>,
+    /// See [`Partition::compacting`].
+    compacting: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// What the actor and the handles both touch, without keeping each other alive.
@@ -281,6 +283,7 @@ impl Partition {
             shared: Arc::default(),
             place: Mutex::new(Place::Idle(Box::new(log))),
             context,
+            compacting: Arc::default(),
         }))
     }
 
@@ -411,6 +414,32 @@ impl Partition {
         }));
         self.command(command).await;
         answered.await.map_err(|_| self.why_closed())
+    }
+
+    /// Runs what may wait for the disk beside the log, under the broker's limit: reads, say.
+    pub(crate) async fn run_beside<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T> {
+        let (io, runtime) = (self.0.context.io.clone(), self.0.context.runtime.clone());
+        // A task of its own, and no longer than the work: with the permit in hand nobody may wait
+        // for the log, which may need one too, or not be polled any more.
+        let done = runtime.clone().spawn(async move {
+            let permit = io.acquire_owned().await;
+            let run = runtime.spawn_blocking(move || {
+                let _permit = permit;
+                work()
+            });
+            run.await
+        });
+        let ended = |error| Error::closed(format!("work on a blocking thread ended: {error}"));
+        done.await.and_then(|done| done).map_err(ended)
+    }
+
+    /// Held by a compaction while it writes beside the log. Whoever removes the log's files waits
+    /// for it, after closing the log, which makes the compaction end.
+    pub(crate) fn compacting(&self) -> &Arc<tokio::sync::Mutex<()>> {
+        &self.0.compacting
     }
 
     /// Changes the log's settings, after all that was sent before.

@@ -2,6 +2,7 @@
 //! the end.
 
 mod altering;
+mod background;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -10,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 
 use crate::error::{Error, Result};
 use crate::log::Log;
@@ -18,7 +19,6 @@ use crate::partition::{ENDED, Partition};
 use crate::topic::{TopicId, TopicName, TopicPartition};
 
 use super::catalog::{Catalog, Change, TopicEntry, encode};
-use super::compaction::{CompactionSummary, compact};
 use super::core::{Core, Topic, on_blocking_thread, random_id};
 use super::groups::OFFSETS_TOPIC;
 use super::lock::DirLock;
@@ -30,12 +30,10 @@ use super::settings::{Durability, TopicConfig};
 use super::{Broker, BrokerHandle, UserHandle};
 
 pub(crate) use altering::ConfigChange;
+use background::Background;
 
 /// Commands that may wait for the broker.
 const MAILBOX: usize = 64;
-
-/// `offsets.retention.minutes`.
-const OFFSETS_RETENTION: Duration = Duration::from_secs(7 * 24 * 3600);
 
 pub(super) enum Command {
     Create { name: TopicName, config: TopicConfig, answer: Answer<Arc<Topic>> },
@@ -54,7 +52,7 @@ struct Actor {
     /// The catalog's log, for a broker on disk: a partition like any other.
     catalog_log: Option<Partition>,
     lock: Option<Arc<DirLock>>,
-    retention: Option<JoinHandle<()>>,
+    background: Background,
     /// By the clock's `instant`; set before the task first runs, which a manual clock may precede.
     next_retention: Duration,
 }
@@ -83,7 +81,7 @@ pub(super) fn start(core: Core, opened: Option<Opened>, lock: Option<Arc<DirLock
         catalog: Catalog::default(),
         catalog_log: None,
         lock,
-        retention: None,
+        background: Background::default(),
         next_retention: core.clock().instant() + core.settings.retention_check_interval,
     };
     if let Some(opened) = opened {
@@ -145,7 +143,8 @@ impl Actor {
                 },
                 () = clock.sleep_until(self.next_retention) => {
                     self.next_retention = clock.instant().saturating_add(interval);
-                    self.enforce_retention(interval);
+                    self.expire_offsets();
+                    self.background.look(&self.core);
                 }
             }
         }
@@ -238,6 +237,7 @@ impl Actor {
         for partition in &topic.partitions {
             // What could not be synced is being thrown away.
             let _ = partition.close(format!("topic {name} was deleted").into()).await;
+            drop(partition.compacting().lock().await);
         }
         if entry.durability == Durability::Memory {
             self.remove_folders(self.core.memory.clone(), entry.id, &name, entry.partitions)
@@ -320,51 +320,6 @@ impl Actor {
         }
     }
 
-    /// Offsets that no group has needed for a week are forgotten, as in Kafka.
-    fn expire_offsets(&self) {
-        if let Some(coordinator) = self.core.coordinator.get() {
-            let now = self.core.context.clock.wall();
-            coordinator.expire(now.saturating_sub(OFFSETS_RETENTION).as_millis());
-        }
-    }
-
-    /// Lets every partition drop what is too old, one after the other, beside other work.
-    fn enforce_retention(&mut self, interval: Duration) {
-        self.expire_offsets();
-        if self.retention.as_ref().is_some_and(|running| !running.is_finished()) {
-            tracing::debug!(?interval, "retention is still at work");
-            return;
-        }
-        let (core, now) = (Arc::downgrade(&self.core), self.core.context.clock.wall());
-        let topics = self.core.all_topics();
-        self.retention = Some(self.core.context.runtime.spawn(async move {
-            for partition in topics.iter().flat_map(|topic| &topic.partitions) {
-                if partition.reader().size() == 0 {
-                    continue;
-                }
-                match partition.run(move |log| log.enforce_retention(now)).await {
-                    Ok(Ok(0)) => {}
-                    Ok(Ok(segments)) => {
-                        let log_start_offset = partition.reader().log_start_offset();
-                        let at = partition.at();
-                        tracing::info!(partition = %at, segments, log_start_offset, "retention");
-                    }
-                    Ok(Err(error)) => {
-                        tracing::warn!(partition = %partition.at(), %error, "retention failed");
-                    }
-                    // Deleted meanwhile, or its task is gone.
-                    Err(_) => continue,
-                }
-                if let Err(error) = compact(partition, false, CompactionSummary::default()).await {
-                    tracing::warn!(partition = %partition.at(), %error, "compaction failed");
-                }
-            }
-            if let Some(core) = core.upgrade() {
-                core.context.memory.ring();
-            }
-        }));
-    }
-
     /// Drains, makes durable, marks as clean. Handles get `Closed` from then on.
     async fn shutdown(&mut self, reason: &str) -> Result<()> {
         let reason: Arc<str> = reason.into();
@@ -376,14 +331,16 @@ impl Actor {
         if let Some(coordinator) = self.core.coordinator.get() {
             coordinator.close(reason.clone()).await;
         }
-        if let Some(retention) = self.retention.take() {
-            retention.abort();
-        }
+        self.background.stop();
         let mut closing = JoinSet::new();
         for topic in self.core.all_topics() {
             for partition in topic.partitions.clone() {
                 let reason = reason.clone();
-                closing.spawn(async move { partition.close(reason).await });
+                closing.spawn(async move {
+                    let closed = partition.close(reason).await;
+                    drop(partition.compacting().lock().await);
+                    closed
+                });
             }
         }
         let mut result = Ok(());

@@ -39,9 +39,10 @@ impl CompactionPlan {
         }
     }
 
-    /// Whether the segments are still the log's, uncut.
+    /// Whether the segments are still the log's, uncut, and nobody wants it to stop.
     pub(super) fn still_holds(&self) -> bool {
-        self.shared.truncations.load(Ordering::Acquire) == self.truncations
+        !self.running.load(Ordering::Relaxed)
+            && self.shared.truncations.load(Ordering::Acquire) == self.truncations
             && self.sources.iter().all(|segment| segment.is_live())
     }
 
@@ -55,6 +56,9 @@ impl CompactionPlan {
     }
 
     fn next(&self, walk: &mut Walk<'_>) -> io::Result<Step> {
+        if self.running.load(Ordering::Relaxed) {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
         walk.next(|header| self.shared.belongs(header))
     }
 }

@@ -43,8 +43,8 @@ mod output;
 mod swap;
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 
 use crate::record::Timestamp;
 use crate::topic::TopicPartition;
@@ -69,7 +69,7 @@ pub(super) struct Cleaner {
     /// may be able to, and so has to begin here: this is what is written down, if it is lower.
     hidden_from: Option<i64>,
     /// Alive as long as a plan is under way.
-    running: std::sync::Weak<()>,
+    running: Weak<AtomicBool>,
 }
 
 impl Cleaner {
@@ -79,7 +79,7 @@ impl Cleaner {
     }
 
     /// Whether this is the plan that is under way.
-    fn is_running(&self, plan: &Arc<()>) -> bool {
+    fn is_running(&self, plan: &Arc<AtomicBool>) -> bool {
         std::ptr::eq(self.running.as_ptr(), Arc::as_ptr(plan))
     }
 
@@ -151,7 +151,8 @@ pub struct CompactionPlan {
     /// How large a segment may become in which several are put together.
     segment_bytes: u64,
     index_interval_bytes: u64,
-    running: Arc<()>,
+    /// Whether it is to stop, for the log's sake.
+    running: Arc<AtomicBool>,
 }
 
 impl Log {
@@ -174,7 +175,7 @@ impl Log {
             return Ok(None);
         }
         let start = sources[0].base_offset;
-        let running = Arc::new(());
+        let running = Arc::new(AtomicBool::new(false));
         self.cleaner.running = Arc::downgrade(&running);
         let delete_retention = self.config.delete_retention.as_millis();
         Ok(Some(CompactionPlan {
@@ -196,6 +197,13 @@ impl Log {
             shared: self.shared.clone(),
             running,
         }))
+    }
+
+    /// Lets a compaction that is under way come to its end soon, without an effect.
+    pub fn stop_compaction(&self) {
+        if let Some(stop) = self.cleaner.running.upgrade() {
+            stop.store(true, Ordering::Relaxed);
+        }
     }
 
     /// The segments that may be compacted, and the offset behind them.

@@ -167,33 +167,13 @@ impl Transport for LocalTransport {
             move || reader.offset_for_timestamp(timestamp.as_millis())
         };
         let found = match partition.may_block() {
-            true => on_blocking_thread(&partition, look).await?,
+            true => partition.run_beside(look).await?,
             false => look(),
         };
         let found = found.map_err(|error| Error::read(at, error))?;
         let offset = found.map(|found| found.offset);
         Ok(ListedOffset { offset, leader_epoch: -1 })
     }
-}
-
-/// Runs a read that may wait for the disk, under the broker's limit.
-async fn on_blocking_thread<T: Send + 'static>(
-    partition: &Partition,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T> {
-    let (io, runtime) = (partition.context().io.clone(), partition.context().runtime.clone());
-    // A task of its own: a reader that is not polled any more must not keep a permit.
-    let done = runtime.clone().spawn(async move {
-        let permit = io.acquire_owned().await;
-        let run = runtime.spawn_blocking(move || {
-            let _permit = permit;
-            work()
-        });
-        run.await
-    });
-    done.await
-        .and_then(|done| done)
-        .map_err(|error| Error::closed(format!("a read on a blocking thread ended: {error}")))
 }
 
 /// A fetch session with this process's partitions.
@@ -313,7 +293,7 @@ impl LocalFetcher {
                     let result = reader.read(&mut cursor, max_bytes);
                     (cursor, result)
                 };
-                on_blocking_thread(&partition, read).await
+                partition.run_beside(read).await
             }),
         });
         None
