@@ -457,6 +457,13 @@ impl Membership {
 
     /// Gives everything up and leaves, as the user wants it. A static member keeps its place.
     pub(super) async fn leave(&mut self, consumer: &mut Consumer) -> Result<()> {
+        // What the listener is being told, it is told to the end: it may have to commit yet.
+        if let Phase::Leaving(told) | Phase::Revoking(told, _) | Phase::Assigning(told) =
+            &mut self.phase
+        {
+            told.await;
+            self.phase = Phase::Outside;
+        }
         if !self.shares() || self.generation < 0 {
             return Ok(());
         }
