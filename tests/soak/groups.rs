@@ -32,7 +32,7 @@ const GROUPS: [(&str, &[Strategy]); 3] = [
 const MAX_MEMBERS: usize = 6;
 
 /// Retention looks every five minutes; while there is more than this, the broker is left to it.
-const MAX_BYTES_AT_RESTART: u64 = 1 << 30;
+const MAX_BYTES_AT_RESTART: u64 = 512 << 20;
 
 /// How long the end may take, and a group may be handed out nothing.
 const PATIENCE: Duration = Duration::from_secs(120);

@@ -1,7 +1,7 @@
 //! What one group was handed out of each partition, and what it has committed.
 //!
-//! A partition has one owner at a time, whose commits reach the group in the order in which it makes
-//! them. So the last commit is known, but for those that were given up, and automatic ones.
+//! A partition has one owner at a time, whose commits reach the group in the order in which it
+//! makes them. So the last commit is known, but for those that were given up, and automatic ones.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;

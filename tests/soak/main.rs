@@ -1,7 +1,7 @@
 //! The third tier of tests: for as long as one likes, and stating the number it reached.
 //!
-//! `tests/soak/run groups 30`, or `cargo test --release --test soak -- groups --minutes 30`. Not run
-//! by `cargo test` alone.
+//! `tests/soak/run groups 30`, or `cargo test --release --test soak -- groups --minutes 30`. Not
+//! run by `cargo test` alone.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it is a program that reports")]
 
