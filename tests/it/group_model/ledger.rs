@@ -3,7 +3,7 @@
 //! Calls of a commit reach the group in the order in which they were made. So it is exact: which
 //! commit was the last is open only where a call was given up, or is made by the consumer itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use ottla::TopicPartition;
@@ -29,7 +29,7 @@ struct Account {
     /// The call by which it was.
     since: Call,
     /// What may have been committed since, and by which call.
-    maybe: BTreeMap<i64, Call>,
+    maybe: BTreeSet<(i64, Call)>,
     /// Below this nothing has been committed since it was looked at.
     floor: i64,
     /// A member has given the partition up at this position, and commits it before it joins again.
@@ -52,7 +52,7 @@ impl Book {
         let call = self.calls;
         for (at, offset) in offsets {
             let account = self.account(at);
-            account.maybe.insert(*offset, call);
+            account.maybe.insert((*offset, call));
             account.history.push(format!("{call}: commits {offset}"));
         }
         call
@@ -74,10 +74,10 @@ impl Book {
             account.history.push(format!("{call}: committed {offset}: {made}"));
             match made {
                 true => account.is_committed(*offset, call),
-                false if account.maybe.get(offset) == Some(&call) => {
-                    account.maybe.remove(offset);
+                // Another may have committed the same.
+                false => {
+                    account.maybe.remove(&(*offset, call));
                 }
-                false => {}
             }
         }
     }
@@ -125,7 +125,7 @@ impl Book {
         let account = self.account(at);
         account.history.push(format!("{call}: found {committed}"));
         let Account { sure, maybe, floor, history, .. } = &*account;
-        let is_allowed = committed == *sure || maybe.contains_key(&committed);
+        let is_allowed = committed == *sure || maybe.iter().any(|(offset, _)| *offset == committed);
         assert!(is_allowed, "{at}: not {sure} nor one of {maybe:?} is committed: {history:#?}");
         assert!(committed >= *floor, "{at}: {floor} was committed already: {history:#?}");
         account.floor = committed;
@@ -154,7 +154,7 @@ impl Account {
     fn is_committed(&mut self, offset: i64, call: Call) {
         if call > self.since {
             (self.sure, self.since) = (offset, call);
-            self.maybe.retain(|_, later| *later > call);
+            self.maybe.retain(|(_, later)| *later > call);
         }
     }
 }
