@@ -34,6 +34,7 @@ on_all_backends! {
     offsets_are_forgotten_after_a_week_without_members,
     a_consumer_that_is_closed_commits_and_leaves,
     closing_goes_on_with_what_was_begun,
+    a_consumer_that_is_closed_while_it_hands_over_finishes_that,
     members_that_come_and_go_lose_nothing_and_repeat_nothing,
 }
 
@@ -529,6 +530,28 @@ async fn closing_goes_on_with_what_was_begun(host: Host) {
     first.close().await.unwrap();
     assert_eq!(journal.lines()[0], "revoked t-0@0 t-1@0");
     settle(&mut [&mut second], 2).await;
+}
+
+async fn a_consumer_that_is_closed_while_it_hands_over_finishes_that(host: Host) {
+    topic(&host, 1).await;
+    produce(&host, 1, 10).await;
+    let journal = Journal::default();
+    let eager = || member(&host).strategies([Strategy::Range]);
+    let build = eager().rebalance_listener(journal.clone());
+    let mut first = build.subscribe(["t"]).await.unwrap();
+    take_values(&mut first, 10).await;
+    let mut second = eager().subscribe(["t"]).await.unwrap();
+    while !first.assignment().is_empty() {
+        assert!(second.try_recv().unwrap().is_none());
+        tokio::task::yield_now().await;
+        assert!(first.try_recv().unwrap().is_none());
+    }
+    // Its listener waits for the commit.
+    assert_eq!(journal.lines(), ["assigned t-0"]);
+    first.close().await.unwrap();
+    assert_eq!(journal.lines()[0], "revoked t-0@10");
+    produce(&host, 1, 1).await;
+    assert_eq!(second.recv().await.unwrap().offset, 10);
 }
 
 /// Members that leave as they should: each record is handed out once, in its partition's order.
