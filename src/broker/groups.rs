@@ -23,7 +23,7 @@ const SEGMENT_BYTES: u64 = 8 << 20;
 const READ_BYTES: usize = 1 << 20;
 
 /// It comes and goes with the groups, not with those who consume topics.
-pub(super) fn check_not_internal(name: &TopicName) -> Result<()> {
+pub(crate) fn check_not_internal(name: &TopicName) -> Result<()> {
     match *name == OFFSETS_TOPIC {
         true => Err(Error::InvalidState(format!("topic {name:?} is the consumer groups' own"))),
         false => Ok(()),

@@ -33,6 +33,7 @@ pub use builder::BrokerBuilder;
 pub use compaction::CompactionSummary;
 pub use config::{ConfigEntry, ConfigSource};
 pub use description::{PartitionDescription, TopicDescription};
+pub(crate) use groups::check_not_internal;
 pub use report::RecoveryReport;
 pub use settings::{Durability, MAX_PARTITIONS, TopicConfig};
 pub use stats::BrokerStats;

@@ -14,6 +14,9 @@ use crate::error::{Error, GroupError, Result};
 use crate::topic::{TopicId, TopicName, TopicPartition};
 use crate::transport::{OffsetSpec, TopicMetadata, Transport};
 
+/// The longest `client.id`.
+const MAX_CLIENT_ID: usize = 249;
+
 /// 1 MiB, Kafka's default for `max.partition.fetch.bytes`.
 const DEFAULT_MAX_PARTITION_FETCH_BYTES: usize = 1 << 20;
 
@@ -92,9 +95,10 @@ impl ConsumerBuilder {
         if group.id.is_empty() {
             return Err(Error::Group { group: String::new(), source: GroupError::InvalidGroupId });
         }
+        check_ids(group)?;
         let session = self.transport.group(&group.id);
-        let now = self.transport.clock().instant();
-        let membership = Membership::new(session, group.clone(), self.start, assigned, now);
+        let clock = self.transport.clock().clone();
+        let membership = Membership::new(session, group.clone(), self.start, assigned, clock);
         Ok(Some(Box::new(membership)))
     }
 
@@ -243,6 +247,19 @@ impl ConsumerBuilder {
             positions.push(Begin { at, topic_id, position });
         }
         Ok(positions)
+    }
+}
+
+/// As Kafka has it, an instance id looks as a topic's name does. A client id is part of member ids.
+fn check_ids(group: &GroupSettings) -> Result<()> {
+    let refused = |name: &str, reason| Error::InvalidConfig { name: name.to_owned(), reason };
+    if let Some(Err(wrong)) = group.instance_id.as_deref().map(TopicName::parse) {
+        let reason = format!("{:?}: {}", wrong.name, wrong.reason);
+        return Err(refused("group.instance.id", reason));
+    }
+    match group.client_id.len() {
+        0..=MAX_CLIENT_ID => Ok(()),
+        len => Err(refused("client.id", format!("{len} bytes: it takes up to {MAX_CLIENT_ID}"))),
     }
 }
 

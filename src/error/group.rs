@@ -6,8 +6,8 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum GroupError {
-    /// The group's name is empty.
-    #[error("a group's name is not empty")]
+    /// The group's name is empty, or too long.
+    #[error("a group's name is not empty, and has 32767 bytes at most")]
     InvalidGroupId,
     /// The session timeout is outside of what the broker allows.
     #[error("session timeout of {timeout:?}: {min:?} to {max:?} are allowed")]

@@ -554,7 +554,9 @@ impl Kept {
     pub(super) fn is_subscribed_to(&self, topic: &str) -> bool {
         let protocol = self.group.protocol().unwrap_or_default();
         let is_stable = self.group.state() != GroupState::Empty;
-        let reads = |metadata: &bytes::Bytes| super::subscribes_to(metadata, topic);
+        let reads = |metadata: &bytes::Bytes| {
+            super::subscribed_topics(metadata).is_some_and(|topics| topics.contains(topic))
+        };
         let mut members = self.group.members().values().filter_map(|it| it.metadata(protocol));
         is_stable && members.any(reads)
     }

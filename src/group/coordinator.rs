@@ -23,6 +23,9 @@ use super::state::{Group, GroupLimits, GroupState};
 /// Commands that may wait for one group.
 const MAILBOX: usize = 1024;
 
+/// The longest name of a group: a string of Kafka's.
+const MAX_NAME: usize = i16::MAX as usize;
+
 /// Where a batch of the store ends.
 const MAX_BATCH: usize = 512 << 10;
 
@@ -159,9 +162,10 @@ impl Coordinator {
     /// Forgets what is gone, also what was committed for topics that are not there: call it once
     /// all is loaded.
     pub(crate) fn loaded(&self, is_there: impl Fn(&TopicName, TopicId) -> bool) {
-        let mut stale = BTreeSet::new();
-        self.0.groups().by_id.retain(|_, place| {
+        let (mut stale, mut alive) = (BTreeSet::new(), Vec::new());
+        self.0.groups().by_id.retain(|id, place| {
             let Place::Idle(kept) = place else { return true };
+            alive.extend((!kept.group.members().is_empty()).then(|| id.clone()));
             let committed = kept.offsets.iter();
             let with_ids = committed.filter_map(|(at, it)| Some((&at.topic, it.topic_id?)));
             let gone = with_ids.filter(|(topic, id)| !is_there(topic, *id));
@@ -169,6 +173,11 @@ impl Coordinator {
             !kept.is_void()
         });
         stale.into_iter().for_each(|(topic, id)| self.forget_topic(&topic, id));
+        for id in alive {
+            // Its members' time runs from now on. That it closes at this moment is fine.
+            let started = self.group(&id).is_ok();
+            tracing::debug!(group = %id, started, "members are expected back");
+        }
     }
 
     /// Lets every group forget what it has committed for a topic that was deleted.
@@ -217,6 +226,10 @@ impl Coordinator {
     /// The way to a group's actor, which is started if need be; the group is created if it is not
     /// there.
     pub(crate) fn group(&self, id: &str) -> Result<Running> {
+        if id.is_empty() || id.len() > MAX_NAME {
+            let group = id.chars().take(60).collect();
+            return Err(Error::Group { group, source: GroupError::InvalidGroupId });
+        }
         let mut groups = self.0.groups();
         if let Some(reason) = &groups.closed {
             return Err(Error::closed(reason.clone()));

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::request::{JoinGroup, MemberRef, ReplyId};
 use super::state::{Effect, Group, GroupState, Member};
+use super::subscribed_topics;
 use crate::error::GroupError;
 
 /// How long a new member is waited for whose call may have been given up (Kafka's
@@ -170,7 +171,8 @@ impl Group {
     }
 
     /// A static member has come back without its id: it gets a new one, and whoever has the old
-    /// one is fenced. If it offers what it did before, a stable group stays as it is.
+    /// one is fenced. If it wants the topics that it did before, a stable group stays as it is.
+    /// (Kafka's does so in any case, and what is wanted now is not read before the next rebalance.)
     fn replace(&mut self, now: Duration, reply: ReplyId, old: &str, request: JoinGroup) {
         let id = request.new_member_id.clone();
         let Some(mut member) = self.members.remove(old) else { return };
@@ -183,6 +185,8 @@ impl Group {
         if let Some(waiting) = member.awaiting_sync.take() {
             self.effects.push(Effect::Synced(waiting, Err(fenced)));
         }
+        let protocol = self.protocol.clone().unwrap_or_default();
+        let wanted = member.metadata(&protocol).and_then(subscribed_topics);
         let former_leader = self.leader.clone().unwrap_or_default();
         if former_leader == old {
             self.leader = Some(id.clone());
@@ -192,7 +196,10 @@ impl Group {
         }
         self.members.insert(id.clone(), member);
         self.update(now, reply, &id, &request);
-        if self.state != GroupState::Stable || self.select_protocol() != self.protocol {
+        let member = self.members.get(&id);
+        let wants = member.and_then(|it| subscribed_topics(it.metadata(&protocol)?));
+        let stays = self.select_protocol() == self.protocol && wants == wanted;
+        if self.state != GroupState::Stable || !stays {
             self.rebalance(now);
             return;
         }

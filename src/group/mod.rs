@@ -33,6 +33,10 @@ mod sync;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+
 use crate::codec::{CodecError, Reader};
 
 pub(crate) use actor::{Command, Commit};
@@ -45,18 +49,13 @@ pub(crate) use request::{JoinGroup, Joined, MemberRef, SyncGroup, Synced};
 pub(crate) use state::GroupLimits;
 pub use state::GroupState;
 
-/// Whether a consumer whose subscription this is reads a topic. All versions begin alike; what
-/// can't be read is no subscription.
-fn subscribes_to(subscription: &[u8], topic: &str) -> bool {
-    let find = || -> Result<bool, CodecError> {
+/// The topics of a consumer whose subscription this is. All versions begin alike; what can't be
+/// read is no subscription.
+fn subscribed_topics(subscription: &Bytes) -> Option<BTreeSet<String>> {
+    let read = || -> Result<BTreeSet<String>, CodecError> {
         let mut reader = Reader::new(subscription);
         let _version = reader.i16()?;
-        for _ in 0..reader.i32()? {
-            if reader.string()? == topic {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        (0..reader.i32()?).map(|_| Ok(reader.string()?.to_owned())).collect()
     };
-    find().unwrap_or(false)
+    read().ok()
 }

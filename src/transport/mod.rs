@@ -7,8 +7,11 @@ mod admin;
 pub(crate) mod local;
 
 use std::fmt::{self, Debug};
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::watch;
@@ -110,6 +113,9 @@ pub(crate) trait GroupSession: Debug + Send + Sync {
     /// Rises when the member should ask, by [`GroupSession::heartbeat`], whether its generation is
     /// still the group's.
     fn changes(&self) -> Result<watch::Receiver<u64>>;
+
+    /// Done at `deadline`, by the clock's `instant`; for callers that may be on no runtime.
+    fn sleep_until(&self, deadline: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 
     /// Fails if the group rebalances, or does not know the member any more.
     async fn heartbeat(&self, member: MemberRef, generation: i32) -> Result<()>;

@@ -1,4 +1,4 @@
-//! What is done from time to time beside everything else: retention, compaction, forgetting offsets.
+//! What is done from time to time beside all else: retention, compaction, forgetting offsets.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -21,6 +21,7 @@ use crate::topic::{TopicId, TopicName, TopicPartition};
 use super::catalog::{Catalog, Change, TopicEntry, encode};
 use super::core::{Core, Topic, on_blocking_thread, random_id};
 use super::groups::OFFSETS_TOPIC;
+use super::groups::check_not_internal;
 use super::lock::DirLock;
 use super::open::{
     CATALOG_TOPIC, CLEAN_MARK, Opened, is_mostly_history, remove_folder, rename_for_deletion,
@@ -34,6 +35,9 @@ use background::Background;
 
 /// Commands that may wait for the broker.
 const MAILBOX: usize = 64;
+
+/// When old records are first looked for after opening, as in Kafka.
+const FIRST_LOOK: Duration = Duration::from_secs(30);
 
 pub(super) enum Command {
     Create { name: TopicName, config: TopicConfig, answer: Answer<Arc<Topic>> },
@@ -76,13 +80,14 @@ impl Drop for Actor {
 /// Builds the partitions of what was opened, and starts the actor.
 pub(super) fn start(core: Core, opened: Option<Opened>, lock: Option<Arc<DirLock>>) -> Broker {
     let core = Arc::new(core);
+    let first_look = FIRST_LOOK.min(core.settings.retention_check_interval);
     let mut actor = Actor {
         core: core.clone(),
         catalog: Catalog::default(),
         catalog_log: None,
         lock,
         background: Background::default(),
-        next_retention: core.clock().instant() + core.settings.retention_check_interval,
+        next_retention: core.clock().instant().saturating_add(first_look),
     };
     if let Some(opened) = opened {
         actor.take_over(opened);
@@ -208,7 +213,8 @@ impl Actor {
             return Err(exists(Some(other)));
         }
         let limit = self.core.settings.max_topics;
-        if topics.len() >= limit {
+        let is_users = check_not_internal(name).is_ok();
+        if is_users && topics.keys().filter(|it| check_not_internal(it).is_ok()).count() >= limit {
             let text = format!("there are {limit} topics, the most there may be (max_topics)");
             return Err(Error::InvalidState(text));
         }

@@ -15,6 +15,7 @@ use super::listener::Revoked;
 use super::offsets::{GroupMetadata, Owned, commit_of, committed_begins};
 use super::{GroupSettings, RebalanceListener};
 use crate::assignor::{Assignment, Assignor, Member, RebalanceProtocol, Subscription};
+use crate::clock::Clock;
 use crate::error::{Error, GroupError, Result};
 use crate::topic::{TopicName, TopicPartition};
 use crate::transport::{GroupSession, JoinGroup, Joined, MemberRef, SyncGroup, Synced};
@@ -34,6 +35,9 @@ pub(in super::super) struct Membership {
     /// Whether to join again as soon as that is possible.
     rejoin: bool,
     auto_commit: Option<AutoCommit>,
+    clock: Clock,
+    /// When the group may have put it out while it rebalanced, by the clock's `instant`.
+    overdue: Duration,
 }
 
 /// What it waits for.
@@ -90,7 +94,11 @@ impl Watch {
 struct AutoCommit {
     interval: Duration,
     next: Duration,
+    /// Wakes whoever waits for records at `next`.
+    timer: Option<Fut<()>>,
     running: Option<Fut<Result<()>>>,
+    /// What it has committed last: no need to do so again.
+    committed: Vec<Owned>,
 }
 
 impl Membership {
@@ -100,12 +108,15 @@ impl Membership {
         settings: GroupSettings,
         start: Start,
         assigned: bool,
-        now: Duration,
+        clock: Clock,
     ) -> Self {
+        let now = clock.instant();
         let auto_commit = settings.auto_commit.map(|interval| AutoCommit {
             interval,
             next: now.saturating_add(interval),
+            timer: None,
             running: None,
+            committed: Vec::new(),
         });
         Membership {
             session,
@@ -117,6 +128,8 @@ impl Membership {
             phase: if assigned { Phase::Assigned } else { Phase::Outside },
             rejoin: false,
             auto_commit,
+            clock,
+            overdue: Duration::MAX,
         }
     }
 
@@ -148,6 +161,8 @@ impl Membership {
     pub(in super::super) fn is_calm(&self) -> bool {
         match &self.phase {
             Phase::Stable(watch) => watch.is_calm(),
+            // Under the cooperative protocol it reads on; but not for longer than the group waits.
+            Phase::Joining(_) | Phase::Syncing(..) => self.clock.instant() < self.overdue,
             _ => true,
         }
     }
@@ -289,6 +304,7 @@ impl Membership {
             accepts_skip: true,
         };
         let session = self.session.clone();
+        self.overdue = self.clock.instant().saturating_add(self.settings.rebalance_timeout);
         self.phase = Phase::Joining(Box::pin(async move { session.join(request).await }));
     }
 
@@ -485,20 +501,31 @@ impl Membership {
         let (member, generation) = self.identity();
         let may = generation >= 0 || matches!(self.phase, Phase::Assigned);
         let Some(auto) = &mut self.auto_commit else { return };
-        let now = consumer.transport.clock().instant();
-        if auto.running.is_none() && auto.next <= now && may && !consumer.assignment.is_empty() {
+        loop {
+            if let Some(running) = &mut auto.running {
+                let Poll::Ready(done) = running.as_mut().poll(cx) else { return };
+                auto.running = None;
+                if let Err(error) = done {
+                    // All of it again, at the next interval.
+                    auto.committed.clear();
+                    tracing::warn!(group = %self.settings.id, %error, "automatic commit failed");
+                }
+            }
+            // Who waits for records has done with those before.
+            let timer = auto.timer.get_or_insert_with(|| self.session.sleep_until(auto.next));
+            let now = consumer.transport.clock().instant();
+            if auto.next > now && timer.as_mut().poll(cx).is_pending() {
+                return;
+            }
+            auto.timer = None;
             auto.next = now.saturating_add(auto.interval);
-            let wall = consumer.transport.clock().wall().as_millis();
-            let commit = commit_of(&consumer.owned(), member, generation, wall);
-            let session = self.session.clone();
-            auto.running = Some(Box::pin(async move { session.commit(commit).await }));
-        }
-        if let Some(running) = &mut auto.running
-            && let Poll::Ready(done) = running.as_mut().poll(cx)
-        {
-            auto.running = None;
-            if let Err(error) = done {
-                tracing::warn!(group = %self.settings.id, %error, "automatic commit failed");
+            let owned = consumer.owned();
+            if may && owned != auto.committed {
+                let wall = consumer.transport.clock().wall().as_millis();
+                let commit = commit_of(&owned, member.clone(), generation, wall);
+                let session = self.session.clone();
+                auto.committed = owned;
+                auto.running = Some(Box::pin(async move { session.commit(commit).await }));
             }
         }
     }

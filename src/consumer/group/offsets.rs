@@ -10,7 +10,7 @@ use crate::topic::{TopicId, TopicPartition};
 use crate::transport::{Commit, CommittedOffset, GroupSession, MemberRef, Transport};
 
 /// A partition that a consumer reads, and where it stands.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Owned {
     pub(super) at: TopicPartition,
     pub(super) topic_id: TopicId,

@@ -2,8 +2,10 @@
 //! put there by the test.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
@@ -312,6 +314,10 @@ impl GroupSession for MockGroup {
 
     fn changes(&self) -> Result<watch::Receiver<u64>> {
         Ok(self.changes.subscribe())
+    }
+
+    fn sleep_until(&self, _: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(std::future::pending())
     }
 
     async fn heartbeat(&self, _: MemberRef, _: i32) -> Result<()> {

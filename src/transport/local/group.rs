@@ -2,10 +2,14 @@
 
 use std::convert::Infallible;
 use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::{oneshot, watch};
+use tokio::task::JoinSet;
 
 use crate::broker::BrokerHandle;
 use crate::broker::core::random_id;
@@ -57,6 +61,15 @@ impl GroupSession for LocalGroup {
 
     fn changes(&self) -> Result<watch::Receiver<u64>> {
         self.handle.loaded_coordinator()?.group(&self.id).map(|running| running.changed)
+    }
+
+    fn sleep_until(&self, deadline: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let context = &self.handle.core.context;
+        let clock = context.clock.clone();
+        // Ends with the future: a set aborts its tasks when it is dropped.
+        let mut sleeping = JoinSet::new();
+        sleeping.spawn_on(async move { clock.sleep_until(deadline).await }, &context.runtime);
+        Box::pin(async move { drop(sleeping.join_next().await) })
     }
 
     async fn heartbeat(&self, member: MemberRef, generation: i32) -> Result<()> {

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use crate::batch::Batch;
 use crate::broker::core::Topic;
-use crate::broker::{BrokerHandle, UserHandle};
+use crate::broker::{BrokerHandle, UserHandle, check_not_internal};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::log::ReadCursor;
@@ -118,6 +118,9 @@ impl Transport for LocalTransport {
 
     fn submit(&self, submission: Submission) {
         let Submission { at, topic_id, batch, is_awaited } = submission;
+        if let Err(error) = check_not_internal(&at.topic) {
+            return batch.fail(error);
+        }
         // What was buffered before the broker began to close is taken until its partition closes.
         match self.find(&at, Some(topic_id)) {
             Ok(partition) if is_awaited => partition.append_awaited(batch),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use ottla::{Broker, Error, GroupError, TopicConfig, TopicPartition};
+use ottla::{Broker, Error, GroupError, Record, TopicConfig, TopicPartition};
 
 use crate::support::{assert_error, at, send_all, take_values, within};
 
@@ -54,6 +54,21 @@ async fn limits_on_groups_members_and_topics_are_named() {
 }
 
 #[tokio::test]
+async fn names_that_are_none() {
+    let broker = Broker::in_memory().await.unwrap();
+    let long = "g".repeat(32_768);
+    let mut member = broker.consumer().group(&long).subscribe(["t"]).await.unwrap();
+    assert_error!(member.recv().await, Error::Group { .. }, "32767 bytes at most");
+    let refused = broker.admin().alter_group_offsets(&long, [(at("t", 0), 0)]).await;
+    assert_error!(refused, Error::Group { .. }, "32767 bytes at most");
+    let member = || broker.consumer().group("g");
+    let refused = member().group_instance_id("a/b").subscribe(["t"]).await;
+    assert_error!(refused, Error::InvalidConfig { .. }, "group.instance.id", "\"a/b\"");
+    let refused = member().client_id("x".repeat(250)).subscribe(["t"]).await;
+    assert_error!(refused, Error::InvalidConfig { .. }, "client.id", "249");
+}
+
+#[tokio::test]
 async fn a_topic_of_the_groups_own_is_nobodys() {
     let dir = tempfile::TempDir::new().unwrap();
     let broker = Broker::open(dir.path()).await.unwrap();
@@ -64,6 +79,8 @@ async fn a_topic_of_the_groups_own_is_nobodys() {
     let name = own.topic.as_str();
     let text = "the consumer groups' own";
     assert_error!(admin.delete_topic(name).await, Error::InvalidState(_), text);
+    let written = broker.producer().build().send(Record::to(name).key("k").value("v")).await;
+    assert_error!(written, Error::InvalidState(_), text);
     let altered = admin.alter_configs(name, [("cleanup.policy", Some("delete"))]).await;
     assert_error!(altered, Error::InvalidState(_), text);
     assert_error!(admin.create_partitions(name, 2).await, Error::InvalidState(_), text);

@@ -25,6 +25,8 @@ on_all_backends! {
     a_topic_created_again_does_not_inherit_offsets,
     a_topic_that_comes_back_wakes_who_waits,
     automatic_commits_cover_what_was_handed_out_before,
+    automatic_commits_come_while_nothing_does,
+    a_static_member_that_wants_more_gets_it,
     a_static_member_comes_back_to_its_partitions,
     groups_that_make_no_sense_are_refused,
     records_are_committed_as_they_are_done,
@@ -308,6 +310,55 @@ async fn automatic_commits_cover_what_was_handed_out_before(host: Host) {
     }
     // The five are not done as long as they are not followed by another poll.
     assert_eq!(consumer.committed(&[at("t", 0)]).await.unwrap()[&at("t", 0)].offset, 3);
+}
+
+/// What was handed out is done when more is waited for, also if no more comes.
+async fn automatic_commits_come_while_nothing_does(host: Host) {
+    send_all(&host.client, "t", 0..3).await;
+    let second = Duration::from_secs(1);
+    let mut consumer = member(&host).auto_commit(second).subscribe(["t"]).await.unwrap();
+    assert_eq!(take_values(&mut consumer, 3).await, texts(0..3));
+    let (admin, at) = (host.admin(), at("t", 0));
+    let committing = async {
+        while admin.group_offsets("g").await.unwrap().get(&at).is_none_or(|it| it.offset < 3) {
+            host.clock.advance(second);
+            tokio::task::yield_now().await;
+        }
+        let first = admin.group_offsets("g").await.unwrap()[&at].timestamp;
+        for _ in 0..10 {
+            host.clock.advance(second);
+            tokio::task::yield_now().await;
+        }
+        // Nothing is written while nothing changes.
+        assert_eq!(admin.group_offsets("g").await.unwrap()[&at].timestamp, first);
+        send_all(&host.client, "t", [3]).await;
+    };
+    let (received, ()) = tokio::join!(consumer.recv(), committing);
+    assert_eq!(received.unwrap().offset, 3);
+    // Also on a thread without a runtime.
+    let clock = host.clock.clone();
+    let waiting = std::thread::spawn(move || consumer.recv_blocking().unwrap().offset);
+    while admin.group_offsets("g").await.unwrap()[&at].offset < 4 {
+        clock.advance(second);
+        tokio::task::yield_now().await;
+    }
+    send_all(&host.client, "t", [4]).await;
+    let joined = tokio::task::spawn_blocking(move || waiting.join().unwrap()).await;
+    assert_eq!(joined.unwrap(), 4);
+}
+
+async fn a_static_member_that_wants_more_gets_it(host: Host) {
+    topic(&host, 1).await;
+    host.create_topic("more", TopicConfig::new()).await.unwrap();
+    let fixed = |name: &str| member(&host).group_instance_id(name);
+    let mut a = fixed("a").subscribe(["t"]).await.unwrap();
+    settle(&mut [&mut a], 1).await;
+    drop(a);
+    let mut a = fixed("a").subscribe(["t", "more"]).await.unwrap();
+    settle(&mut [&mut a], 2).await;
+    drop(a);
+    let mut a = fixed("a").subscribe(["t"]).await.unwrap();
+    settle(&mut [&mut a], 1).await;
 }
 
 async fn a_static_member_comes_back_to_its_partitions(host: Host) {
