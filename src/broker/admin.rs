@@ -46,7 +46,8 @@ impl BrokerHandle {
 
     pub(crate) fn describe_configs(&self, name: &TopicName) -> Result<Vec<ConfigEntry>> {
         let topic = self.existing(name)?;
-        Ok(config::describe(&topic.entry.config, &topic.log_config))
+        let is_set = |setting: &str| topic.entry.config.get(setting).is_some();
+        Ok(config::describe(is_set, &topic.log_config))
     }
 
     pub(crate) async fn alter_configs(

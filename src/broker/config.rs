@@ -6,8 +6,6 @@ use crate::error::{Error, Result};
 use crate::log::{CleanupPolicy, LogConfig};
 use crate::record::TimestampType;
 
-use super::settings::TopicConfig;
-
 /// One setting of a topic, as [`describe_configs`](crate::admin::Admin::describe_configs) tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -35,12 +33,12 @@ pub enum ConfigSource {
 }
 
 /// All settings of a topic, in the order of their names.
-pub(super) fn describe(config: &TopicConfig, effective: &LogConfig) -> Vec<ConfigEntry> {
+pub(super) fn describe(is_set: impl Fn(&str) -> bool, effective: &LogConfig) -> Vec<ConfigEntry> {
     let default = LogConfig::default();
     let entries = SETTINGS.iter().map(|setting| {
-        let source = match config.get(setting.name) {
-            Some(_) => ConfigSource::Topic,
-            None => ConfigSource::Default,
+        let source = match is_set(setting.name) {
+            true => ConfigSource::Topic,
+            false => ConfigSource::Default,
         };
         ConfigEntry {
             name: setting.name,
