@@ -9,6 +9,7 @@ mod batches;
 mod cancel;
 mod damage;
 mod durability;
+mod golden;
 mod group_model;
 mod many;
 mod memory;
