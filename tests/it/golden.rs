@@ -9,7 +9,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ottla::{Broker, CleanupPolicy, Durability, Record, Timestamp, TimestampType, TopicConfig};
+use ottla::{
+    Broker, CleanupPolicy, Clock, Durability, Record, Timestamp, TimestampType, TopicConfig,
+};
 use tempfile::TempDir;
 
 use crate::support::{at, copy_dir, read_topic, read_values, texts};
