@@ -149,6 +149,15 @@ impl Admin {
         self.transport.admin().describe_group(group).await
     }
 
+    /// Puts a static member out of its group, by its instance id: otherwise it keeps its place for
+    /// 45 s after it was closed, or its broker. One that is there joins again by itself.
+    ///
+    /// # Errors
+    /// `UnknownMember`.
+    pub async fn remove_member(&self, group: &str, instance_id: &str) -> Result<()> {
+        self.transport.admin().remove_member(group, instance_id).await
+    }
+
     /// Deletes a group with its offsets.
     ///
     /// # Errors
@@ -163,6 +172,17 @@ impl Admin {
         group: &str,
     ) -> Result<BTreeMap<TopicPartition, CommittedOffset>> {
         Ok(self.transport.admin().group_offsets(group).await?.into_iter().collect())
+    }
+
+    /// How many records a group has yet to consume, in each partition for which it has committed.
+    pub async fn group_lag(&self, group: &str) -> Result<BTreeMap<TopicPartition, i64>> {
+        let mut lag = BTreeMap::new();
+        for (at, committed) in self.group_offsets(group).await? {
+            let end = self.transport.list_offset(&at, OffsetSpec::Latest).await?;
+            let left = end.offset.unwrap_or(0).saturating_sub(committed.offset);
+            lag.insert(at, left.max(0));
+        }
+        Ok(lag)
     }
 
     /// Sets the offsets of a group without members, which is created if it is not there. Any

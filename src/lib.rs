@@ -61,6 +61,8 @@ mod transport;
 
 pub use admin::Admin;
 pub use assignor::Strategy;
+/// For those who implement [`RebalanceListener`].
+pub use async_trait::async_trait;
 pub use batch::{BatchError, RecordFault};
 pub use broker::{
     Broker, BrokerBuilder, BrokerStats, CompactionSummary, ConfigEntry, ConfigSource, Durability,

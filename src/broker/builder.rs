@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
@@ -80,9 +81,16 @@ impl BrokerBuilder {
         self
     }
 
-    /// How many members a consumer group may have (`group.max.size`). Default 10,000.
+    /// How many members a consumer group may have (`group.max.size`), at least 1. Default 10,000.
     pub fn group_max_size(mut self, members: usize) -> Self {
-        self.settings.group_limits.max_members = members;
+        self.settings.group_limits.max_members = members.max(1);
+        self
+    }
+
+    /// How long a group's offsets are kept that nobody needs (`offsets.retention.minutes`): since
+    /// they were committed, and the group had its last member. Default 7 days.
+    pub fn offsets_retention(mut self, retention: Duration) -> Self {
+        self.settings.offsets_retention = retention;
         self
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::error::{Error, GroupError, Result};
-use crate::group::{Command, CommittedOffset, Coordinator, GroupDescription, Holder};
+use crate::group::{Command, CommittedOffset, Coordinator, GroupDescription, Holder, MemberRef};
 use crate::log::{CleanupPolicy, ReadCursor, ReadError};
 use crate::partition::Partition;
 use crate::storage::MemoryPolicy;
@@ -52,7 +52,24 @@ impl BrokerHandle {
     ) -> Result<Vec<(TopicPartition, CommittedOffset)>> {
         let coordinator = self.known_group(group).await?;
         let partitions = Vec::new();
-        coordinator.ask(group, |answer| Command::Fetch { partitions, answer }).await
+        let fetch = |answer| Command::Fetch { partitions, answer };
+        let mut offsets = coordinator.ask(group, fetch).await?;
+        offsets.retain(|(at, committed)| self.is_current(at, committed));
+        Ok(offsets)
+    }
+
+    /// Whether an offset is for the topic that there is, and not for one that is gone.
+    pub(crate) fn is_current(&self, at: &TopicPartition, committed: &CommittedOffset) -> bool {
+        let topic = self.core.topic(at.topic.as_str());
+        topic.is_some_and(|topic| committed.topic_id.is_none_or(|id| id == topic.id()))
+    }
+
+    /// Puts out a static member, who may be away.
+    pub(crate) async fn remove_member(&self, group: &str, instance_id: &str) -> Result<()> {
+        let coordinator = self.known_group(group).await?;
+        let instance_id = Some(instance_id.to_owned());
+        let member = MemberRef { member_id: String::new(), instance_id };
+        coordinator.ask(group, |answer| Command::Leave { member, answer }).await
     }
 
     /// Sets offsets of a group without members, which is created if it is not there.

@@ -208,6 +208,7 @@ pub(super) struct Settings {
     pub(super) retention_check_interval: Duration,
     pub(super) max_topics: usize,
     pub(super) group_limits: GroupLimits,
+    pub(super) offsets_retention: Duration,
 }
 
 impl Default for Settings {
@@ -222,6 +223,7 @@ impl Default for Settings {
             retention_check_interval: Duration::from_secs(300),
             max_topics: 100_000,
             group_limits: GroupLimits::default(),
+            offsets_retention: Duration::from_secs(7 * 24 * 3600),
         }
     }
 }

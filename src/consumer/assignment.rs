@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::{Index, IndexMut};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Position;
 use crate::error::{Error, Result};
@@ -18,6 +19,20 @@ pub(super) struct Partition {
     /// The next offset to hand out.
     pub(super) position: Position,
     pub(super) paused: bool,
+    /// For how long it has been this consumer's: another when it comes again.
+    pub(super) tenure: Tenure,
+}
+
+/// The time for which one consumer has a partition, without a break.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Tenure(u64);
+
+impl Tenure {
+    /// One that there was not before, in any consumer.
+    fn new() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Tenure(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
 }
 
 /// Partitions by name and by slot.
@@ -31,7 +46,8 @@ impl Assignment {
     /// Adds a partition that is not there yet; returns its slot.
     pub(super) fn add(&mut self, at: TopicPartition, topic_id: TopicId, from: Position) -> usize {
         debug_assert!(!self.index.contains_key(&at), "{at} is assigned once");
-        let partition = Partition { at: at.clone(), topic_id, position: from, paused: false };
+        let (position, paused, tenure) = (from, false, Tenure::new());
+        let partition = Partition { at: at.clone(), topic_id, position, paused, tenure };
         let slot = match self.slots.iter().position(Option::is_none) {
             Some(free) => free,
             None => {

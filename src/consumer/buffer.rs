@@ -7,6 +7,7 @@
 use std::vec;
 
 use super::Position;
+use super::assignment::Tenure;
 use super::records::Part;
 use crate::batch::{Batch, BatchError, RecordPosition, RecordView};
 use crate::error::{Error, Result};
@@ -95,7 +96,12 @@ impl Buffer {
     }
 
     /// Takes up to `max` records that lie in one batch, all of which have been decoded.
-    pub(super) fn take_part(&mut self, position: &mut Position, max: usize) -> Taken<Part> {
+    pub(super) fn take_part(
+        &mut self,
+        position: &mut Position,
+        tenure: Tenure,
+        max: usize,
+    ) -> Taken<Part> {
         match self.advance(position) {
             Taken::Some(()) => {}
             Taken::Failed(error) => return Taken::Failed(error),
@@ -124,7 +130,7 @@ impl Buffer {
             }
         }
         let (at, batch) = (self.at.clone(), batch.clone());
-        Taken::Some(Part { at, batch, start, count, end: *position })
+        Taken::Some(Part { at, batch, start, count, end: *position, tenure })
     }
 
     /// Begins with the batch that is now the first, where `position` lies in it.

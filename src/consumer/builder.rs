@@ -6,16 +6,13 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::group::{GroupSettings, Membership, RebalanceListener, committed_begins};
+use super::group::{GroupSettings, GroupStart, Membership, RebalanceListener, committed_begins};
 use super::subscription::{Pattern, Subscription};
 use super::{Consumer, OutOfRange, Position, Settings, Start};
 use crate::assignor::Strategy;
-use crate::error::{Error, GroupError, Result};
+use crate::error::{Error, Result};
 use crate::topic::{TopicId, TopicName, TopicPartition};
 use crate::transport::{OffsetSpec, TopicMetadata, Transport};
-
-/// The longest `client.id`.
-const MAX_CLIENT_ID: usize = 249;
 
 /// 1 MiB, Kafka's default for `max.partition.fetch.bytes`.
 const DEFAULT_MAX_PARTITION_FETCH_BYTES: usize = 1 << 20;
@@ -43,14 +40,15 @@ impl ConsumerBuilder {
     /// Makes the consumer part of a group (`group.id`). With [`subscribe`](Self::subscribe) the
     /// group's members share the partitions; with [`assign`](Self::assign) the group only keeps
     /// offsets. Reading begins where the group has committed.
-    pub fn group(mut self, id: &str) -> Self {
-        self.group = Some(GroupSettings::new(id));
-        self
+    pub fn group(self, id: &str) -> Self {
+        self.with_group(|group| group.id = Some(id.into()))
     }
 
     /// Makes the consumer a static member (`group.instance.id`): gone for less than 45 s, it has
     /// its partitions back without a rebalance. Not for two consumers at once: the second fences
-    /// the first. After [`group`](Self::group), as the other settings of groups.
+    /// the first. It also keeps its place when the broker is opened again, or it is closed: for that
+    /// time the group has a member, unless [`Admin::remove_member`](crate::admin::Admin::remove_member)
+    /// puts it out.
     pub fn group_instance_id(self, id: impl Into<String>) -> Self {
         self.with_group(|group| group.instance_id = Some(id.into()))
     }
@@ -68,13 +66,15 @@ impl ConsumerBuilder {
     }
 
     /// How long a rebalance waits for this consumer to be polled, before it is put out
-    /// (`max.poll.interval.ms`). Default 5 minutes.
+    /// (`max.poll.interval.ms`). Default 5 minutes. While nothing changes in the group nobody asks
+    /// for it, however long it takes: a member of this process can't be gone without being noticed.
     pub fn rebalance_timeout(self, timeout: Duration) -> Self {
         self.with_group(|group| group.rebalance_timeout = timeout)
     }
 
-    /// Commits by itself: at this interval, when it is polled, and before partitions leave. What
-    /// was handed out before the latest call counts as consumed. Default: never.
+    /// Commits by itself: at this interval, 1 ms or more, as long as it is polled or awaited, and
+    /// before partitions leave. What was handed out before the latest call counts as consumed.
+    /// Default: never.
     pub fn auto_commit(self, interval: Duration) -> Self {
         self.with_group(|group| group.auto_commit = Some(interval))
     }
@@ -86,19 +86,16 @@ impl ConsumerBuilder {
 
     fn with_group(mut self, set: impl FnOnce(&mut GroupSettings)) -> Self {
         // Without a group there is nothing to set; the verbs say so.
-        set(self.group.get_or_insert_with(|| GroupSettings::new("")));
+        set(self.group.get_or_insert_default());
         self
     }
 
-    fn membership(&self, assigned: bool) -> Result<Option<Box<Membership>>> {
+    fn membership(&self, start: GroupStart, assigned: bool) -> Result<Option<Box<Membership>>> {
         let Some(group) = &self.group else { return Ok(None) };
-        if group.id.is_empty() {
-            return Err(Error::Group { group: String::new(), source: GroupError::InvalidGroupId });
-        }
-        check_ids(group)?;
-        let session = self.transport.group(&group.id);
+        let id = group.check()?;
+        let session = self.transport.group(&id);
         let clock = self.transport.clock().clone();
-        let membership = Membership::new(session, group.clone(), self.start, assigned, clock);
+        let membership = Membership::new(session, id, group.clone(), start, assigned, clock);
         Ok(Some(Box::new(membership)))
     }
 
@@ -167,17 +164,18 @@ impl ConsumerBuilder {
         subscription: Subscription,
         version: watch::Receiver<u64>,
     ) -> Result<Consumer> {
-        let membership = self.membership(false)?;
-        let positions = match membership {
+        let all = topics.iter().flat_map(|topic| {
+            let at = |partition| TopicPartition { topic: topic.name.clone(), partition };
+            (0..topic.partitions).map(move |partition| (at(partition), topic.id))
+        });
+        let all = all.collect();
+        let (membership, positions) = match self.group {
             // Partitions come from the group.
-            Some(_) => Vec::new(),
-            None => {
-                let all = topics.iter().flat_map(|topic| {
-                    let at = |partition| TopicPartition { topic: topic.name.clone(), partition };
-                    (0..topic.partitions).map(move |partition| (at(partition), topic.id))
-                });
-                self.positions(all.collect()).await?
+            Some(_) => {
+                let start = GroupStart::decided_now(&*self.transport, self.start, all).await?;
+                (self.membership(start, false)?, Vec::new())
             }
+            None => (None, self.positions(all).await?),
         };
         let (transport, settings) = (self.transport, self.settings);
         Ok(Consumer::new(transport, settings, subscription, version, membership, positions))
@@ -206,11 +204,12 @@ impl ConsumerBuilder {
             }),
         });
         let known = known.collect::<Result<Vec<_>>>()?;
-        let membership = self.membership(true)?;
+        let membership = self.membership(GroupStart::new(self.start), true)?;
         let positions = match &self.group {
             Some(group) => {
-                let session = self.transport.group(&group.id);
-                committed_begins(&*self.transport, &*session, known, self.start).await?
+                let session = self.transport.group(&group.check()?);
+                committed_begins(&*self.transport, &*session, known, &GroupStart::new(self.start))
+                    .await?
             }
             None => self.positions(known).await?,
         };
@@ -247,19 +246,6 @@ impl ConsumerBuilder {
             positions.push(Begin { at, topic_id, position });
         }
         Ok(positions)
-    }
-}
-
-/// As Kafka has it, an instance id looks as a topic's name does. A client id is part of member ids.
-fn check_ids(group: &GroupSettings) -> Result<()> {
-    let refused = |name: &str, reason| Error::InvalidConfig { name: name.to_owned(), reason };
-    if let Some(Err(wrong)) = group.instance_id.as_deref().map(TopicName::parse) {
-        let reason = format!("{:?}: {}", wrong.name, wrong.reason);
-        return Err(refused("group.instance.id", reason));
-    }
-    match group.client_id.len() {
-        0..=MAX_CLIENT_ID => Ok(()),
-        len => Err(refused("client.id", format!("{len} bytes: it takes up to {MAX_CLIENT_ID}"))),
     }
 }
 

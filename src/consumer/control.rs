@@ -120,7 +120,9 @@ impl Consumer {
     }
 
     /// How many offsets each assigned partition is behind its end. Offsets without records
-    /// (compacted away, control batches) count until they have been passed.
+    /// (compacted away, control batches) count until they have been passed. Nothing, as long as its
+    /// group has not assigned it any: a group's lag is
+    /// [`Admin::group_lag`](crate::admin::Admin::group_lag).
     ///
     /// Cancel safe.
     pub async fn lag(&mut self) -> Result<BTreeMap<TopicPartition, i64>> {

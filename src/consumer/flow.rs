@@ -102,8 +102,9 @@ impl Consumer {
                 continue;
             };
             let slot = buffer.slot;
-            let position = &mut self.assignment[slot].position;
-            let failure = match buffer.take_part(position, max - records.len()) {
+            let partition = &mut self.assignment[slot];
+            let (tenure, position) = (partition.tenure, &mut partition.position);
+            let failure = match buffer.take_part(position, tenure, max - records.len()) {
                 Taken::Some(part) => {
                     records.push(part);
                     continue;

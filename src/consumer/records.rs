@@ -11,6 +11,7 @@ use std::iter::FusedIterator;
 use std::{slice, vec};
 
 use super::Position;
+use super::assignment::Tenure;
 use crate::batch::{Batch, HeaderIter, RecordPosition, RecordView, to_consumer_record};
 use crate::record::{ConsumerRecord, Timestamp, TimestampType};
 use crate::topic::{TopicName, TopicPartition};
@@ -26,6 +27,8 @@ pub(super) struct Part {
     pub(super) count: usize,
     /// What follows the last of them.
     pub(super) end: Position,
+    /// Whose they were when they were handed out.
+    pub(super) tenure: Tenure,
 }
 
 /// Records that one [`poll`](super::Consumer::poll) handed out: those of a partition in the order
@@ -55,8 +58,8 @@ impl Records {
     }
 
     /// What follows the records, in each of their partitions.
-    pub(super) fn ends(&self) -> BTreeMap<TopicPartition, Position> {
-        self.parts.iter().map(|part| (part.at.clone(), part.end)).collect()
+    pub(super) fn ends(&self) -> BTreeMap<TopicPartition, (Tenure, Position)> {
+        self.parts.iter().map(|part| (part.at.clone(), (part.tenure, part.end))).collect()
     }
 
     /// How many records there are.

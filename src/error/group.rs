@@ -77,7 +77,7 @@ pub enum GroupError {
         limit: usize,
     },
     /// The group has members, so it can't be deleted, nor its offsets be changed from outside.
-    #[error("the group has {members} members")]
+    #[error("the group is in use: close its members first ({members})")]
     NonEmptyGroup {
         /// How many.
         members: usize,

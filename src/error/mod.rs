@@ -25,7 +25,10 @@ pub enum Error {
     #[error(transparent)]
     InvalidTopic(#[from] InvalidTopic),
     /// There is no such topic, and it was not to be created.
-    #[error("unknown topic {topic:?}: create it, or let the broker do so (auto_create_topics)")]
+    #[error(
+        "unknown topic {topic:?}: there is none of that name, and none is created here (producing \
+         and consuming may, by auto_create_topics)"
+    )]
     UnknownTopic {
         /// The name.
         topic: String,

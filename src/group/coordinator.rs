@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
+use tracing::Instrument;
 
 use crate::batch::{Batch, BatchBuilder};
 use crate::clock::Clock;
@@ -252,8 +253,9 @@ impl Coordinator {
         let running = Running { commands, changed, exists: exists.clone() };
         groups.by_id.insert(id.clone(), Place::Running(running.clone()));
         drop(groups);
+        let span = tracing::info_span!("group", id = &*id);
         let actor = Actor::new(id, &self.0, kept, changes, exists);
-        self.0.runtime.spawn(actor.run(mailbox));
+        self.0.runtime.spawn(actor.run(mailbox).instrument(span));
         Ok(running)
     }
 

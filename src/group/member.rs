@@ -8,7 +8,7 @@ use crate::error::GroupError;
 
 /// The session of a static member in this process begins when its consumer is dropped
 /// (`session.timeout.ms`).
-const STATIC_SESSION: Duration = Duration::from_secs(45);
+pub(super) const STATIC_SESSION: Duration = Duration::from_secs(45);
 
 impl Group {
     /// A member is alive, and asks whether its generation is still the group's.
@@ -32,7 +32,8 @@ impl Group {
         let mut id = member.member_id.clone();
         if id.is_empty() {
             let instance = member.instance_id.as_ref().and_then(|it| self.statics.get(it));
-            id = instance.ok_or(GroupError::UnknownMember { member_id: id })?.clone();
+            let named = member.instance_id.clone().unwrap_or(id);
+            id = instance.ok_or(GroupError::UnknownMember { member_id: named })?.clone();
         } else if self.pending.remove(&id).is_some() {
             self.complete_if_all_joined(now);
             return Ok(());

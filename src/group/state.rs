@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::member::STATIC_SESSION;
 use super::records::{GroupMetadata, StoredMember};
 use super::request::{JoinGroup, Joined, JoinedMember, MemberRef, ReplyId, Synced};
 use crate::error::GroupError;
@@ -196,21 +197,22 @@ impl Group {
         }
     }
 
-    /// A group as it was stored. Members of the process that stored it are gone; the others have
-    /// their sessions from now on.
+    /// A group as it was stored. Members of the process that stored it are gone, but for static
+    /// ones, who may come back; these and the others have their sessions from now on.
     pub(crate) fn restore(limits: GroupLimits, now: Duration, stored: &GroupMetadata) -> Self {
         let mut group = Group::new(limits);
         group.generation = stored.generation;
         group.protocol_type = Some(stored.protocol_type.clone()).filter(|it| !it.is_empty());
         let protocol = stored.protocol.clone().unwrap_or_default();
-        let left = stored.members.iter().filter(|member| member.session_timeout.is_some());
-        for member in left {
+        let stays = |it: &&StoredMember| it.session_timeout.is_some() || it.instance_id.is_some();
+        for member in stored.members.iter().filter(stays) {
             group.joins += 1;
             let id = member.member_id.clone();
             if let Some(instance) = &member.instance_id {
                 group.statics.insert(instance.clone(), id.clone());
             }
             let mut member = Member::stored(member, &protocol, group.joins);
+            member.session_timeout.get_or_insert(STATIC_SESSION);
             member.touch(now);
             group.members.insert(id, member);
         }

@@ -39,6 +39,8 @@ pub(crate) trait Administration: Debug + Send + Sync {
 
     async fn describe_group(&self, group: &str) -> Result<GroupDescription>;
 
+    async fn remove_member(&self, group: &str, instance_id: &str) -> Result<()>;
+
     async fn delete_group(&self, group: &str) -> Result<()>;
 
     async fn group_offsets(&self, group: &str) -> Result<Vec<(TopicPartition, CommittedOffset)>>;

@@ -75,6 +75,41 @@ async fn what_administrators_did_is_back_after_a_shutdown() {
     }
 }
 
+#[tokio::test]
+async fn static_members_have_their_partitions_back_after_a_restart() {
+    within(async {
+        let dir = TempDir::new().unwrap();
+        let names = ["a", "b", "c"];
+        let mut had = BTreeMap::new();
+        for round in 0..3 {
+            let broker = Broker::open(dir.path()).await.unwrap();
+            if round == 0 {
+                let config = TopicConfig::new().partitions(7);
+                broker.create_topic("t", config).await.unwrap();
+            }
+            let mut members = Vec::new();
+            for name in names {
+                let builder = broker.consumer().group("g").group_instance_id(name);
+                members.push(builder.subscribe(["t"]).await.unwrap());
+            }
+            while members.iter().map(|it| it.assignment().len()).sum::<usize>() < 7
+                || members.iter().any(|it| it.assignment().is_empty())
+            {
+                for member in &mut members {
+                    assert!(member.try_recv().unwrap().is_none());
+                }
+                tokio::task::yield_now().await;
+            }
+            for (member, name) in members.iter().zip(names) {
+                let first = had.entry(name).or_insert_with(|| member.assignment());
+                assert_eq!(*first, member.assignment(), "{name} in round {round}");
+            }
+            broker.shutdown().await.unwrap();
+        }
+    })
+    .await;
+}
+
 /// Nothing is logged for ever that only the latest of counts.
 #[tokio::test]
 async fn the_catalog_does_not_grow_with_its_history() {

@@ -1,7 +1,6 @@
 //! What is done from time to time beside all else: retention, compaction, forgetting offsets.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
@@ -12,9 +11,6 @@ use crate::record::Timestamp;
 use super::super::compaction::{CompactionSummary, compact};
 use super::super::core::Core;
 use super::Actor;
-
-/// `offsets.retention.minutes`.
-const OFFSETS_RETENTION: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// The tasks of the latest look. Each goes through the partitions one after the other; retention
 /// does not wait for compaction, which may take long.
@@ -101,11 +97,11 @@ fn used_partitions(core: &Core) -> Vec<Partition> {
 }
 
 impl Actor {
-    /// Offsets that no group has needed for a week are forgotten, as in Kafka.
+    /// Offsets that no group has needed for long are forgotten, as in Kafka.
     pub(super) fn expire_offsets(&self) {
         if let Some(coordinator) = self.core.coordinator.get() {
-            let now = self.core.context.clock.wall();
-            coordinator.expire(now.saturating_sub(OFFSETS_RETENTION).as_millis());
+            let (now, kept) = (self.core.clock().wall(), self.core.settings.offsets_retention);
+            coordinator.expire(now.saturating_sub(kept).as_millis());
         }
     }
 }

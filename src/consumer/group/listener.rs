@@ -12,8 +12,23 @@ use crate::transport::{GroupSession, MemberRef};
 
 /// Is told when a consumer's group gives it partitions or takes some away.
 ///
-/// Called while the consumer is polled, one call at a time; the consumer waits for it, and so does
-/// the group. A call may be given up where the future that polls the consumer is dropped, and is
+/// ```
+/// use ottla::{RebalanceListener, Revoked, async_trait};
+///
+/// struct CommitFirst;
+///
+/// #[async_trait]
+/// impl RebalanceListener for CommitFirst {
+///     async fn revoked(&self, revoked: &Revoked) {
+///         if let Err(error) = revoked.commit().await {
+///             eprintln!("what was done will be done again: {error}");
+///         }
+///     }
+/// }
+/// ```
+///
+/// Called while the consumer is polled, one call at a time; the consumer hands out nothing until it
+/// returns, and the group waits. A call may be given up where the future that polls the consumer is dropped, and is
 /// then gone on with at the next poll.
 #[async_trait]
 pub trait RebalanceListener: Send + Sync + 'static {

@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::super::Consumer;
 use super::super::builder::Begin;
-use super::super::{Consumer, Start};
 use super::listener::Revoked;
-use super::offsets::{GroupMetadata, Owned, commit_of, committed_begins};
+use super::offsets::{GroupMetadata, GroupStart, Owned, commit_of, committed_begins};
 use super::{GroupSettings, RebalanceListener};
 use crate::assignor::{Assignment, Assignor, Member, RebalanceProtocol, Subscription};
 use crate::clock::Clock;
@@ -25,8 +25,9 @@ type Fut<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// What a consumer is to its group.
 pub(in super::super) struct Membership {
     session: Arc<dyn GroupSession>,
+    id: Arc<str>,
     settings: GroupSettings,
-    start: Start,
+    start: Arc<GroupStart>,
     member_id: String,
     /// -1 while it is in none.
     generation: i32,
@@ -105,8 +106,9 @@ impl Membership {
     /// A member to be, or (`assigned`) a consumer that only commits.
     pub(in super::super) fn new(
         session: Arc<dyn GroupSession>,
+        id: Arc<str>,
         settings: GroupSettings,
-        start: Start,
+        start: GroupStart,
         assigned: bool,
         clock: Clock,
     ) -> Self {
@@ -120,9 +122,10 @@ impl Membership {
         });
         Membership {
             session,
+            id,
             assignors: settings.strategies.iter().map(|it| Assignor::new(*it)).collect(),
             settings,
-            start,
+            start: Arc::new(start),
             member_id: String::new(),
             generation: -1,
             phase: if assigned { Phase::Assigned } else { Phase::Outside },
@@ -145,7 +148,7 @@ impl Membership {
 
     pub(super) fn metadata(&self) -> GroupMetadata {
         GroupMetadata {
-            group: self.settings.id.to_string(),
+            group: self.id.to_string(),
             member_id: self.member_id.clone(),
             generation: self.generation,
             instance_id: self.settings.instance_id.clone(),
@@ -163,6 +166,8 @@ impl Membership {
             Phase::Stable(watch) => watch.is_calm(),
             // Under the cooperative protocol it reads on; but not for longer than the group waits.
             Phase::Joining(_) | Phase::Syncing(..) => self.clock.instant() < self.overdue,
+            // The listener may have to look up where to go on, or to put away what it has.
+            Phase::Leaving(_) | Phase::Revoking(..) | Phase::Assigning(_) => false,
             _ => true,
         }
     }
@@ -355,7 +360,7 @@ impl Membership {
             consumer.owned().into_iter().map(|owned| owned.at).collect();
         let gone: Vec<TopicPartition> = owned.difference(&assigned).cloned().collect();
         let added: Vec<TopicPartition> = assigned.difference(&owned).cloned().collect();
-        tracing::debug!(group = %self.settings.id, generation = self.generation,
+        tracing::debug!(group = %self.id, generation = self.generation,
             added = added.len(), gone = gone.len(), "assigned");
         if gone.is_empty() {
             return self.locate(consumer, added);
@@ -401,9 +406,9 @@ impl Membership {
         };
         let added: Vec<_> = added.into_iter().filter_map(known).collect();
         let (transport, session) = (consumer.transport.clone(), self.session.clone());
-        let start = self.start;
+        let start = self.start.clone();
         self.phase = Phase::Locating(Box::pin(async move {
-            committed_begins(&*transport, &*session, added, start).await
+            committed_begins(&*transport, &*session, added, &start).await
         }));
     }
 
@@ -508,7 +513,7 @@ impl Membership {
                 if let Err(error) = done {
                     // All of it again, at the next interval.
                     auto.committed.clear();
-                    tracing::warn!(group = %self.settings.id, %error, "automatic commit failed");
+                    tracing::warn!(group = %self.id, %error, "automatic commit failed");
                 }
             }
             // Who waits for records has done with those before.

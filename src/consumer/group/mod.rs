@@ -16,21 +16,30 @@ mod offsets;
 pub use listener::{RebalanceListener, Revoked};
 pub(super) use membership::Membership;
 pub use offsets::GroupMetadata;
-pub(super) use offsets::committed_begins;
+pub(super) use offsets::{GroupStart, committed_begins};
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::assignor::Strategy;
+use crate::error::{Error, GroupError, Result};
+use crate::topic::TopicName;
 
 /// `max.poll.interval.ms`: how long a member may take to join again.
 const REBALANCE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
+/// The least of any interval.
+const LEAST: Duration = Duration::from_millis(1);
+
+/// The longest `client.id`, which is part of member ids.
+const MAX_CLIENT_ID: usize = 249;
+
 /// What a consumer's builder says of its group.
 #[derive(Clone)]
 pub(super) struct GroupSettings {
-    pub(super) id: Arc<str>,
+    /// `None` until it is said: the others may be set before it.
+    pub(super) id: Option<Arc<str>>,
     pub(super) instance_id: Option<String>,
     pub(super) client_id: String,
     pub(super) rebalance_timeout: Duration,
@@ -39,10 +48,10 @@ pub(super) struct GroupSettings {
     pub(super) listener: Option<Arc<dyn RebalanceListener>>,
 }
 
-impl GroupSettings {
-    pub(super) fn new(id: &str) -> Self {
+impl Default for GroupSettings {
+    fn default() -> Self {
         GroupSettings {
-            id: id.into(),
+            id: None,
             instance_id: None,
             client_id: "ottla".to_owned(),
             rebalance_timeout: REBALANCE_TIMEOUT,
@@ -50,6 +59,42 @@ impl GroupSettings {
             auto_commit: None,
             listener: None,
         }
+    }
+}
+
+impl GroupSettings {
+    /// The group's name, once all is found to make sense.
+    pub(super) fn check(&self) -> Result<Arc<str>> {
+        let id = self.id.clone().ok_or_else(|| {
+            let text = "settings of a group without one: name it with `ConsumerBuilder::group`";
+            Error::InvalidState(text.to_owned())
+        })?;
+        if id.is_empty() {
+            return Err(Error::Group { group: String::new(), source: GroupError::InvalidGroupId });
+        }
+        let refused = |name: &str, reason: String| {
+            Err(Error::InvalidConfig { name: name.to_owned(), reason })
+        };
+        // As Kafka has it, an instance id looks as a topic's name does.
+        if let Some(Err(wrong)) = self.instance_id.as_deref().map(TopicName::parse) {
+            return refused("group.instance.id", format!("{:?}: {}", wrong.name, wrong.reason));
+        }
+        let len = self.client_id.len();
+        if len > MAX_CLIENT_ID {
+            return refused("client.id", format!("{len} bytes: it takes up to {MAX_CLIENT_ID}"));
+        }
+        if self.strategies.is_empty() {
+            return refused("partition.assignment.strategy", "it takes one or more".to_owned());
+        }
+        for (name, value) in [
+            ("max.poll.interval.ms", Some(self.rebalance_timeout)),
+            ("auto.commit.interval.ms", self.auto_commit),
+        ] {
+            if let Some(value) = value.filter(|it| *it < LEAST) {
+                return refused(name, format!("{value:?} is not allowed; it takes 1 ms or more"));
+            }
+        }
+        Ok(id)
     }
 }
 

@@ -47,12 +47,55 @@ pub(super) fn commit_of(owned: &[Owned], member: MemberRef, generation: i32, now
     Commit { member, generation, offsets: owned.iter().map(committed).collect() }
 }
 
+/// Where a member begins for which nothing is committed.
+pub(in super::super) struct GroupStart {
+    start: Start,
+    /// Where the partitions ended, by their topics' lives, when the consumer subscribed to what
+    /// comes from then on. What is younger is read from its beginning.
+    ends: Option<BTreeMap<(TopicPartition, TopicId), Position>>,
+}
+
+impl GroupStart {
+    pub(in super::super) fn new(start: Start) -> Self {
+        GroupStart { start, ends: None }
+    }
+
+    /// [`Start::Latest`] means the end of now, not that of when partitions are assigned.
+    pub(in super::super) async fn decided_now(
+        transport: &dyn Transport,
+        start: Start,
+        partitions: Vec<(TopicPartition, TopicId)>,
+    ) -> Result<Self> {
+        if start != Start::Latest {
+            return Ok(GroupStart::new(start));
+        }
+        let mut ends = BTreeMap::new();
+        for (at, topic_id) in partitions {
+            let end = locate(transport, &at, start).await?;
+            ends.insert((at, topic_id), end);
+        }
+        Ok(GroupStart { start, ends: Some(ends) })
+    }
+
+    async fn locate(
+        &self,
+        transport: &dyn Transport,
+        at: &TopicPartition,
+        topic_id: TopicId,
+    ) -> Result<Position> {
+        let Some(ends) = &self.ends else { return locate(transport, at, self.start).await };
+        let first = locate(transport, at, Start::Earliest).await?;
+        let end = ends.get(&(at.clone(), topic_id)).copied();
+        Ok(end.filter(|end| end.offset > first.offset).unwrap_or(first))
+    }
+}
+
 /// Where reading begins: at what was committed for this life of the topic, or where `start` says.
 pub(in super::super) async fn committed_begins(
     transport: &dyn Transport,
     session: &dyn GroupSession,
     partitions: Vec<(TopicPartition, TopicId)>,
-    start: Start,
+    start: &GroupStart,
 ) -> Result<Vec<Begin>> {
     let names: Vec<TopicPartition> = partitions.iter().map(|(at, _)| at.clone()).collect();
     let committed = session.committed(&names).await?;
@@ -62,7 +105,7 @@ pub(in super::super) async fn committed_begins(
         let found = committed.get(&at).and_then(|found| position_of(found, topic_id));
         let position = match found {
             Some(position) => position,
-            None => locate(transport, &at, start).await?,
+            None => start.locate(transport, &at, topic_id).await?,
         };
         begins.push(Begin { at, topic_id, position });
     }
@@ -81,12 +124,14 @@ fn position_of(committed: &CommittedOffset, topic_id: TopicId) -> Option<Positio
 /// All of these return [`Error::InvalidState`] for a consumer without a group.
 impl Consumer {
     /// Commits the position in each assigned partition: all that was handed out counts as done.
+    /// Before it has partitions there is nothing to commit, and that is no error. Of a topic that
+    /// is gone nothing is kept.
     ///
     /// Cancel safe: dropped, the offsets may have been committed.
     ///
     /// # Errors
-    /// [`Error::Group`] if the consumer is no longer, or not yet, a member of the group's
-    /// generation: then others may read these partitions already. What the storage answers, where
+    /// [`Error::Group`] if the consumer is no longer a member of the group's generation: then others
+    /// may read these partitions already. The next poll joins again, and goes on. What the storage answers, where
     /// the commit could not be stored.
     pub async fn commit(&mut self) -> Result<()> {
         let owned = self.owned();
@@ -95,23 +140,24 @@ impl Consumer {
     }
 
     /// Commits what comes after these records, in each of their partitions: all up to them counts
-    /// as done, and what was handed out since does not. Partitions that have left meanwhile are
-    /// left out: their next owner reads these records again.
+    /// as done, and what was handed out since does not. Partitions that have left meanwhile, if
+    /// only for a moment, are left out: their next owner reads these records again.
     ///
     /// Otherwise as [`Consumer::commit`].
     pub async fn commit_records(&mut self, records: &Records) -> Result<()> {
         let mut owned = Vec::new();
-        for (at, position) in records.ends() {
-            if let Some(slot) = self.assignment.slot_of(&at) {
-                let topic_id = self.assignment[slot].topic_id;
-                owned.push(Owned { at, topic_id, position });
+        for (at, (tenure, position)) in records.ends() {
+            let slot = self.assignment.slot_of(&at).map(|slot| &self.assignment[slot]);
+            if let Some(partition) = slot.filter(|it| it.tenure == tenure) {
+                owned.push(Owned { at, topic_id: partition.topic_id, position });
             }
         }
         let (session, commit) = self.commit_for(&owned)?;
         session.commit(commit).await
     }
 
-    /// Commits these positions, of assigned partitions: [`Error::InvalidState`] for others.
+    /// Commits these positions, of assigned partitions: [`Error::InvalidState`] for others, and
+    /// for an offset below 0.
     ///
     /// Otherwise as [`Consumer::commit`].
     pub async fn commit_offsets(
@@ -121,8 +167,12 @@ impl Consumer {
         let mut owned = Vec::new();
         for (at, position) in offsets {
             let slot = self.assignment.named(&at)?;
-            let topic_id = self.assignment[slot].topic_id;
-            owned.push(Owned { at, topic_id, position: position.into() });
+            let (topic_id, position) = (self.assignment[slot].topic_id, position.into());
+            if position.offset < 0 {
+                let text = format!("offset {} for {at}: offsets begin at 0", position.offset);
+                return Err(Error::InvalidState(text));
+            }
+            owned.push(Owned { at, topic_id, position });
         }
         let (session, commit) = self.commit_for(&owned)?;
         session.commit(commit).await
@@ -146,8 +196,9 @@ impl Consumer {
     }
 
     /// Ends the consumer: what was handed out is committed, if that is done automatically, the
-    /// listener told that all partitions are revoked, and the group that this member leaves. A
-    /// consumer that is only dropped leaves its group as well, but commits nothing.
+    /// listener told that all partitions are revoked, and the group that this member leaves; but a
+    /// static member keeps its place for 45 s, as when it is dropped. A consumer that is only dropped
+    /// leaves its group as well, but commits nothing.
     ///
     /// Cancel safe: dropped, the consumer is gone all the same.
     pub async fn close(mut self) -> Result<()> {

@@ -56,6 +56,10 @@ impl Administration for LocalTransport {
         self.broker().describe_group(group).await
     }
 
+    async fn remove_member(&self, group: &str, instance_id: &str) -> Result<()> {
+        self.broker().remove_member(group, instance_id).await
+    }
+
     async fn delete_group(&self, group: &str) -> Result<()> {
         self.broker().delete_group(group).await
     }

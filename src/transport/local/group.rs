@@ -80,7 +80,9 @@ impl GroupSession for LocalGroup {
         self.ask(|answer| Command::Leave { member, answer }).await
     }
 
-    async fn commit(&self, commit: Commit) -> Result<()> {
+    async fn commit(&self, mut commit: Commit) -> Result<()> {
+        // What is gone needs no place to go on at.
+        commit.offsets.retain(|(at, committed)| self.handle.is_current(at, committed));
         if commit.offsets.is_empty() {
             return Ok(());
         }

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ottla::{
-    Consumer, ConsumerBuilder, Error, GroupError, GroupState, Position, RebalanceListener, Record,
-    Revoked, Start, Strategy, TopicConfig, TopicPartition,
+    Consumer, ConsumerBuilder, Error, GroupError, GroupState, OffsetSpec, Position,
+    RebalanceListener, Record, Revoked, Start, Strategy, TopicConfig, TopicPartition,
 };
 
 use crate::support::{
-    Host, assert_error, at, on_all_backends, send_all, take_values, texts, value, within,
+    Host, assert_error, at, on_all_backends, send_all, take, take_values, texts, value, within,
 };
 
 on_all_backends! {
@@ -30,6 +30,11 @@ on_all_backends! {
     a_static_member_comes_back_to_its_partitions,
     groups_that_make_no_sense_are_refused,
     records_are_committed_as_they_are_done,
+    records_of_former_times_are_not_committed,
+    latest_means_when_it_subscribed,
+    nothing_is_handed_out_before_the_listener_knows,
+    settings_may_come_before_the_group,
+    a_static_member_can_be_put_out,
     new_partitions_are_shared_out,
     a_member_that_waits_hears_of_new_partitions,
     groups_are_told_of_and_deleted,
@@ -392,7 +397,15 @@ async fn groups_that_make_no_sense_are_refused(host: Host) {
     let nameless = host.client.consumer().group("").subscribe(["t"]).await;
     assert_error!(nameless, Error::Group { source: GroupError::InvalidGroupId, .. }, "not empty");
     let lone = host.client.consumer().auto_commit(Duration::from_secs(1)).subscribe(["t"]).await;
-    assert_error!(lone, Error::Group { source: GroupError::InvalidGroupId, .. }, "not empty");
+    assert_error!(lone, Error::InvalidState(_), "ConsumerBuilder::group");
+    let second = Duration::from_secs(1);
+    for (builder, setting) in [
+        (member(&host).auto_commit(Duration::ZERO), "auto.commit.interval.ms"),
+        (member(&host).rebalance_timeout(second / 1001), "max.poll.interval.ms"),
+        (member(&host).strategies([]), "partition.assignment.strategy"),
+    ] {
+        assert_error!(builder.subscribe(["t"]).await, Error::InvalidConfig { .. }, setting);
+    }
     let mut free = host.client.consumer().subscribe(["t"]).await.unwrap();
     assert_error!(free.commit().await, Error::InvalidState(_), "no group");
     let mut range = member(&host).strategies([Strategy::Range]).subscribe(["t"]).await.unwrap();
@@ -439,6 +452,138 @@ async fn records_are_committed_as_they_are_done(host: Host) {
     assert_error!(refused, Error::InvalidState(_), "no group");
 }
 
+/// What was done of a topic's former life, or before somebody else had the partition, says nothing
+/// of what is there now.
+async fn records_of_former_times_are_not_committed(host: Host) {
+    send_all(&host.client, "t", 0..6).await;
+    let mut consumer = member(&host).subscribe(["t"]).await.unwrap();
+    let old = consumer.poll(5).await.unwrap();
+    assert!(!old.is_empty());
+    host.delete_topic("t").await.unwrap();
+    send_all(&host.client, "t", 10..18).await;
+    while !matches!(consumer.try_recv(), Err(Error::UnknownTopic { .. })) {
+        tokio::task::yield_now().await;
+    }
+    let first = consumer.poll(1).await.unwrap();
+    consumer.commit_records(&old).await.unwrap();
+    assert!(consumer.committed(&[at("t", 0)]).await.unwrap().is_empty());
+    consumer.commit_records(&first).await.unwrap();
+    assert_eq!(consumer.committed(&[at("t", 0)]).await.unwrap()[&at("t", 0)].offset, 1);
+    // Somebody else has it for a while.
+    let mut other = member(&host).subscribe(["t"]).await.unwrap();
+    let before = consumer.assignment();
+    let stalled = consumer.poll(2).await.unwrap();
+    while other.assignment().is_empty() {
+        host.clock.advance(Duration::from_secs(60));
+        assert!(other.try_recv().unwrap().is_none_or(|it| it.offset >= 1));
+        tokio::task::yield_now().await;
+    }
+    take_values(&mut other, 4).await;
+    other.commit().await.unwrap();
+    let committed = other.committed(&[at("t", 0)]).await.unwrap()[&at("t", 0)].offset;
+    other.close().await.unwrap();
+    settle_on(&mut consumer, &before).await;
+    consumer.commit_records(&stalled).await.unwrap();
+    assert_eq!(consumer.committed(&[at("t", 0)]).await.unwrap()[&at("t", 0)].offset, committed);
+}
+
+/// Polls until it has these partitions; what it is handed out meanwhile is nothing.
+async fn settle_on(consumer: &mut Consumer, partitions: &[TopicPartition]) {
+    loop {
+        // Whatever it says on the way: that it was put out.
+        let handed_out = consumer.try_recv();
+        let is_calm = consumer.assignment() == partitions;
+        if is_calm && matches!(handed_out, Ok(Some(_))) {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn latest_means_when_it_subscribed(host: Host) {
+    topic(&host, 2).await;
+    produce(&host, 2, 4).await;
+    let latest = || member(&host).start(Start::Latest);
+    let mut named = latest().subscribe(["t"]).await.unwrap();
+    let builder = host.client.consumer().group("h").start(Start::Latest);
+    let mut by_pattern = builder.subscribe_pattern("t.*").await.unwrap();
+    // Before the first poll; and in what is younger than the subscription.
+    produce(&host, 2, 2).await;
+    host.admin().create_partitions("t", 3).await.unwrap();
+    let producer = host.client.producer().build();
+    producer.send(Record::to("t").partition(2).value("2")).await.unwrap();
+    for consumer in [&mut named, &mut by_pattern] {
+        let mut got = take(consumer, 3).await;
+        got.sort_by_key(|it| it.partition);
+        let got: Vec<_> = got.iter().map(|it| (it.partition, it.offset)).collect();
+        assert_eq!(got, [(0, 2), (1, 2), (2, 0)]);
+    }
+    send_all(&host.client, "t2", [0]).await;
+    assert_eq!(take_values(&mut by_pattern, 1).await, ["0"]);
+    host.delete_topic("t").await.unwrap();
+    topic(&host, 1).await;
+    produce(&host, 1, 1).await;
+    assert_error!(named.recv().await, Error::UnknownTopic { .. }, "\"t\"");
+    assert_eq!(take_values(&mut named, 1).await, ["0"]);
+}
+
+/// Holds every call up until it is let go.
+struct Held(Arc<tokio::sync::Semaphore>);
+
+#[async_trait]
+impl RebalanceListener for Held {
+    async fn assigned(&self, _: &[TopicPartition]) {
+        self.0.acquire().await.unwrap().forget();
+    }
+}
+
+async fn nothing_is_handed_out_before_the_listener_knows(host: Host) {
+    topic(&host, 1).await;
+    produce(&host, 1, 1).await;
+    let gate = Arc::new(tokio::sync::Semaphore::new(0));
+    let builder = member(&host).rebalance_listener(Held(gate.clone()));
+    let mut consumer = builder.subscribe(["t"]).await.unwrap();
+    while consumer.assignment().is_empty() {
+        assert!(consumer.try_recv().unwrap().is_none());
+        tokio::task::yield_now().await;
+    }
+    for _ in 0..20 {
+        assert!(consumer.try_recv().unwrap().is_none());
+        tokio::task::yield_now().await;
+    }
+    gate.add_permits(1);
+    assert_eq!(take_values(&mut consumer, 1).await, ["0"]);
+}
+
+async fn settings_may_come_before_the_group(host: Host) {
+    topic(&host, 1).await;
+    let builder = host.client.consumer().group_instance_id("i").client_id("c").group("g");
+    let mut consumer = builder.subscribe(["t"]).await.unwrap();
+    settle(&mut [&mut consumer], 1).await;
+    let told = host.admin().describe_group("g").await.unwrap().members.remove(0);
+    assert_eq!((told.instance_id.as_deref(), told.client_id.as_str()), (Some("i"), "c"));
+    let refused = consumer.commit_offsets([(at("t", 0), -3)]).await;
+    assert_error!(refused, Error::InvalidState(_), "offset -3", "t-0");
+}
+
+async fn a_static_member_can_be_put_out(host: Host) {
+    topic(&host, 1).await;
+    produce(&host, 1, 3).await;
+    let mut fixed = member(&host).group_instance_id("a").subscribe(["t"]).await.unwrap();
+    take_values(&mut fixed, 2).await;
+    fixed.commit().await.unwrap();
+    fixed.close().await.unwrap();
+    let admin = host.admin();
+    assert_eq!(admin.group_lag("g").await.unwrap()[&at("t", 0)], 1);
+    let used = admin.reset_group_offsets("g", ["t"], OffsetSpec::Earliest).await;
+    assert_error!(used, Error::Group { source: GroupError::NonEmptyGroup { members: 1 }, .. });
+    let unknown = admin.remove_member("g", "b").await;
+    assert_error!(unknown, Error::Group { source: GroupError::UnknownMember { .. }, .. }, "\"b\"");
+    admin.remove_member("g", "a").await.unwrap();
+    admin.reset_group_offsets("g", ["t"], OffsetSpec::Earliest).await.unwrap();
+    assert_eq!(admin.group_lag("g").await.unwrap()[&at("t", 0)], 3);
+}
+
 async fn new_partitions_are_shared_out(host: Host) {
     topic(&host, 1).await;
     let (mut a, mut b) = (
@@ -482,7 +627,11 @@ async fn groups_are_told_of_and_deleted(host: Host) {
     assert_eq!(told.strategy.as_deref(), Some("cooperative-sticky"));
     assert_eq!(told.members[0].member_id, consumer.group_metadata().unwrap().member_id);
     let used = host.admin().delete_group("g").await;
-    assert_error!(used, Error::Group { source: GroupError::NonEmptyGroup { .. }, .. }, "1 members");
+    assert_error!(
+        used,
+        Error::Group { source: GroupError::NonEmptyGroup { .. }, .. },
+        "close its members first (1)"
+    );
     let used = host.admin().delete_group_offsets("g", &[at("t", 0)]).await;
     assert_error!(
         used,
