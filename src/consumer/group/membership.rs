@@ -20,6 +20,9 @@ use crate::error::{Error, GroupError, Result};
 use crate::topic::{TopicName, TopicPartition};
 use crate::transport::{GroupSession, JoinGroup, Joined, MemberRef, SyncGroup, Synced};
 
+/// The least interval of automatic commits: with none there would be no end to them.
+const MIN_INTERVAL: Duration = Duration::from_millis(1);
+
 type Fut<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// What a consumer is to its group.
@@ -111,13 +114,14 @@ impl Membership {
         clock: Clock,
     ) -> Self {
         let now = clock.instant();
-        let auto_commit = settings.auto_commit.map(|interval| AutoCommit {
-            interval,
-            next: now.saturating_add(interval),
-            timer: None,
-            running: None,
-            committed: Vec::new(),
-        });
+        let auto_commit =
+            settings.auto_commit.map(|it| it.max(MIN_INTERVAL)).map(|interval| AutoCommit {
+                interval,
+                next: now.saturating_add(interval),
+                timer: None,
+                running: None,
+                committed: Vec::new(),
+            });
         Membership {
             session,
             assignors: settings.strategies.iter().map(|it| Assignor::new(*it)).collect(),
@@ -518,7 +522,6 @@ impl Membership {
                 return;
             }
             auto.timer = None;
-            auto.next = now.saturating_add(auto.interval);
             let owned = consumer.owned();
             if may && owned != auto.committed {
                 let wall = consumer.transport.clock().wall().as_millis();
@@ -527,6 +530,8 @@ impl Membership {
                 auto.committed = owned;
                 auto.running = Some(Box::pin(async move { session.commit(commit).await }));
             }
+            // From when this is done: however long it takes, it is not due again at once.
+            auto.next = self.clock.instant().saturating_add(auto.interval);
         }
     }
 }

@@ -26,6 +26,7 @@ on_all_backends! {
     a_topic_that_comes_back_wakes_who_waits,
     automatic_commits_cover_what_was_handed_out_before,
     automatic_commits_come_while_nothing_does,
+    automatic_commits_may_come_at_every_poll,
     a_static_member_that_wants_more_gets_it,
     a_static_member_comes_back_to_its_partitions,
     groups_that_make_no_sense_are_refused,
@@ -345,6 +346,21 @@ async fn automatic_commits_come_while_nothing_does(host: Host) {
     send_all(&host.client, "t", [4]).await;
     let joined = tokio::task::spawn_blocking(move || waiting.join().unwrap()).await;
     assert_eq!(joined.unwrap(), 4);
+}
+
+async fn automatic_commits_may_come_at_every_poll(host: Host) {
+    send_all(&host.client, "t", 0..3).await;
+    for interval in [Duration::ZERO, Duration::from_nanos(1)] {
+        let builder = host.client.consumer().group(&format!("{interval:?}"));
+        let mut consumer = builder.auto_commit(interval).subscribe(["t"]).await.unwrap();
+        assert_eq!(take_values(&mut consumer, 3).await, texts(0..3));
+        let group = consumer.group_metadata().unwrap().group;
+        while host.admin().group_offsets(&group).await.unwrap().is_empty() {
+            host.clock.advance(Duration::from_millis(1));
+            assert!(consumer.try_recv().unwrap().is_none());
+            tokio::task::yield_now().await;
+        }
+    }
 }
 
 async fn a_static_member_that_wants_more_gets_it(host: Host) {
