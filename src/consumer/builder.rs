@@ -73,7 +73,8 @@ impl ConsumerBuilder {
         self.with_group(|group| group.rebalance_timeout = timeout)
     }
 
-    /// Commits by itself: at this interval, when it is polled, and before partitions leave. What
+    /// Commits by itself: at this interval (1 ms at least), when it is polled, before partitions
+    /// leave, and when it is closed. What
     /// was handed out before the latest call counts as consumed. Default: never.
     pub fn auto_commit(self, interval: Duration) -> Self {
         self.with_group(|group| group.auto_commit = Some(interval))

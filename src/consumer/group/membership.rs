@@ -378,10 +378,14 @@ impl Membership {
         owned
     }
 
-    fn tell_revoked(&self, consumer: &Consumer, owned: Vec<Owned>) -> Fut<()> {
+    fn revoked(&self, consumer: &Consumer, owned: Vec<Owned>) -> Revoked {
         let (member, generation) = self.identity();
         let now = consumer.transport.clock().wall().as_millis();
-        let revoked = Revoked { session: self.session.clone(), member, generation, owned, now };
+        Revoked { session: self.session.clone(), member, generation, owned, now }
+    }
+
+    fn tell_revoked(&self, consumer: &Consumer, owned: Vec<Owned>) -> Fut<()> {
+        let revoked = self.revoked(consumer, owned);
         let commits = self.auto_commit.is_some();
         let listener = self.settings.listener.clone();
         Box::pin(async move {
@@ -479,6 +483,9 @@ impl Membership {
 
     /// Gives everything up and leaves, as the user wants it. A static member keeps its place.
     pub(super) async fn leave(&mut self, consumer: &mut Consumer) -> Result<()> {
+        if matches!(self.phase, Phase::Assigned) && self.auto_commit.is_some() {
+            return self.revoked(consumer, consumer.owned()).commit().await;
+        }
         if !self.shares() {
             return Ok(());
         }

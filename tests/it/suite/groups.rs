@@ -27,6 +27,7 @@ on_all_backends! {
     automatic_commits_cover_what_was_handed_out_before,
     automatic_commits_come_while_nothing_does,
     automatic_commits_may_come_at_every_poll,
+    chosen_partitions_are_committed_when_closed,
     a_static_member_that_wants_more_gets_it,
     a_static_member_comes_back_to_its_partitions,
     groups_that_make_no_sense_are_refused,
@@ -361,6 +362,15 @@ async fn automatic_commits_may_come_at_every_poll(host: Host) {
             tokio::task::yield_now().await;
         }
     }
+}
+
+async fn chosen_partitions_are_committed_when_closed(host: Host) {
+    send_all(&host.client, "t", 0..5).await;
+    let never = Duration::from_secs(24 * 3600);
+    let mut consumer = member(&host).auto_commit(never).assign([at("t", 0)]).await.unwrap();
+    assert_eq!(take_values(&mut consumer, 3).await, texts(0..3));
+    consumer.close().await.unwrap();
+    assert_eq!(host.admin().group_offsets("g").await.unwrap()[&at("t", 0)].offset, 3);
 }
 
 async fn a_static_member_that_wants_more_gets_it(host: Host) {
