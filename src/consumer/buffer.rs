@@ -10,7 +10,7 @@ use super::Position;
 use super::records::Part;
 use crate::batch::{Batch, BatchError, RecordPosition, RecordView};
 use crate::error::{Error, Result};
-use crate::topic::TopicPartition;
+use crate::topic::{TopicId, TopicPartition};
 use crate::transport::Fetched;
 
 /// Batches, then possibly an error.
@@ -19,6 +19,7 @@ pub(super) struct Buffer {
     /// The partition's slot in the assignment.
     pub(super) slot: usize,
     at: TopicPartition,
+    topic_id: TopicId,
     /// The first one is being read.
     batches: vec::IntoIter<Batch>,
     /// How far the first batch is read.
@@ -39,7 +40,12 @@ pub(super) enum Taken<T> {
 
 impl Buffer {
     /// What was `fetched` from `position` on.
-    pub(super) fn new(slot: usize, position: Position, fetched: Fetched) -> Self {
+    pub(super) fn new(
+        slot: usize,
+        topic_id: TopicId,
+        position: Position,
+        fetched: Fetched,
+    ) -> Self {
         let (batches, error) = match fetched.result {
             Ok(batches) => (batches, None),
             Err(error) => (Vec::new(), Some(error)),
@@ -47,6 +53,7 @@ impl Buffer {
         let mut buffer = Buffer {
             slot,
             at: fetched.at,
+            topic_id,
             batches: batches.into_iter(),
             cursor: RecordPosition::default(),
             left: 0,
@@ -124,7 +131,8 @@ impl Buffer {
             }
         }
         let (at, batch) = (self.at.clone(), batch.clone());
-        Taken::Some(Part { at, batch, start, count, end: *position })
+        let topic_id = self.topic_id;
+        Taken::Some(Part { at, topic_id, batch, start, count, end: *position })
     }
 
     /// Begins with the batch that is now the first, where `position` lies in it.

@@ -151,7 +151,7 @@ impl Consumer {
             return;
         }
         let (topic, number) = (&partition.at.topic, partition.at.partition);
-        let position = partition.position;
+        let (topic_id, position) = (partition.topic_id, partition.position);
         let offset = position.offset;
         match &fetched.result {
             Ok(found) => {
@@ -162,7 +162,7 @@ impl Consumer {
                 tracing::debug!(%topic, partition = number, offset, %error, "fetch failed");
             }
         }
-        self.ready.push_back(Buffer::new(slot, position, fetched));
+        self.ready.push_back(Buffer::new(slot, topic_id, position, fetched));
     }
 
     /// Fetches again what failed before; false if nothing had.

@@ -13,12 +13,14 @@ use std::{slice, vec};
 use super::Position;
 use crate::batch::{Batch, HeaderIter, RecordPosition, RecordView, to_consumer_record};
 use crate::record::{ConsumerRecord, Timestamp, TimestampType};
-use crate::topic::{TopicName, TopicPartition};
+use crate::topic::{TopicId, TopicName, TopicPartition};
 
 /// Records of one batch.
 #[derive(Debug, Clone)]
 pub(super) struct Part {
     pub(super) at: TopicPartition,
+    /// The life of the topic that they are of.
+    pub(super) topic_id: TopicId,
     pub(super) batch: Batch,
     /// Before the first of them.
     pub(super) start: RecordPosition,
@@ -55,8 +57,8 @@ impl Records {
     }
 
     /// What follows the records, in each of their partitions.
-    pub(super) fn ends(&self) -> BTreeMap<TopicPartition, Position> {
-        self.parts.iter().map(|part| (part.at.clone(), part.end)).collect()
+    pub(super) fn ends(&self) -> BTreeMap<TopicPartition, (TopicId, Position)> {
+        self.parts.iter().map(|part| (part.at.clone(), (part.topic_id, part.end))).collect()
     }
 
     /// How many records there are.

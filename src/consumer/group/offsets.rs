@@ -96,14 +96,15 @@ impl Consumer {
 
     /// Commits what comes after these records, in each of their partitions: all up to them counts
     /// as done, and what was handed out since does not. Partitions that have left meanwhile are
-    /// left out: their next owner reads these records again.
+    /// left out: their next owner reads these records again. So are those of a topic that was
+    /// deleted, also where there is another of its name.
     ///
     /// Otherwise as [`Consumer::commit`].
     pub async fn commit_records(&mut self, records: &Records) -> Result<()> {
         let mut owned = Vec::new();
-        for (at, position) in records.ends() {
-            if let Some(slot) = self.assignment.slot_of(&at) {
-                let topic_id = self.assignment[slot].topic_id;
+        for (at, (topic_id, position)) in records.ends() {
+            let slot = self.assignment.slot_of(&at);
+            if slot.is_some_and(|slot| self.assignment[slot].topic_id == topic_id) {
                 owned.push(Owned { at, topic_id, position });
             }
         }

@@ -28,6 +28,7 @@ on_all_backends! {
     automatic_commits_come_while_nothing_does,
     automatic_commits_may_come_at_every_poll,
     chosen_partitions_are_committed_when_closed,
+    records_of_a_topics_former_life_commit_nothing,
     a_static_member_that_wants_more_gets_it,
     a_static_member_comes_back_to_its_partitions,
     groups_that_make_no_sense_are_refused,
@@ -371,6 +372,23 @@ async fn chosen_partitions_are_committed_when_closed(host: Host) {
     assert_eq!(take_values(&mut consumer, 3).await, texts(0..3));
     consumer.close().await.unwrap();
     assert_eq!(host.admin().group_offsets("g").await.unwrap()[&at("t", 0)].offset, 3);
+}
+
+async fn records_of_a_topics_former_life_commit_nothing(host: Host) {
+    send_all(&host.client, "t", 0..5).await;
+    let mut consumer = member(&host).subscribe(["t"]).await.unwrap();
+    let mut records = Vec::new();
+    while records.iter().map(ottla::Records::len).sum::<usize>() < 5 {
+        records.push(consumer.poll(5).await.unwrap());
+    }
+    host.delete_topic("t").await.unwrap();
+    assert_error!(consumer.recv().await, Error::UnknownTopic { .. }, "\"t\"");
+    send_all(&host.client, "t", 10..20).await;
+    assert_eq!(take_values(&mut consumer, 1).await, ["10"]);
+    consumer.commit_records(records.last().unwrap()).await.unwrap();
+    drop(consumer);
+    let mut next = member(&host).subscribe(["t"]).await.unwrap();
+    assert_eq!(take_values(&mut next, 10).await, texts(10..20));
 }
 
 async fn a_static_member_that_wants_more_gets_it(host: Host) {
