@@ -29,6 +29,7 @@ on_all_backends! {
     automatic_commits_may_come_at_every_poll,
     chosen_partitions_are_committed_when_closed,
     records_of_a_topics_former_life_commit_nothing,
+    what_is_committed_for_a_deleted_topic_is_not_kept,
     a_static_member_that_wants_more_gets_it,
     a_static_member_comes_back_to_its_partitions,
     groups_that_make_no_sense_are_refused,
@@ -389,6 +390,23 @@ async fn records_of_a_topics_former_life_commit_nothing(host: Host) {
     drop(consumer);
     let mut next = member(&host).subscribe(["t"]).await.unwrap();
     assert_eq!(take_values(&mut next, 10).await, texts(10..20));
+}
+
+/// A consumer that has not heard of it yet may commit.
+async fn what_is_committed_for_a_deleted_topic_is_not_kept(host: Host) {
+    for topic in ["t", "u"] {
+        send_all(&host.client, topic, 0..3).await;
+    }
+    let mut consumer = member(&host).subscribe(["t", "u"]).await.unwrap();
+    take_values(&mut consumer, 6).await;
+    host.delete_topic("t").await.unwrap();
+    consumer.commit().await.unwrap();
+    let left = host.admin().group_offsets("g").await.unwrap();
+    assert_eq!(left.keys().collect::<Vec<_>>(), [&at("u", 0)]);
+    // Nor does it replace what is committed for the one that has its name now.
+    send_all(&host.client, "t", 0..5).await;
+    let mut other = host.client.consumer().group("g").assign([at("t", 0)]).await.unwrap();
+    assert_eq!(take_values(&mut other, 1).await, ["0"]);
 }
 
 async fn a_static_member_that_wants_more_gets_it(host: Host) {
