@@ -177,7 +177,7 @@ impl ConsumerBuilder {
                     let at = |partition| TopicPartition { topic: topic.name.clone(), partition };
                     (0..topic.partitions).map(move |partition| (at(partition), topic.id))
                 });
-                self.positions(all.collect()).await?
+                self.positions(all.collect(), !subscription.names_topics()).await?
             }
         };
         let (transport, settings) = (self.transport, self.settings);
@@ -211,9 +211,9 @@ impl ConsumerBuilder {
         let positions = match &self.group {
             Some(group) => {
                 let session = self.transport.group(&group.id);
-                committed_begins(&*self.transport, &*session, known, self.start).await?
+                committed_begins(&*self.transport, &*session, known, self.start, false).await?
             }
-            None => self.positions(known).await?,
+            None => self.positions(known, false).await?,
         };
         let subscription = Subscription::to_partitions(topics.values().map(AsRef::as_ref));
         let (transport, settings) = (self.transport, self.settings);
@@ -241,11 +241,18 @@ impl ConsumerBuilder {
         Ok(topics)
     }
 
-    async fn positions(&self, partitions: Vec<(TopicPartition, TopicId)>) -> Result<Vec<Begin>> {
+    async fn positions(
+        &self,
+        partitions: Vec<(TopicPartition, TopicId)>,
+        may_go: bool,
+    ) -> Result<Vec<Begin>> {
         let mut positions = Vec::with_capacity(partitions.len());
         for (at, topic_id) in partitions {
-            let position = locate(&*self.transport, &at, self.start).await?;
-            positions.push(Begin { at, topic_id, position });
+            match locate(&*self.transport, &at, self.start).await {
+                Ok(position) => positions.push(Begin { at, topic_id, position }),
+                Err(Error::UnknownTopic { .. }) if may_go => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(positions)
     }

@@ -411,7 +411,7 @@ impl Membership {
         let (transport, session) = (consumer.transport.clone(), self.session.clone());
         let start = self.start;
         self.phase = Phase::Locating(Box::pin(async move {
-            committed_begins(&*transport, &*session, added, start).await
+            committed_begins(&*transport, &*session, added, start, true).await
         }));
     }
 

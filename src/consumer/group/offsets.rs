@@ -48,11 +48,13 @@ pub(super) fn commit_of(owned: &[Owned], member: MemberRef, generation: i32, now
 }
 
 /// Where reading begins: at what was committed for this life of the topic, or where `start` says.
+/// A topic that is deleted meanwhile is an error, or (`may_go`) left out: its metadata tell of it.
 pub(in super::super) async fn committed_begins(
     transport: &dyn Transport,
     session: &dyn GroupSession,
     partitions: Vec<(TopicPartition, TopicId)>,
     start: Start,
+    may_go: bool,
 ) -> Result<Vec<Begin>> {
     let names: Vec<TopicPartition> = partitions.iter().map(|(at, _)| at.clone()).collect();
     let committed = session.committed(&names).await?;
@@ -62,7 +64,10 @@ pub(in super::super) async fn committed_begins(
         let found = committed.get(&at).and_then(|found| position_of(found, topic_id));
         let position = match found {
             Some(position) => position,
-            None => locate(transport, &at, start).await?,
+            None => match locate(transport, &at, start).await {
+                Err(Error::UnknownTopic { .. }) if may_go => continue,
+                located => located?,
+            },
         };
         begins.push(Begin { at, topic_id, position });
     }
