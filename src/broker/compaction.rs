@@ -100,6 +100,37 @@ mod tests {
     use crate::record::Record;
 
     #[tokio::test]
+    async fn a_compaction_that_has_the_disk_stops_when_its_log_is_closed() {
+        let dir = tempfile::tempdir().unwrap();
+        let broker = Broker::builder().io_threads(1).open(dir.path()).await.unwrap();
+        let config = TopicConfig::new().cleanup_policy(CleanupPolicy::Compact);
+        broker.create_topic("t", config).await.unwrap();
+        let producer = broker.producer().build();
+        producer.send(Record::to("t").key("k").value("v")).await.unwrap();
+        let partition = broker.0.core.topic("t").unwrap().partitions[0].clone();
+        let now = broker.clock().wall();
+        let plan =
+            partition.run(move |log| log.roll_now().and_then(|()| log.plan_compaction(now, true)));
+        let plan = plan.await.unwrap().unwrap().unwrap();
+        let (begins, begun) = tokio::sync::oneshot::channel();
+        let work = move || {
+            begins.send(()).unwrap();
+            let patience = std::time::Instant::now() + std::time::Duration::from_secs(10);
+            while plan.still_holds() && std::time::Instant::now() < patience {
+                std::thread::yield_now();
+            }
+            plan.still_holds()
+        };
+        let closing = async {
+            begun.await.unwrap();
+            broker.shutdown().await
+        };
+        let (went_on, closed) = tokio::join!(partition.run_beside(work), closing);
+        assert!(!went_on.unwrap());
+        closed.unwrap();
+    }
+
+    #[tokio::test]
     async fn a_compaction_does_not_keep_its_own_log_from_the_disk() {
         let dir = tempfile::tempdir().unwrap();
         let broker = Broker::builder().io_threads(1).open(dir.path()).await.unwrap();

@@ -113,9 +113,11 @@ impl Core {
         self.topics().values().cloned().collect()
     }
 
-    /// What topics have done that were deleted.
-    pub(super) fn past(&self) -> LogStats {
-        *self.past.lock().expect("no one panics with the figures in hand")
+    /// All topics, and what those have done that were deleted: each is in one of the two.
+    pub(super) fn topics_and_past(&self) -> (Vec<Arc<Topic>>, LogStats) {
+        let topics = self.topics();
+        let past = *self.past.lock().expect("no one panics with the figures in hand");
+        (topics.values().cloned().collect(), past)
     }
 
     pub(super) fn insert(&self, topic: Topic) {
@@ -124,11 +126,12 @@ impl Core {
     }
 
     pub(super) fn remove(&self, name: &TopicName) -> Option<Arc<Topic>> {
-        let removed = self.topics_mut().remove(name);
+        let mut topics = self.topics_mut();
+        let removed = topics.remove(name);
         let partitions = removed.iter().flat_map(|topic| &topic.partitions);
         let mut past = self.past.lock().expect("no one panics with the figures in hand");
         partitions.for_each(|partition| past.add(&partition.reader().stats()));
-        drop(past);
+        drop((past, topics));
         self.version.send_modify(|version| *version += 1);
         removed
     }

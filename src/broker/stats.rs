@@ -6,6 +6,7 @@ use crate::error::Result;
 use crate::log::LogStats;
 
 use super::Broker;
+use super::groups::check_not_internal;
 
 /// What a broker has and has done, all topics of its users together: see [`Broker::stats`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,8 +52,9 @@ impl Broker {
     /// [`Error::Closed`](crate::error::Error::Closed).
     pub fn stats(&self) -> Result<BrokerStats> {
         let core = &self.0.core;
-        let topics = self.0.topics()?;
-        let mut done = core.past();
+        core.check_open()?;
+        let (mut topics, mut done) = core.topics_and_past();
+        topics.retain(|topic| check_not_internal(&topic.name).is_ok());
         done.read_only = 0;
         let (mut partitions, mut segments, mut size_bytes) = (0, 0, 0);
         for reader in topics.iter().flat_map(|topic| &topic.partitions).map(|it| it.reader()) {
@@ -78,5 +80,35 @@ impl Broker {
             bytes_read: done.bytes_read,
             read_only_partitions: done.read_only as usize,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::TopicConfig;
+    use crate::record::Record;
+
+    /// Whoever watches takes a counter that falls for one that began anew.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn counters_never_fall() {
+        let broker = Broker::in_memory().await.unwrap();
+        let watched = broker.clone();
+        let watching = tokio::task::spawn_blocking(move || {
+            let mut before = 0;
+            while let Ok(now) = watched.stats() {
+                assert!(now.records_appended >= before, "{before}, then {now:?}");
+                before = now.records_appended;
+            }
+            before
+        });
+        let producer = broker.producer().build();
+        for _ in 0..500 {
+            broker.create_topic("t", TopicConfig::new()).await.unwrap();
+            producer.send(Record::to("t").value("v")).await.unwrap();
+            broker.delete_topic("t").await.unwrap();
+        }
+        broker.shutdown().await.unwrap();
+        assert!(watching.await.unwrap() > 0);
     }
 }

@@ -72,9 +72,9 @@ impl ConsumerBuilder {
         self.with_group(|group| group.rebalance_timeout = timeout)
     }
 
-    /// Commits by itself: at this interval, 1 ms or more, as long as it is polled or awaited, and
-    /// before partitions leave. What was handed out before the latest call counts as consumed.
-    /// Default: never.
+    /// Commits by itself: at this interval, 1 ms or more, as long as it is polled or awaited, before
+    /// partitions leave, and when it is closed. What was handed out before the latest call counts as
+    /// consumed. Default: never.
     pub fn auto_commit(self, interval: Duration) -> Self {
         self.with_group(|group| group.auto_commit = Some(interval))
     }
@@ -169,13 +169,16 @@ impl ConsumerBuilder {
             (0..topic.partitions).map(move |partition| (at(partition), topic.id))
         });
         let all = all.collect();
+        // Whoever names no topic misses none.
+        let may_go = !subscription.names_topics();
         let (membership, positions) = match self.group {
             // Partitions come from the group.
             Some(_) => {
-                let start = GroupStart::decided_now(&*self.transport, self.start, all).await?;
+                let start =
+                    GroupStart::decided_now(&*self.transport, self.start, all, may_go).await?;
                 (self.membership(start, false)?, Vec::new())
             }
-            None => (None, self.positions(all).await?),
+            None => (None, self.positions(all, may_go).await?),
         };
         let (transport, settings) = (self.transport, self.settings);
         Ok(Consumer::new(transport, settings, subscription, version, membership, positions))
@@ -208,10 +211,10 @@ impl ConsumerBuilder {
         let positions = match &self.group {
             Some(group) => {
                 let session = self.transport.group(&group.check()?);
-                committed_begins(&*self.transport, &*session, known, &GroupStart::new(self.start))
-                    .await?
+                let start = GroupStart::new(self.start);
+                committed_begins(&*self.transport, &*session, known, &start, false).await?
             }
-            None => self.positions(known).await?,
+            None => self.positions(known, false).await?,
         };
         let subscription = Subscription::to_partitions(topics.values().map(AsRef::as_ref));
         let (transport, settings) = (self.transport, self.settings);
@@ -239,11 +242,18 @@ impl ConsumerBuilder {
         Ok(topics)
     }
 
-    async fn positions(&self, partitions: Vec<(TopicPartition, TopicId)>) -> Result<Vec<Begin>> {
+    async fn positions(
+        &self,
+        partitions: Vec<(TopicPartition, TopicId)>,
+        may_go: bool,
+    ) -> Result<Vec<Begin>> {
         let mut positions = Vec::with_capacity(partitions.len());
         for (at, topic_id) in partitions {
-            let position = locate(&*self.transport, &at, self.start).await?;
-            positions.push(Begin { at, topic_id, position });
+            match locate(&*self.transport, &at, self.start).await {
+                Ok(position) => positions.push(Begin { at, topic_id, position }),
+                Err(Error::UnknownTopic { .. }) if may_go => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(positions)
     }

@@ -366,8 +366,9 @@ impl Actor {
             match self.check_commit(&commit) {
                 Err(refused) => self.answer(answer, Err(refused)),
                 Ok(()) => {
-                    records.extend(self.records(&commit.offsets));
-                    waiting.push((commit.offsets, answer));
+                    let offsets = self.of_living(commit.offsets);
+                    records.extend(self.records(&offsets));
+                    waiting.push((offsets, answer));
                 }
             }
         }
@@ -381,6 +382,18 @@ impl Actor {
             }
             let _ = answer.send(stored.clone());
         }
+    }
+
+    /// Leaves out topics that are gone: nobody would ever say so again. Those who commit may not
+    /// have heard of it yet, and where there is another of that name it is not theirs.
+    fn of_living(
+        &self,
+        mut offsets: Vec<(TopicPartition, CommittedOffset)>,
+    ) -> Vec<(TopicPartition, CommittedOffset)> {
+        if let Some(home) = self.home.upgrade() {
+            offsets.retain(|(at, it)| it.topic_id.is_none_or(|id| home.is_there(&at.topic, id)));
+        }
+        offsets
     }
 
     fn records(&self, offsets: &[(TopicPartition, CommittedOffset)]) -> Vec<GroupRecord> {
@@ -410,6 +423,7 @@ impl Actor {
 
     async fn alter(&mut self, offsets: Vec<(TopicPartition, CommittedOffset)>) -> Result<()> {
         self.kept.group.check_unused().map_err(|refused| self.error(refused))?;
+        let offsets = self.of_living(offsets);
         self.store(&self.records(&offsets)).await?;
         self.keep(offsets);
         Ok(())

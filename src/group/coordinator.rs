@@ -48,6 +48,7 @@ pub(super) struct Inner {
     store: Option<Partition>,
     groups: Mutex<Groups>,
     closing: watch::Sender<bool>,
+    is_there: IsThere,
     /// Where memory waits for those who have yet to consume: how to make it wait for a group.
     holder: Option<Holder>,
 }
@@ -55,6 +56,9 @@ pub(super) struct Inner {
 /// Keeps what lies behind a committed offset from being dropped, as long as what it returns lives.
 pub(crate) type Holder =
     Box<dyn Fn(&TopicPartition, &CommittedOffset) -> Option<ReaderPosition> + Send + Sync>;
+
+/// Whether there is a topic of this name, in this life.
+pub(crate) type IsThere = Box<dyn Fn(&TopicName, TopicId) -> bool + Send + Sync>;
 
 #[derive(Default)]
 struct Groups {
@@ -137,10 +141,20 @@ impl Coordinator {
         clock: Clock,
         limits: GroupLimits,
         store: Option<Partition>,
+        is_there: IsThere,
         holder: Option<Holder>,
     ) -> Self {
         let (groups, closing) = (Mutex::default(), watch::Sender::new(false));
-        Coordinator(Arc::new(Inner { runtime, clock, limits, store, groups, closing, holder }))
+        Coordinator(Arc::new(Inner {
+            runtime,
+            clock,
+            limits,
+            store,
+            groups,
+            closing,
+            is_there,
+            holder,
+        }))
     }
 
     /// Takes in a batch of what is stored; they come in their order, before any group is used.
@@ -162,14 +176,14 @@ impl Coordinator {
 
     /// Forgets what is gone, also what was committed for topics that are not there: call it once
     /// all is loaded.
-    pub(crate) fn loaded(&self, is_there: impl Fn(&TopicName, TopicId) -> bool) {
+    pub(crate) fn loaded(&self) {
         let (mut stale, mut alive) = (BTreeSet::new(), Vec::new());
         self.0.groups().by_id.retain(|id, place| {
             let Place::Idle(kept) = place else { return true };
             alive.extend((!kept.group.members().is_empty()).then(|| id.clone()));
             let committed = kept.offsets.iter();
             let with_ids = committed.filter_map(|(at, it)| Some((&at.topic, it.topic_id?)));
-            let gone = with_ids.filter(|(topic, id)| !is_there(topic, *id));
+            let gone = with_ids.filter(|(topic, id)| !self.0.is_there(topic, *id));
             stale.extend(gone.map(|(topic, id)| (topic.clone(), id)));
             !kept.is_void()
         });
@@ -331,6 +345,11 @@ impl Groups {
 impl Inner {
     pub(super) fn clock(&self) -> &Clock {
         &self.clock
+    }
+
+    /// See [`IsThere`].
+    pub(super) fn is_there(&self, topic: &TopicName, id: TopicId) -> bool {
+        (self.is_there)(topic, id)
     }
 
     /// See [`Holder`].

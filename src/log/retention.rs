@@ -16,7 +16,7 @@ const PRODUCER_EXPIRATION: Duration = Duration::from_secs(24 * 3600);
 impl Log {
     /// Removes segments that retention no longer wants, the oldest first, the active one too
     /// (after a roll), and forgets producers that were silent for a day. Returns how many segments.
-    /// Where the policy is to compact, and not to delete, none.
+    /// Where the policy is to compact, and not to delete, none but those before the log's start.
     ///
     /// By time: every record of the segment is older than `retention` at `now`. By size: the
     /// segments behind it alone hold `retention_bytes`.
@@ -28,7 +28,7 @@ impl Log {
         self.note_time(now);
         let expiration = PRODUCER_EXPIRATION.as_millis() as i64;
         self.producers.expire(now.as_millis(), expiration);
-        let mut removed = 0;
+        let mut removed = self.drop_deleted()?;
         while self.config.cleanup_policy.deletes() && self.drop_if_expired(now)? {
             removed += 1;
         }
@@ -140,12 +140,20 @@ impl Log {
         self.check_writable()?;
         let offset = offset.min(self.shared.high_watermark());
         self.shared.log_start.fetch_max(offset, Ordering::AcqRel);
+        self.drop_deleted()?;
+        self.trim_epochs()
+    }
+
+    /// Removes the segments before the log's start: that may have moved while one was active.
+    fn drop_deleted(&mut self) -> Result<usize, AppendError> {
+        let mut removed = 0;
         loop {
             let second = self.shared.segments().get(1).map(|segment| segment.base_offset);
-            if second.is_none_or(|base| base > self.shared.log_start()) {
-                return self.trim_epochs();
+            let is_deleted = second.is_some_and(|base| base <= self.shared.log_start());
+            if !is_deleted || !self.shared.drop_oldest(false).map_err(|error| self.fail(error))? {
+                return Ok(removed);
             }
-            self.shared.drop_oldest(false).map_err(|error| self.fail(error))?;
+            removed += 1;
         }
     }
 }

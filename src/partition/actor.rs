@@ -207,6 +207,7 @@ impl Actor {
 
     /// Nobody holds the partition any more, and nobody closed it: the broker was dropped.
     async fn abandoned(&mut self) -> Next {
+        self.stop_compaction();
         self.finish_checkpoint().await;
         let closed = self.on_log(true, |log| log.close()).await;
         if let Ok(Err(error)) | Err(error) = closed.map(|r| r.map_err(|e| self.error(e))) {
@@ -386,6 +387,7 @@ impl Actor {
             completion.run(append.batch, Err(Error::closed(reason.clone())));
         }
         self.stop_awaiting_memory();
+        self.stop_compaction();
         self.finish_checkpoint().await;
         let closed = self.on_log(true, |log| log.close()).await;
         if let Some(shared) = self.guard.0.take() {
@@ -395,6 +397,13 @@ impl Actor {
             *home.place.lock().expect("no one panics while the place is locked") = Place::Gone;
         }
         closed?.map_err(|error| self.error(error))
+    }
+
+    /// Before the disk is waited for, which a compaction may have for long.
+    fn stop_compaction(&self) {
+        if let Some(log) = &self.log {
+            log.stop_compaction();
+        }
     }
 
     /// Begins to move the recovery point up, while appends go on. False if there is no need.

@@ -101,6 +101,28 @@ fn a_runtime_that_ends_with_handles_still_held_lets_go_of_the_directory() {
 }
 
 #[test]
+fn a_runtime_that_ends_closes_consumers_that_commit_by_themselves() {
+    for assigned in [false, true] {
+        let (theirs, ours) = (runtime(), runtime());
+        let broker = theirs.block_on(Broker::in_memory()).unwrap();
+        ours.block_on(within(async move {
+            send_all(&broker.client(), "t", 0..5).await;
+            let member = broker.consumer().group("g").auto_commit(Duration::from_secs(3600));
+            let consumer = match assigned {
+                true => member.assign([at("t", 0)]).await,
+                false => member.subscribe(["t"]).await,
+            };
+            let mut consumer = consumer.unwrap();
+            assert_eq!(take_values(&mut consumer, 5).await, texts(0..5));
+            tokio::task::spawn_blocking(move || drop(theirs)).await.unwrap();
+            // On a thread without a runtime, whose budget would end what has no end of its own.
+            let received = tokio::task::spawn_blocking(move || consumer.recv_blocking());
+            assert_error!(received.await.unwrap(), Error::Closed { .. }, "runtime");
+        }));
+    }
+}
+
+#[test]
 fn sends_that_wait_for_memory_are_closed_with_their_runtime() {
     let (theirs, ours) = (runtime(), runtime());
     let builder = Broker::builder().memory_limit(1 << 10).memory_policy(MemoryPolicy::Block);

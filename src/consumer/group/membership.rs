@@ -379,10 +379,14 @@ impl Membership {
         owned
     }
 
-    fn tell_revoked(&self, consumer: &Consumer, owned: Vec<Owned>) -> Fut<()> {
+    fn revoked(&self, consumer: &Consumer, owned: Vec<Owned>) -> Revoked {
         let (member, generation) = self.identity();
         let now = consumer.transport.clock().wall().as_millis();
-        let revoked = Revoked { session: self.session.clone(), member, generation, owned, now };
+        Revoked { session: self.session.clone(), member, generation, owned, now }
+    }
+
+    fn tell_revoked(&self, consumer: &Consumer, owned: Vec<Owned>) -> Fut<()> {
+        let revoked = self.revoked(consumer, owned);
         let commits = self.auto_commit.is_some();
         let listener = self.settings.listener.clone();
         Box::pin(async move {
@@ -408,7 +412,7 @@ impl Membership {
         let (transport, session) = (consumer.transport.clone(), self.session.clone());
         let start = self.start.clone();
         self.phase = Phase::Locating(Box::pin(async move {
-            committed_begins(&*transport, &*session, added, &start).await
+            committed_begins(&*transport, &*session, added, &start, true).await
         }));
     }
 
@@ -480,6 +484,9 @@ impl Membership {
 
     /// Gives everything up and leaves, as the user wants it. A static member keeps its place.
     pub(super) async fn leave(&mut self, consumer: &mut Consumer) -> Result<()> {
+        if matches!(self.phase, Phase::Assigned) && self.auto_commit.is_some() {
+            return self.revoked(consumer, consumer.owned()).commit().await;
+        }
         if !self.shares() {
             return Ok(());
         }
@@ -523,7 +530,6 @@ impl Membership {
                 return;
             }
             auto.timer = None;
-            auto.next = now.saturating_add(auto.interval);
             let owned = consumer.owned();
             if may && owned != auto.committed {
                 let wall = consumer.transport.clock().wall().as_millis();
@@ -532,6 +538,8 @@ impl Membership {
                 auto.committed = owned;
                 auto.running = Some(Box::pin(async move { session.commit(commit).await }));
             }
+            // From when this is done: however long it takes, it is not due again at once.
+            auto.next = self.clock.instant().saturating_add(auto.interval);
         }
     }
 }

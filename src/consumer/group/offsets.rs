@@ -65,14 +65,17 @@ impl GroupStart {
         transport: &dyn Transport,
         start: Start,
         partitions: Vec<(TopicPartition, TopicId)>,
+        may_go: bool,
     ) -> Result<Self> {
         if start != Start::Latest {
             return Ok(GroupStart::new(start));
         }
         let mut ends = BTreeMap::new();
         for (at, topic_id) in partitions {
-            let end = locate(transport, &at, start).await?;
-            ends.insert((at, topic_id), end);
+            match locate(transport, &at, start).await {
+                Err(Error::UnknownTopic { .. }) if may_go => {}
+                end => drop(ends.insert((at, topic_id), end?)),
+            }
         }
         Ok(GroupStart { start, ends: Some(ends) })
     }
@@ -91,11 +94,13 @@ impl GroupStart {
 }
 
 /// Where reading begins: at what was committed for this life of the topic, or where `start` says.
+/// A topic that is deleted meanwhile is an error, or (`may_go`) left out: its metadata tell of it.
 pub(in super::super) async fn committed_begins(
     transport: &dyn Transport,
     session: &dyn GroupSession,
     partitions: Vec<(TopicPartition, TopicId)>,
     start: &GroupStart,
+    may_go: bool,
 ) -> Result<Vec<Begin>> {
     let names: Vec<TopicPartition> = partitions.iter().map(|(at, _)| at.clone()).collect();
     let committed = session.committed(&names).await?;
@@ -105,7 +110,10 @@ pub(in super::super) async fn committed_begins(
         let found = committed.get(&at).and_then(|found| position_of(found, topic_id));
         let position = match found {
             Some(position) => position,
-            None => start.locate(transport, &at, topic_id).await?,
+            None => match start.locate(transport, &at, topic_id).await {
+                Err(Error::UnknownTopic { .. }) if may_go => continue,
+                located => located?,
+            },
         };
         begins.push(Begin { at, topic_id, position });
     }
@@ -141,7 +149,8 @@ impl Consumer {
 
     /// Commits what comes after these records, in each of their partitions: all up to them counts
     /// as done, and what was handed out since does not. Partitions that have left meanwhile, if
-    /// only for a moment, are left out: their next owner reads these records again.
+    /// only for a moment, are left out: their next owner reads these records again. So are those
+    /// of a topic that was deleted, also where there is another of its name.
     ///
     /// Otherwise as [`Consumer::commit`].
     pub async fn commit_records(&mut self, records: &Records) -> Result<()> {

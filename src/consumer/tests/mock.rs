@@ -40,6 +40,8 @@ struct State {
     /// Partitions of a topic that is created by asking for it; 0: it is not.
     auto_create: i32,
     closed: bool,
+    /// A topic that is deleted as soon as somebody asks for an offset of it.
+    fleeting: Option<TopicName>,
     waiting: Vec<Waker>,
     /// What members of groups are assigned.
     assignment: Bytes,
@@ -103,6 +105,11 @@ impl Mock {
         let mut state = self.state();
         state.topics.remove(topic);
         state.wake();
+    }
+
+    /// The topic is deleted as soon as somebody asks for an offset of it.
+    pub(super) fn delete_when_listed(&self, topic: &str) {
+        self.state().fleeting = Some(TopicName::parse(topic).unwrap());
     }
 
     /// From now on, everything is over.
@@ -271,7 +278,12 @@ impl Transport for Mock {
     }
 
     async fn list_offset(&self, at: &TopicPartition, spec: OffsetSpec) -> Result<ListedOffset> {
-        let state = self.state();
+        let mut state = self.state();
+        if state.fleeting.as_ref() == Some(&at.topic) {
+            state.topics.remove(&at.topic);
+            self.version.send_modify(|version| *version += 1);
+            return Err(Error::UnknownTopic { topic: at.topic.to_string() });
+        }
         let log = &state.topics[&at.topic].partitions[at.partition as usize];
         let records = log.batches.iter().flat_map(Batch::records);
         let offset = match spec {

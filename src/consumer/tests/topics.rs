@@ -2,6 +2,7 @@
 
 use super::mock::MILLIS_PER_OFFSET;
 use super::*;
+use crate::assignor::Assignment;
 use crate::consumer::Start;
 use crate::record::Timestamp;
 
@@ -134,5 +135,22 @@ async fn with_nothing_assigned_any_more_no_one_waits_for_ever() {
     mock.append(0, 1);
     for _ in 0..2 {
         assert!(matches!(consumer.recv().await, Err(Error::InvalidState(_))));
+    }
+}
+
+#[tokio::test]
+async fn a_topic_that_goes_while_it_is_looked_at_was_not_named() {
+    for group in [false, true] {
+        let mock = Mock::with_partitions(1);
+        mock.append(0, 3);
+        mock.create("a", 2);
+        mock.delete_when_listed("a");
+        let all = ["a", "t"].map(|topic| TopicPartition::new(topic, 0).unwrap()).to_vec();
+        mock.assign(Assignment { partitions: all, user_data: None }.encode());
+        let builder = if group { mock.consumer().group("g") } else { mock.consumer() };
+        let mut consumer = builder.subscribe_pattern(".").await.unwrap();
+        assert_eq!(at_hand(&mut consumer), run(0, 0..=2));
+        assert!(recv_once(&mut consumer).is_none());
+        assert_eq!(consumer.assignment(), [tp(0)]);
     }
 }

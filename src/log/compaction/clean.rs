@@ -40,7 +40,7 @@ impl CompactionPlan {
     }
 
     /// Whether the segments are still the log's, uncut, and nobody wants it to stop.
-    pub(super) fn still_holds(&self) -> bool {
+    pub fn still_holds(&self) -> bool {
         !self.running.load(Ordering::Relaxed)
             && self.shared.truncations.load(Ordering::Acquire) == self.truncations
             && self.sources.iter().all(|segment| segment.is_live())

@@ -118,6 +118,20 @@ fn a_start_inside_of_a_batch_stays_readable() {
 }
 
 #[test]
+fn what_was_deleted_from_the_active_segment_goes_once_that_is_ended() {
+    let mut log = open(&SimDisk::new(1));
+    let config = LogConfig { retention: None, ..log.config().clone() };
+    log.configure(config);
+    plain_ones(&mut log, 0..3);
+    log.advance_log_start(3).unwrap();
+    log.roll_now().unwrap();
+    plain_ones(&mut log, 3..4);
+    assert_eq!(log.reader().segment_count(), 2);
+    assert_eq!(log.enforce_retention(Timestamp::from_millis(1)).unwrap(), 1);
+    assert_eq!((log.reader().segment_count(), log.reader().log_start_offset()), (1, 3));
+}
+
+#[test]
 fn a_log_that_ends_below_its_start_begins_there() {
     let disk = SimDisk::new(1);
     let mut log = open(&disk);

@@ -69,7 +69,13 @@ impl GroupSession for LocalGroup {
         // Ends with the future: a set aborts its tasks when it is dropped.
         let mut sleeping = JoinSet::new();
         sleeping.spawn_on(async move { clock.sleep_until(deadline).await }, &context.runtime);
-        Box::pin(async move { drop(sleeping.join_next().await) })
+        Box::pin(async move {
+            let slept = sleeping.join_next().await;
+            // Its runtime has ended. That is no time to do anything but to hear of it elsewhere.
+            if !matches!(slept, Some(Ok(()))) {
+                std::future::pending().await
+            }
+        })
     }
 
     async fn heartbeat(&self, member: MemberRef, generation: i32) -> Result<()> {
@@ -80,9 +86,7 @@ impl GroupSession for LocalGroup {
         self.ask(|answer| Command::Leave { member, answer }).await
     }
 
-    async fn commit(&self, mut commit: Commit) -> Result<()> {
-        // What is gone needs no place to go on at.
-        commit.offsets.retain(|(at, committed)| self.handle.is_current(at, committed));
+    async fn commit(&self, commit: Commit) -> Result<()> {
         if commit.offsets.is_empty() {
             return Ok(());
         }

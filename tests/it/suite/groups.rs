@@ -26,6 +26,9 @@ on_all_backends! {
     a_topic_that_comes_back_wakes_who_waits,
     automatic_commits_cover_what_was_handed_out_before,
     automatic_commits_come_while_nothing_does,
+    automatic_commits_may_come_at_every_poll,
+    chosen_partitions_are_committed_when_closed,
+    what_is_committed_for_a_deleted_topic_is_not_kept,
     a_static_member_that_wants_more_gets_it,
     a_static_member_comes_back_to_its_partitions,
     groups_that_make_no_sense_are_refused,
@@ -350,6 +353,44 @@ async fn automatic_commits_come_while_nothing_does(host: Host) {
     send_all(&host.client, "t", [4]).await;
     let joined = tokio::task::spawn_blocking(move || waiting.join().unwrap()).await;
     assert_eq!(joined.unwrap(), 4);
+}
+
+async fn automatic_commits_may_come_at_every_poll(host: Host) {
+    send_all(&host.client, "t", 0..3).await;
+    let least = Duration::from_millis(1);
+    let mut consumer = member(&host).auto_commit(least).subscribe(["t"]).await.unwrap();
+    assert_eq!(take_values(&mut consumer, 3).await, texts(0..3));
+    while host.admin().group_offsets("g").await.unwrap().is_empty() {
+        host.clock.advance(least);
+        assert!(consumer.try_recv().unwrap().is_none());
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn chosen_partitions_are_committed_when_closed(host: Host) {
+    send_all(&host.client, "t", 0..5).await;
+    let never = Duration::from_secs(24 * 3600);
+    let mut consumer = member(&host).auto_commit(never).assign([at("t", 0)]).await.unwrap();
+    assert_eq!(take_values(&mut consumer, 3).await, texts(0..3));
+    consumer.close().await.unwrap();
+    assert_eq!(host.admin().group_offsets("g").await.unwrap()[&at("t", 0)].offset, 3);
+}
+
+/// A consumer that has not heard of it yet may commit.
+async fn what_is_committed_for_a_deleted_topic_is_not_kept(host: Host) {
+    for topic in ["t", "u"] {
+        send_all(&host.client, topic, 0..3).await;
+    }
+    let mut consumer = member(&host).subscribe(["t", "u"]).await.unwrap();
+    take_values(&mut consumer, 6).await;
+    host.delete_topic("t").await.unwrap();
+    consumer.commit().await.unwrap();
+    let left = host.admin().group_offsets("g").await.unwrap();
+    assert_eq!(left.keys().collect::<Vec<_>>(), [&at("u", 0)]);
+    // Nor does it replace what is committed for the one that has its name now.
+    send_all(&host.client, "t", 0..5).await;
+    let mut other = host.client.consumer().group("g").assign([at("t", 0)]).await.unwrap();
+    assert_eq!(take_values(&mut other, 1).await, ["0"]);
 }
 
 async fn a_static_member_that_wants_more_gets_it(host: Host) {
