@@ -46,9 +46,9 @@ impl ConsumerBuilder {
 
     /// Makes the consumer a static member (`group.instance.id`): gone for less than 45 s, it has
     /// its partitions back without a rebalance. Not for two consumers at once: the second fences
-    /// the first. It also keeps its place when the broker is opened again, or it is closed: for that
-    /// time the group has a member, unless [`Admin::remove_member`](crate::admin::Admin::remove_member)
-    /// puts it out.
+    /// the first. It also keeps its place when the broker is opened again, or it is closed: for
+    /// that time the group has a member, unless
+    /// [`Admin::remove_member`](crate::admin::Admin::remove_member) puts it out.
     pub fn group_instance_id(self, id: impl Into<String>) -> Self {
         self.with_group(|group| group.instance_id = Some(id.into()))
     }
@@ -72,9 +72,9 @@ impl ConsumerBuilder {
         self.with_group(|group| group.rebalance_timeout = timeout)
     }
 
-    /// Commits by itself: at this interval, 1 ms or more, as long as it is polled or awaited, before
-    /// partitions leave, and when it is closed. What was handed out before the latest call counts as
-    /// consumed. Default: never.
+    /// Commits by itself: at this interval, 1 ms or more, as long as it is polled or awaited,
+    /// before partitions leave, and when it is closed. What was handed out before the latest call
+    /// counts as consumed. Default: never.
     pub fn auto_commit(self, interval: Duration) -> Self {
         self.with_group(|group| group.auto_commit = Some(interval))
     }

@@ -28,8 +28,8 @@ use crate::transport::{GroupSession, MemberRef};
 /// ```
 ///
 /// Called while the consumer is polled, one call at a time; the consumer hands out nothing until it
-/// returns, and the group waits. A call may be given up where the future that polls the consumer is dropped, and is
-/// then gone on with at the next poll.
+/// returns, and the group waits. A call may be given up where the future that polls the consumer is
+/// dropped, and is then gone on with at the next poll.
 #[async_trait]
 pub trait RebalanceListener: Send + Sync + 'static {
     /// These partitions are read from now on.

@@ -138,9 +138,9 @@ impl Consumer {
     /// Cancel safe: dropped, the offsets may have been committed.
     ///
     /// # Errors
-    /// [`Error::Group`] if the consumer is no longer a member of the group's generation: then others
-    /// may read these partitions already. The next poll joins again, and goes on. What the storage answers, where
-    /// the commit could not be stored.
+    /// [`Error::Group`] if the consumer is no longer a member of the group's generation: then
+    /// others may read these partitions already. The next poll joins again, and goes on. What the
+    /// storage answers, where the commit could not be stored.
     pub async fn commit(&mut self) -> Result<()> {
         let owned = self.owned();
         let (session, commit) = self.commit_for(&owned)?;
@@ -206,8 +206,8 @@ impl Consumer {
 
     /// Ends the consumer: what was handed out is committed, if that is done automatically, the
     /// listener told that all partitions are revoked, and the group that this member leaves; but a
-    /// static member keeps its place for 45 s, as when it is dropped. A consumer that is only dropped
-    /// leaves its group as well, but commits nothing.
+    /// static member keeps its place for 45 s, as when it is dropped. A consumer that is only
+    /// dropped leaves its group as well, but commits nothing.
     ///
     /// Cancel safe: dropped, the consumer is gone all the same.
     pub async fn close(mut self) -> Result<()> {
