@@ -78,7 +78,7 @@ impl Admin {
     /// before: their order is kept within a partition only.
     ///
     /// # Errors
-    /// `InvalidState` unless `total` is more than there are, and 100,000 at most.
+    /// `InvalidPartitions` unless `total` is more than there are, and 100,000 at most.
     pub async fn create_partitions(&self, topic: &str, total: i32) -> Result<()> {
         self.transport.admin().create_partitions(TopicName::parse(topic)?, total).await
     }

@@ -178,7 +178,7 @@ impl TopicConfig {
         let partitions = self.partitions.unwrap_or(1);
         match partitions {
             1..=MAX_PARTITIONS => Ok(partitions),
-            _ => Err(Error::InvalidPartitions { partitions, limit: MAX_PARTITIONS }),
+            _ => Err(Error::InvalidPartitions { partitions, least: 1, limit: MAX_PARTITIONS }),
         }
     }
 

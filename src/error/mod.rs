@@ -51,11 +51,13 @@ pub enum Error {
         /// The topic in its way, if the names differ.
         existing: Option<String>,
     },
-    /// A topic can't have so many partitions.
-    #[error("{partitions} partitions: a topic has 1 to {limit}")]
+    /// A topic can't have so many partitions, or so few: it can get more, but not fewer.
+    #[error("{partitions} partitions: it can have {least} to {limit}")]
     InvalidPartitions {
         /// The number asked for.
         partitions: i32,
+        /// The smallest number.
+        least: i32,
         /// The largest number.
         limit: i32,
     },

@@ -20,8 +20,9 @@ use crate::clock::Clock;
 use crate::error::{Error, GroupError, Result};
 use crate::topic::{TopicId, TopicName, TopicPartition};
 
-use super::coordinator::{Inner, Kept};
+use super::coordinator::Inner;
 use super::description::GroupDescription;
+use super::kept::Kept;
 use super::offsets::{CommittedOffset, MAX_METADATA};
 use super::records::GroupRecord;
 use super::request::{JoinGroup, Joined, MemberRef, ReplyId, SyncGroup, Synced};
@@ -528,50 +529,5 @@ async fn sleep_until(clock: &Clock, deadline: Option<Duration>) {
     match deadline {
         Some(deadline) => clock.sleep_until(deadline).await,
         None => std::future::pending().await,
-    }
-}
-
-impl Kept {
-    /// The offsets that nobody has needed since `before`: of a group that has had no members since
-    /// then, those that were not committed since; of one with members, those of topics that they do
-    /// not consume. (Kafka forgets all of an empty group's, also those committed a moment ago.)
-    pub(super) fn expired(&self, before: i64) -> Vec<TopicPartition> {
-        let state = self.group.state();
-        match (self.group.protocol_type(), state) {
-            (None, _) => self.offsets.older_than(before, |_| false),
-            (Some(_), GroupState::Empty) if self.since < 0 => {
-                self.offsets.older_than(before, |_| false)
-            }
-            // Somebody who is no member may have committed since.
-            (Some(_), GroupState::Empty) if self.since <= before => {
-                self.offsets.older_than(before, |_| false)
-            }
-            (Some("consumer"), GroupState::Stable) => {
-                self.offsets.older_than(before, |topic| self.is_subscribed_to(topic))
-            }
-            _ => Vec::new(),
-        }
-    }
-
-    /// Takes note of when the group came into its state; whether it has just done so.
-    fn note_state(&mut self, now: i64) -> bool {
-        let state = (self.group.state(), self.group.generation());
-        let is_new = self.state != state;
-        if is_new {
-            self.state = state;
-            self.since = now;
-        }
-        is_new
-    }
-
-    /// Whether members consume a topic, as far as their metadata can be read.
-    pub(super) fn is_subscribed_to(&self, topic: &str) -> bool {
-        let protocol = self.group.protocol().unwrap_or_default();
-        let is_stable = self.group.state() != GroupState::Empty;
-        let reads = |metadata: &bytes::Bytes| {
-            super::subscribed_topics(metadata).is_some_and(|topics| topics.contains(topic))
-        };
-        let mut members = self.group.members().values().filter_map(|it| it.metadata(protocol));
-        is_stable && members.any(reads)
     }
 }

@@ -17,9 +17,10 @@ use crate::partition::{Partition, ReaderPosition};
 use crate::topic::{TopicId, TopicName, TopicPartition};
 
 use super::actor::{Actor, Answer, Command};
-use super::offsets::{CommittedOffset, Offsets};
+use super::kept::Kept;
+use super::offsets::CommittedOffset;
 use super::records::GroupRecord;
-use super::state::{Group, GroupLimits, GroupState};
+use super::state::{Group, GroupLimits};
 
 /// Commands that may wait for one group.
 const MAILBOX: usize = 1024;
@@ -92,47 +93,6 @@ pub(crate) struct Running {
     pub(crate) changed: watch::Receiver<u64>,
     /// See [`Kept::exists`].
     exists: Arc<AtomicBool>,
-}
-
-/// What is kept of a group.
-pub(super) struct Kept {
-    pub(super) group: Group,
-    pub(super) offsets: Offsets,
-    /// What memory waits for.
-    pub(super) held: BTreeMap<TopicPartition, ReaderPosition>,
-    /// State and generation when `since` was noted.
-    pub(super) state: (GroupState, i32),
-    /// Since when it has been in its state, in milliseconds; -1 if that is not known.
-    pub(super) since: i64,
-}
-
-impl Default for Kept {
-    fn default() -> Self {
-        Kept::new(Group::new(GroupLimits::default()), -1)
-    }
-}
-
-impl Kept {
-    pub(super) fn new(group: Group, since: i64) -> Self {
-        let state = (group.state(), group.generation());
-        let (offsets, held) = (Offsets::default(), BTreeMap::new());
-        Kept { group, offsets, held, state, since }
-    }
-
-    /// Whether it is a group, and not just a name that somebody asks for.
-    pub(super) fn exists(&self) -> bool {
-        !self.is_void() || self.group.generation() > 0
-    }
-
-    /// What is left of the group once it is deleted.
-    pub(super) fn emptied(&self) -> Self {
-        Kept::new(Group::new(self.group.limits.clone()), -1)
-    }
-
-    /// Whether there is nothing to remember.
-    pub(super) fn is_void(&self) -> bool {
-        self.group.members().is_empty() && self.offsets.is_empty()
-    }
 }
 
 impl Coordinator {

@@ -10,7 +10,7 @@
 //! | `join`, `sync` | JoinGroup and SyncGroup |
 //! | `rebalance` | from one generation to the next |
 //! | `member` | heartbeats, leaving, time |
-//! | `actor`, `coordinator` | one group's timers and store; all groups |
+//! | `actor`, `coordinator`, `kept` | one group's timers and store; all groups; what both hold of one |
 //! | `offsets` | how far a group has come |
 //! | `records` | what is stored of all that, in Kafka's schemas |
 //!
@@ -23,6 +23,7 @@ mod actor;
 mod coordinator;
 mod description;
 mod join;
+mod kept;
 mod member;
 mod offsets;
 mod rebalance;

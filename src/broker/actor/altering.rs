@@ -49,12 +49,8 @@ impl Actor {
         let (topic, mut entry) = self.known(name)?;
         let present = entry.partitions;
         if !(present + 1..=MAX_PARTITIONS).contains(&total) {
-            let text = format!(
-                "topic {name:?} has {present} partitions: it can get more, up to {MAX_PARTITIONS}, \
-                 but not {total}",
-                name = name.as_str()
-            );
-            return Err(Error::InvalidState(text));
+            let (least, limit) = (present + 1, MAX_PARTITIONS);
+            return Err(Error::InvalidPartitions { partitions: total, least, limit });
         }
         entry.partitions = total;
         entry.config = entry.config.partitions(total);

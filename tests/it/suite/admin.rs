@@ -99,7 +99,7 @@ async fn partitions_are_added_under_producers_and_consumers(host: Host) {
 
     for total in [-1, 0, 1, 2, 100_001] {
         let refused = host.admin().create_partitions("t", total).await;
-        assert_error!(refused, Error::InvalidState(_), "2 partitions", total.to_string());
+        assert_error!(refused, Error::InvalidPartitions { .. }, "3 to 100000", total.to_string());
     }
     host.admin().create_partitions("t", 5).await.unwrap();
     assert_eq!(host.describe_topic("t").unwrap().partitions.len(), 5);
