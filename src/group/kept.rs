@@ -1,5 +1,5 @@
-//! What is kept of a group, whether its actor has it or nobody does: members, offsets, and since when
-//! it has been as it is.
+//! What is kept of a group, whether its actor has it or nobody does: members, offsets, and since
+//! when it has been as it is.
 
 use std::collections::BTreeMap;
 

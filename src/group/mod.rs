@@ -10,7 +10,8 @@
 //! | `join`, `sync` | JoinGroup and SyncGroup |
 //! | `rebalance` | from one generation to the next |
 //! | `member` | heartbeats, leaving, time |
-//! | `actor`, `coordinator`, `kept` | one group's timers and store; all groups; what both hold of one |
+//! | `actor`, `coordinator` | one group's timers and store; all groups |
+//! | `kept` | what both of these hold of one |
 //! | `offsets` | how far a group has come |
 //! | `records` | what is stored of all that, in Kafka's schemas |
 //!
