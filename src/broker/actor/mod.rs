@@ -64,15 +64,17 @@ struct Actor {
 /// Nobody waits for a broker whose task has ended, whatever ended it.
 impl Drop for Actor {
     fn drop(&mut self) {
+        // First: who sees that it is closed may open it again, and waits for the lock.
+        if let Some(lock) = &self.lock {
+            lock.holding().will_be_released();
+        }
         // After a shutdown this changes nothing: the first reason stays. One that was cut short
         // has left some partitions open.
         self.core.close(ENDED.into());
         let topics = self.core.all_topics();
         topics.iter().flat_map(|it| &it.partitions).for_each(Partition::abandon);
-        if let Some(lock) = self.lock.take() {
-            // A thread that writes at this moment may keep it for as long as that takes.
-            lock.holding().will_be_released();
-        }
+        // A thread that writes at this moment may keep it for as long as that takes.
+        self.lock = None;
         self.core.ended.send_replace(true);
     }
 }
