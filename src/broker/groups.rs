@@ -61,7 +61,7 @@ impl BrokerHandle {
     }
 
     /// Whether an offset is for the topic that there is, and not for one that is gone.
-    pub(crate) fn is_current(&self, at: &TopicPartition, committed: &CommittedOffset) -> bool {
+    fn is_current(&self, at: &TopicPartition, committed: &CommittedOffset) -> bool {
         let topic = self.core.topic(at.topic.as_str());
         topic.is_some_and(|topic| committed.topic_id.is_none_or(|id| id == topic.id()))
     }
@@ -80,7 +80,6 @@ impl BrokerHandle {
         group: &str,
         offsets: Vec<(TopicPartition, i64)>,
     ) -> Result<()> {
-        check_group_id(group)?;
         let now = self.core.clock().wall().as_millis();
         let mut checked = Vec::with_capacity(offsets.len());
         for (at, offset) in offsets {
@@ -109,20 +108,11 @@ impl BrokerHandle {
         let coordinator = self.coordinator().await?;
         match coordinator.knows(group) {
             true => Ok(coordinator),
-            false => Err(refused(group, GroupError::GroupIdNotFound)),
+            false => {
+                Err(Error::Group { group: group.to_owned(), source: GroupError::GroupIdNotFound })
+            }
         }
     }
-}
-
-fn check_group_id(group: &str) -> Result<()> {
-    match group.is_empty() {
-        true => Err(refused(group, GroupError::InvalidGroupId)),
-        false => Ok(()),
-    }
-}
-
-fn refused(group: &str, source: GroupError) -> Error {
-    Error::Group { group: group.to_owned(), source }
 }
 
 impl BrokerHandle {

@@ -5,7 +5,7 @@ mod altering;
 mod background;
 
 use std::collections::BTreeMap;
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -135,12 +135,11 @@ impl Actor {
             tokio::select! {
                 biased;
                 command = mailbox.recv() => match command {
-                    Some(Command::Shutdown { answer }) => {
-                        mailbox.close();
-                        let _ = answer.send(self.shutdown("the broker was shut down").await);
-                        return;
+                    Some(command) => {
+                        if self.handle(command, &mut mailbox).await.is_break() {
+                            return;
+                        }
                     }
-                    Some(command) => self.handle(command).await,
                     None => {
                         if let Err(error) = self.shutdown("the broker was dropped").await {
                             tracing::error!(%error, "closing the broker failed");
@@ -157,22 +156,35 @@ impl Actor {
         }
     }
 
-    /// Whoever asked may have gone; it is done all the same.
-    async fn handle(&mut self, command: Command) {
-        let _ = match command {
+    /// Whoever asked may have gone; it is done all the same. Breaks after a shutdown.
+    async fn handle(
+        &mut self,
+        command: Command,
+        mailbox: &mut mpsc::Receiver<Command>,
+    ) -> ControlFlow<()> {
+        match command {
             Command::Create { name, config, answer } => {
-                return drop(answer.send(self.create(name, config).await));
+                let _ = answer.send(self.create(name, config).await);
             }
-            Command::Delete { name, answer } => answer.send(self.delete(name).await),
+            Command::Delete { name, answer } => {
+                let _ = answer.send(self.delete(name).await);
+            }
             Command::Alter { name, changes, answer } => {
-                answer.send(self.alter(&name, changes).await)
+                let _ = answer.send(self.alter(&name, changes).await);
             }
-            Command::Grow { name, total, answer } => answer.send(self.grow(&name, total).await),
+            Command::Grow { name, total, answer } => {
+                let _ = answer.send(self.grow(&name, total).await);
+            }
             Command::LogStart { at, id, offset, answer } => {
-                answer.send(self.keep_log_start(at, id, offset).await)
+                let _ = answer.send(self.keep_log_start(at, id, offset).await);
             }
-            Command::Shutdown { answer } => answer.send(Ok(())),
-        };
+            Command::Shutdown { answer } => {
+                mailbox.close();
+                let _ = answer.send(self.shutdown("the broker was shut down").await);
+                return ControlFlow::Break(());
+            }
+        }
+        ControlFlow::Continue(())
     }
 
     async fn create(&mut self, name: TopicName, config: TopicConfig) -> Result<Arc<Topic>> {

@@ -525,20 +525,19 @@ impl Membership {
             }
             // Who waits for records has done with those before.
             let timer = auto.timer.get_or_insert_with(|| self.session.sleep_until(auto.next));
-            let now = consumer.transport.clock().instant();
-            if auto.next > now && timer.as_mut().poll(cx).is_pending() {
+            if auto.next > self.clock.instant() && timer.as_mut().poll(cx).is_pending() {
                 return;
             }
             auto.timer = None;
             let owned = consumer.owned();
             if may && owned != auto.committed {
-                let wall = consumer.transport.clock().wall().as_millis();
+                let wall = self.clock.wall().as_millis();
                 let commit = commit_of(&owned, member.clone(), generation, wall);
                 let session = self.session.clone();
                 auto.committed = owned;
                 auto.running = Some(Box::pin(async move { session.commit(commit).await }));
             }
-            // From when this is done: however long it takes, it is not due again at once.
+            // From now, and not from when it was due: however late this is, it is not due at once.
             auto.next = self.clock.instant().saturating_add(auto.interval);
         }
     }
