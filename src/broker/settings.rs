@@ -208,6 +208,8 @@ pub(super) struct Settings {
     pub(super) retention_check_interval: Duration,
     pub(super) max_topics: usize,
     pub(super) group_limits: GroupLimits,
+    /// What ids are made of, for crash tests that have to repeat a run; else they are random.
+    pub(super) id_seed: Option<u64>,
 }
 
 impl Default for Settings {
@@ -222,6 +224,7 @@ impl Default for Settings {
             retention_check_interval: Duration::from_secs(300),
             max_topics: 100_000,
             group_limits: GroupLimits::default(),
+            id_seed: None,
         }
     }
 }
