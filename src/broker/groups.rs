@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use crate::error::{Error, GroupError, Result};
-use crate::group::{Command, CommittedOffset, Coordinator, GroupDescription, Holder};
+use crate::group::{Command, CommittedOffset, Coordinator, GroupDescription, Holder, Lives};
 use crate::log::{CleanupPolicy, ReadCursor, ReadError};
 use crate::partition::Partition;
 use crate::storage::MemoryPolicy;
 use crate::topic::{TopicName, TopicPartition};
 
 use super::BrokerHandle;
-use super::core::{Core, on_blocking_thread};
+use super::core::on_blocking_thread;
 use super::settings::{Durability, TopicConfig};
 
 /// Where the groups of a broker on disk are stored, under Kafka's name.
@@ -129,12 +129,12 @@ impl BrokerHandle {
         let (runtime, clock) = (context.runtime.clone(), context.clock.clone());
         let limits = self.core.settings.group_limits.clone();
         let holder = self.holder();
-        let coordinator = Coordinator::new(runtime, clock, limits, store.clone(), holder);
+        let lives = self.lives();
+        let coordinator = Coordinator::new(runtime, clock, limits, store.clone(), holder, lives);
         if let Some(store) = store {
             let loading = coordinator.clone();
             let blocks = store.may_block();
-            let core = self.core.clone();
-            let load = move || load(&loading, &store, &core);
+            let load = move || load(&loading, &store);
             let unreadable = match blocks {
                 true => on_blocking_thread(&context.runtime, load).await?,
                 false => load()?,
@@ -157,6 +157,14 @@ impl BrokerHandle {
             let partition = topic.partition(at.partition).ok().filter(|_| is_meant)?;
             partition.register(committed.offset)
         }))
+    }
+
+    fn lives(&self) -> Lives {
+        let core = Arc::downgrade(&self.core);
+        Box::new(move |name, id| {
+            let topic = core.upgrade().and_then(|core| core.topic(name.as_str()));
+            topic.is_some_and(|topic| topic.id() == id)
+        })
     }
 
     async fn offsets_partition(&self) -> Result<Partition> {
@@ -183,16 +191,14 @@ impl BrokerHandle {
 }
 
 /// Reads all that is stored; returns how many records are lost to damage or can't be read.
-fn load(coordinator: &Coordinator, store: &Partition, core: &Core) -> Result<usize> {
+fn load(coordinator: &Coordinator, store: &Partition) -> Result<usize> {
     let reader = store.reader();
     let mut cursor = ReadCursor::new(reader.log_start_offset(), -1);
     let mut unreadable = 0;
     loop {
         match reader.read(&mut cursor, READ_BYTES) {
             Ok(batches) if batches.is_empty() => {
-                coordinator.loaded(|name, id| {
-                    core.topic(name.as_str()).is_some_and(|topic| topic.id() == id)
-                });
+                coordinator.loaded();
                 return Ok(unreadable);
             }
             Ok(batches) => {

@@ -366,8 +366,9 @@ impl Actor {
             match self.check_commit(&commit) {
                 Err(refused) => self.answer(answer, Err(refused)),
                 Ok(()) => {
-                    records.extend(self.records(&commit.offsets));
-                    waiting.push((commit.offsets, answer));
+                    let offsets = self.current(commit.offsets);
+                    records.extend(self.records(&offsets));
+                    waiting.push((offsets, answer));
                 }
             }
         }
@@ -381,6 +382,19 @@ impl Actor {
             }
             let _ = answer.send(stored.clone());
         }
+    }
+
+    /// Without those for topics that are gone, which are done with: whoever still consumes a topic
+    /// that was deleted, and created again, must not take the place of those who consume the new
+    /// one. A topic that is deleted after this look tells the group so.
+    fn current(
+        &self,
+        mut offsets: Vec<(TopicPartition, CommittedOffset)>,
+    ) -> Vec<(TopicPartition, CommittedOffset)> {
+        if let Some(home) = self.home.upgrade() {
+            offsets.retain(|(at, offset)| home.is_current(at, offset));
+        }
+        offsets
     }
 
     fn records(&self, offsets: &[(TopicPartition, CommittedOffset)]) -> Vec<GroupRecord> {
@@ -410,6 +424,7 @@ impl Actor {
 
     async fn alter(&mut self, offsets: Vec<(TopicPartition, CommittedOffset)>) -> Result<()> {
         self.kept.group.check_unused().map_err(|refused| self.error(refused))?;
+        let offsets = self.current(offsets);
         self.store(&self.records(&offsets)).await?;
         self.keep(offsets);
         Ok(())

@@ -49,7 +49,11 @@ pub(super) struct Inner {
     closing: watch::Sender<bool>,
     /// Where memory waits for those who have yet to consume: how to make it wait for a group.
     holder: Option<Holder>,
+    lives: Lives,
 }
+
+/// Whether a topic is there, and still the one that has this id.
+pub(crate) type Lives = Box<dyn Fn(&TopicName, TopicId) -> bool + Send + Sync>;
 
 /// Keeps what lies behind a committed offset from being dropped, as long as what it returns lives.
 pub(crate) type Holder =
@@ -137,9 +141,11 @@ impl Coordinator {
         limits: GroupLimits,
         store: Option<Partition>,
         holder: Option<Holder>,
+        lives: Lives,
     ) -> Self {
         let (groups, closing) = (Mutex::default(), watch::Sender::new(false));
-        Coordinator(Arc::new(Inner { runtime, clock, limits, store, groups, closing, holder }))
+        let inner = Inner { runtime, clock, limits, store, groups, closing, holder, lives };
+        Coordinator(Arc::new(inner))
     }
 
     /// Takes in a batch of what is stored; they come in their order, before any group is used.
@@ -161,14 +167,14 @@ impl Coordinator {
 
     /// Forgets what is gone, also what was committed for topics that are not there: call it once
     /// all is loaded.
-    pub(crate) fn loaded(&self, is_there: impl Fn(&TopicName, TopicId) -> bool) {
+    pub(crate) fn loaded(&self) {
         let (mut stale, mut alive) = (BTreeSet::new(), Vec::new());
         self.0.groups().by_id.retain(|id, place| {
             let Place::Idle(kept) = place else { return true };
             alive.extend((!kept.group.members().is_empty()).then(|| id.clone()));
             let committed = kept.offsets.iter();
             let with_ids = committed.filter_map(|(at, it)| Some((&at.topic, it.topic_id?)));
-            let gone = with_ids.filter(|(topic, id)| !is_there(topic, *id));
+            let gone = with_ids.filter(|(topic, id)| !(self.0.lives)(topic, *id));
             stale.extend(gone.map(|(topic, id)| (topic.clone(), id)));
             !kept.is_void()
         });
@@ -338,6 +344,11 @@ impl Inner {
         offset: &CommittedOffset,
     ) -> Option<ReaderPosition> {
         self.holder.as_ref()?(at, offset)
+    }
+
+    /// Whether an offset is for a topic as it is now, as far as its committer knew the topic's id.
+    pub(super) fn is_current(&self, at: &TopicPartition, offset: &CommittedOffset) -> bool {
+        offset.topic_id.is_none_or(|id| (self.lives)(&at.topic, id))
     }
 
     /// Changes when the groups are to end; has changed if they are to already.

@@ -40,7 +40,7 @@ use bytes::Bytes;
 use crate::codec::{CodecError, Reader};
 
 pub(crate) use actor::{Command, Commit};
-pub(crate) use coordinator::{Coordinator, Holder};
+pub(crate) use coordinator::{Coordinator, Holder, Lives};
 pub use description::{GroupDescription, MemberDescription};
 pub use offsets::CommittedOffset;
 #[cfg(test)]

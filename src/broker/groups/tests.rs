@@ -252,6 +252,19 @@ async fn what_is_committed_after_the_members_have_left_has_its_own_week() {
 }
 
 #[tokio::test]
+async fn whoever_consumes_a_former_topic_commits_nothing_for_the_new_one() {
+    let broker = Broker::in_memory().await.unwrap();
+    broker.create_topic("t", TopicConfig::new()).await.unwrap();
+    let builder = broker.consumer().group("g");
+    let mut late = builder.assign([at(0)]).await.unwrap();
+    broker.delete_topic("t").await.unwrap();
+    broker.create_topic("t", TopicConfig::new()).await.unwrap();
+    broker.admin().alter_group_offsets("g", [(at(0), 5)]).await.unwrap();
+    late.commit().await.unwrap();
+    assert_eq!(offsets(&broker, "g").await, [(0, 5)]);
+}
+
+#[tokio::test]
 async fn defaults_of_topics_do_not_make_groups_forgetful() {
     let dir = tempfile::tempdir().unwrap();
     let defaults = TopicConfig::new().durability(Durability::Memory).max_message_bytes(100);
