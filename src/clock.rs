@@ -3,10 +3,12 @@
 //! The only file on the lower floors that may look at a real clock. Code below the actors takes
 //! `now` as an argument.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::record::Timestamp;
@@ -111,7 +113,18 @@ impl From<ManualClock> for Clock {
 #[derive(Debug, Clone)]
 pub struct ManualClock {
     start: Timestamp,
-    elapsed: Arc<watch::Sender<Duration>>,
+    sleepers: Arc<Mutex<Sleepers>>,
+}
+
+/// Who waits for which time. Not a `watch`: that wakes in an order which is drawn from the system,
+/// and a test is to be the same each time.
+#[derive(Debug, Default)]
+struct Sleepers {
+    elapsed: Duration,
+    /// By when to wake, and who came first.
+    waiting: BTreeMap<(Duration, u64), Waker>,
+    /// How many have come.
+    count: u64,
 }
 
 impl ManualClock {
@@ -120,13 +133,20 @@ impl ManualClock {
 
     /// A clock whose time of day begins at `start`.
     pub fn starting_at(start: Timestamp) -> Self {
-        ManualClock { start, elapsed: Arc::new(watch::Sender::new(Duration::ZERO)) }
+        ManualClock { start, sleepers: Arc::default() }
     }
 
     /// Moves the clock on, and wakes whoever waited for a time up to then. They run in their own
     /// tasks: what they do, such as retention, has not been done yet when this returns.
     pub fn advance(&self, by: Duration) {
-        self.elapsed.send_modify(|elapsed| *elapsed = elapsed.saturating_add(by));
+        let mut sleepers = self.sleepers();
+        let elapsed = sleepers.elapsed.saturating_add(by);
+        sleepers.elapsed = elapsed;
+        let later = sleepers.waiting.split_off(&(elapsed, u64::MAX));
+        let due = std::mem::replace(&mut sleepers.waiting, later);
+        // Strangers' code runs now.
+        drop(sleepers);
+        due.into_values().for_each(Waker::wake);
     }
 
     /// The time of day.
@@ -135,13 +155,52 @@ impl ManualClock {
     }
 
     fn elapsed(&self) -> Duration {
-        *self.elapsed.borrow()
+        self.sleepers().elapsed
     }
 
-    async fn sleep_until(&self, deadline: Duration) {
-        let mut elapsed = self.elapsed.subscribe();
-        // Cannot fail: `self` holds the sender for as long as this future lives.
-        let _ = elapsed.wait_for(|now| *now >= deadline).await;
+    fn sleep_until(&self, deadline: Duration) -> ManualSleep<'_> {
+        ManualSleep { clock: self, deadline, place: None }
+    }
+
+    fn sleepers(&self) -> MutexGuard<'_, Sleepers> {
+        self.sleepers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Ready once the clock shows its deadline.
+struct ManualSleep<'a> {
+    clock: &'a ManualClock,
+    deadline: Duration,
+    /// Where it waits, once it does.
+    place: Option<u64>,
+}
+
+impl Future for ManualSleep<'_> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut sleepers = self.clock.sleepers();
+        if sleepers.elapsed >= self.deadline {
+            return Poll::Ready(());
+        }
+        let place = self.place.unwrap_or_else(|| {
+            sleepers.count += 1;
+            sleepers.count
+        });
+        let before = sleepers.waiting.insert((self.deadline, place), cx.waker().clone());
+        drop(sleepers);
+        drop(before);
+        self.place = Some(place);
+        Poll::Pending
+    }
+}
+
+impl Drop for ManualSleep<'_> {
+    fn drop(&mut self) {
+        if let Some(place) = self.place {
+            let waker = self.clock.sleepers().waiting.remove(&(self.deadline, place));
+            drop(waker);
+        }
     }
 }
 

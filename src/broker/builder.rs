@@ -145,6 +145,14 @@ impl BrokerBuilder {
         self.open_storage(storage, "storage".to_owned(), None).await
     }
 
+    /// Makes the ids of topics and members of a seed, which must be another each time that a
+    /// directory is opened: for crash tests that have to repeat a run.
+    #[doc(hidden)]
+    pub fn id_seed(mut self, seed: u64) -> Self {
+        self.settings.id_seed = Some(seed);
+        self
+    }
+
     async fn open_storage(
         self,
         storage: Arc<dyn Storage>,
@@ -173,7 +181,9 @@ impl BrokerBuilder {
         let defaults = &self.settings.topic_defaults;
         defaults.checked_partitions()?;
         defaults.log_config(super::Durability::Memory)?;
+        let simulated = storage.as_ref().is_some_and(|storage| !storage.may_block());
         let context = PartitionContext {
+            simulated,
             runtime: self.handle()?,
             clock: self.clock.clone().unwrap_or_default(),
             io: Arc::new(Semaphore::new(self.settings.io_threads)),

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 use std::time::Duration;
 
+use fnv::FnvHasher;
 use tokio::runtime::Handle;
 use tokio::sync::{OnceCell, watch};
 
@@ -72,6 +73,8 @@ pub(crate) struct Core {
     /// Whether the broker's actor is gone.
     pub(super) ended: watch::Sender<bool>,
     pub(super) report: OnceLock<RecoveryReport>,
+    /// How many ids were made of the settings' seed.
+    ids: AtomicU64,
 }
 
 impl Core {
@@ -98,6 +101,7 @@ impl Core {
             coordinator: OnceCell::new(),
             ended: watch::Sender::new(false),
             report: OnceLock::new(),
+            ids: AtomicU64::new(0),
         }
     }
 
@@ -139,6 +143,18 @@ impl Core {
     /// Rises whenever a topic comes or goes, and when the broker closes.
     pub(crate) fn version(&self) -> watch::Receiver<u64> {
         self.version.subscribe()
+    }
+
+    /// A new id. Those made of a seed come again in the next run with that seed: the order of ids
+    /// is the order of members, and of folders.
+    pub(crate) fn new_id(&self) -> TopicId {
+        let Some(seed) = self.settings.id_seed else { return random_id() };
+        let number = self.ids.fetch_add(1, Ordering::Relaxed);
+        let mut hasher = FnvHasher::with_key(seed);
+        hasher.write_u64(number);
+        let high = hasher.finish();
+        hasher.write_u64(seed);
+        TopicId((u128::from(high) << 64 | u128::from(hasher.finish())).to_be_bytes())
     }
 
     /// Fails once the broker is closed.
@@ -206,7 +222,8 @@ impl Core {
     }
 }
 
-/// A new topic id. Each `RandomState` hashes with keys of its own, drawn from the system.
+/// A number that nobody can guess: each `RandomState` hashes with keys of its own, drawn from the
+/// system.
 pub(crate) fn random_id() -> TopicId {
     let half = || RandomState::new().build_hasher().finish();
     TopicId((u128::from(half()) << 64 | u128::from(half())).to_be_bytes())

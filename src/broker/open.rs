@@ -28,7 +28,7 @@ use crate::storage::{EntryKind, Storage, read_whole, replace};
 use crate::topic::{TopicId, TopicName, TopicPartition};
 
 use super::catalog::{Catalog, Change, TopicEntry, decode, encode};
-use super::core::{Core, random_id};
+use super::core::Core;
 use super::report::RecoveryReport;
 use super::settings::{Durability, TopicConfig};
 
@@ -67,7 +67,7 @@ pub(super) fn prepare_dir(path: &Path) -> Result<()> {
 
 /// Opens everything below `storage`. Blocks.
 pub(super) fn open_all(core: &Core, storage: &dyn Storage, path: &str) -> Result<Opened> {
-    let is_new = check_format(storage, path)?;
+    let is_new = check_format(core, storage, path)?;
     let failed = |error| Error::io(format!("opening the data directory {path}"), error);
     let clean = exists(storage, CLEAN_MARK).map_err(failed)?;
     let mut report =
@@ -96,13 +96,13 @@ fn exists(storage: &dyn Storage, name: &str) -> io::Result<bool> {
 
 /// Reads `meta.properties`, or writes it into a directory that has none. Says whether the
 /// directory is new.
-fn check_format(storage: &dyn Storage, path: &str) -> Result<bool> {
+fn check_format(core: &Core, storage: &dyn Storage, path: &str) -> Result<bool> {
     let failed = |error| Error::io(format!("reading {path}/{META_FILE}"), error);
     let file = Path::new(META_FILE);
     let text = match read_whole(storage, file, 64 * 1024) {
         Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let id = random_id();
+            let id = core.new_id();
             let text = format!(
                 "version=1\ncluster.id={id}\nnode.id=1\nottla.format.version={FORMAT_VERSION}\n"
             );
@@ -222,7 +222,7 @@ fn settle_folders(
         let durability = core.settings.topic_defaults.durability.unwrap_or(Durability::Power);
         let config = core.settings.topic_defaults.clone();
         let config = config.partitions(partitions).durability(durability);
-        let id = id.unwrap_or_else(random_id);
+        let id = id.unwrap_or_else(|| core.new_id());
         let entry = TopicEntry { id, partitions, durability, config };
         changes.push(Change::Topic(name.clone(), Some(entry)));
         report.topics_without_catalog.push(name);

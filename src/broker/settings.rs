@@ -209,6 +209,8 @@ pub(super) struct Settings {
     pub(super) max_topics: usize,
     pub(super) group_limits: GroupLimits,
     pub(super) offsets_retention: Duration,
+    /// What ids are made of, for crash tests that have to repeat a run; else they are random.
+    pub(super) id_seed: Option<u64>,
 }
 
 impl Default for Settings {
@@ -224,6 +226,7 @@ impl Default for Settings {
             max_topics: 100_000,
             group_limits: GroupLimits::default(),
             offsets_retention: Duration::from_secs(7 * 24 * 3600),
+            id_seed: None,
         }
     }
 }

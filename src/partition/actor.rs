@@ -414,8 +414,11 @@ impl Actor {
         }
         match self.on_log(true, |log| log.checkpoint()).await {
             Ok(Ok(Some(plan))) => {
-                let io = self.context.io.clone();
+                let (io, simulated) = (self.context.io.clone(), self.context.simulated);
                 self.checkpoint = Some(self.context.runtime.spawn(async move {
+                    if simulated {
+                        return plan.run();
+                    }
                     let _permit = io.acquire_owned().await;
                     let run = tokio::task::spawn_blocking(move || plan.run());
                     run.await.unwrap_or_else(|error| Err(io::Error::other(error)))

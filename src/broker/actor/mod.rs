@@ -19,7 +19,7 @@ use crate::partition::{ENDED, Partition};
 use crate::topic::{TopicId, TopicName, TopicPartition};
 
 use super::catalog::{Catalog, Change, TopicEntry, encode};
-use super::core::{Core, Topic, on_blocking_thread, random_id};
+use super::core::{Core, Topic, on_blocking_thread};
 use super::groups::OFFSETS_TOPIC;
 use super::groups::check_not_internal;
 use super::lock::DirLock;
@@ -199,7 +199,7 @@ impl Actor {
         config.log_config(durability)?;
         // As the catalog gives it back.
         let config = config.partitions(partitions).durability(durability);
-        let entry = TopicEntry { id: random_id(), partitions, durability, config };
+        let entry = TopicEntry { id: self.core.new_id(), partitions, durability, config };
         let mut changes = vec![Change::Topic(name.clone(), Some(entry.clone()))];
         if durability == Durability::Memory && self.catalog.runs.is_none() {
             changes.push(Change::Runs(i64::from(self.core.memory_epoch)));

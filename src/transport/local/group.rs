@@ -12,7 +12,6 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
 use crate::broker::BrokerHandle;
-use crate::broker::core::random_id;
 use crate::error::Result;
 use crate::group::Command;
 use crate::topic::TopicPartition;
@@ -47,7 +46,7 @@ impl GroupSession for LocalGroup {
         let mut alive = None;
         if request.member_id.is_empty() {
             let name = request.instance_id.as_ref().unwrap_or(&request.client_id);
-            request.new_member_id = format!("{name}-{}", random_id());
+            request.new_member_id = format!("{name}-{}", self.handle.core.new_id());
             let (sender, guard) = oneshot::channel();
             alive = Some(sender);
             *self.guard.lock().expect("no one panics with the guard in hand") = Some(guard);

@@ -1,0 +1,112 @@
+//! What groups have committed, as far as that can be known from outside.
+
+use std::collections::BTreeMap;
+
+/// A topic's name, which of its lives, and the partition.
+pub(super) type Place = (String, u64, i32);
+
+/// A commit.
+#[derive(Debug, Clone)]
+pub(super) struct Call {
+    number: u64,
+    group: String,
+    offsets: Vec<(Place, i64)>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    calls: u64,
+    groups: BTreeMap<String, BTreeMap<Place, Account>>,
+}
+
+#[derive(Debug, Default)]
+struct Account {
+    /// What is committed for certain, unless one of `maybe` is.
+    sure: Option<i64>,
+    /// The call by which it was.
+    since: u64,
+    /// What may have been committed since, and by which call.
+    maybe: Vec<(u64, i64)>,
+    /// All that was, or may have been, committed since the broker was opened.
+    history: Vec<Option<i64>>,
+}
+
+impl Ledger {
+    /// A commit begins. Those of one group reach it in the order in which they begin.
+    pub(super) fn begin(&mut self, group: &str, offsets: Vec<(Place, i64)>) -> Call {
+        self.calls += 1;
+        let number = self.calls;
+        for (place, offset) in &offsets {
+            let account = self.account(group, place);
+            account.maybe.push((number, *offset));
+            account.history.push(Some(*offset));
+        }
+        Call { number, group: group.to_owned(), offsets }
+    }
+
+    /// It was made; or it was refused, or (`unknown`) it can't be known.
+    pub(super) fn end(&mut self, call: Call, made: bool, unknown: bool) {
+        for (place, offset) in &call.offsets {
+            let account = self.account(&call.group, place);
+            match made {
+                true if call.number > account.since => {
+                    (account.sure, account.since) = (Some(*offset), call.number);
+                    account.maybe.retain(|(later, _)| *later > call.number);
+                }
+                true => {}
+                false if unknown => {}
+                false => account.maybe.retain(|(number, _)| *number != call.number),
+            }
+        }
+    }
+
+    /// What is committed after opening. `kept` says whether the promise covers the crash.
+    pub(super) fn observe(
+        &mut self,
+        group: &str,
+        committed: &BTreeMap<Place, i64>,
+        kept: bool,
+        is_there: impl Fn(&Place) -> bool,
+    ) {
+        for place in committed.keys() {
+            assert!(is_there(place), "{group} has commits of a topic that is gone: {place:?}");
+            self.account(group, place);
+        }
+        let accounts = self.groups.entry(group.to_owned()).or_default();
+        accounts.retain(|place, _| is_there(place));
+        for (place, account) in accounts {
+            let found = committed.get(place).copied();
+            let maybe = account.maybe.iter().any(|(_, offset)| Some(*offset) == found);
+            let earlier = !kept && (account.history.contains(&found) || found == account.first());
+            assert!(
+                found == account.sure || maybe || earlier,
+                "{group} at {place:?} has committed {found:?}: {account:?}"
+            );
+            *account = Account { sure: found, history: vec![found], ..Account::default() };
+        }
+    }
+
+    /// All that was committed is durable.
+    pub(super) fn is_durable(&mut self) {
+        for account in self.groups.values_mut().flat_map(|it| it.values_mut()) {
+            account.history = vec![account.sure];
+            account.history.extend(account.maybe.iter().map(|(_, offset)| Some(*offset)));
+            if account.history.is_empty() {
+                account.history.push(None);
+            }
+        }
+    }
+
+    fn account(&mut self, group: &str, place: &Place) -> &mut Account {
+        let accounts = self.groups.entry(group.to_owned()).or_default();
+        let none = || Account { history: vec![None], ..Account::default() };
+        accounts.entry(place.clone()).or_insert_with(none)
+    }
+}
+
+impl Account {
+    /// What was committed when the broker was opened.
+    fn first(&self) -> Option<i64> {
+        self.history.first().copied().flatten()
+    }
+}

@@ -1,0 +1,352 @@
+//! A broker and all who use it, through several lives.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, Waker};
+
+use ottla::storage::SimDisk;
+use ottla::{
+    Acks, Broker, Clock, Consumer, Delivery, Durability, Error, ManualClock, Producer, TopicConfig,
+    TopicId,
+};
+
+use super::dice::Dice;
+use super::disk::{Lie, Tap, Trace};
+use super::groups::Ledger;
+use super::model::{Id, Topic};
+use super::ops::Op;
+use super::readers::Reader;
+
+/// After how many turns what is waited for never comes.
+const PATIENCE: usize = 20_000;
+
+/// What all lives together have been through, for whoever wants to know how much was tested.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    pub(super) crashes: AtomicU64,
+    /// Of them, in the middle of something.
+    pub(super) amid: AtomicU64,
+    /// Of them, while opening.
+    pub(super) opening: AtomicU64,
+    pub(super) records: AtomicU64,
+    pub(super) truncated: AtomicU64,
+}
+
+impl Tally {
+    pub(super) fn count(of: &AtomicU64) {
+        of.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Crash {
+    /// The broker was shut down, and nothing happened since.
+    None,
+    Process,
+    Power,
+}
+
+/// A name that topics have, one after the other.
+#[derive(Debug, Default)]
+pub(super) struct Slot {
+    pub(super) topic: Option<Topic>,
+    /// What was asked for, and not answered, or answered by an error of a dying disk.
+    pub(super) pending: Option<Change>,
+    /// The ids of former lives.
+    pub(super) former: Vec<TopicId>,
+}
+
+/// A change of the catalog.
+#[derive(Debug)]
+pub(super) enum Change {
+    Create(Topic),
+    Delete,
+    Grow(usize),
+    Alter(TopicConfig),
+}
+
+/// Where a record's acknowledgement is to go.
+pub(super) struct Awaited {
+    pub(super) delivery: Delivery,
+    pub(super) topic: String,
+    pub(super) life: u64,
+    pub(super) id: Id,
+}
+
+pub(super) struct World {
+    pub(super) dice: Dice,
+    pub(super) disk: SimDisk,
+    pub(super) trace: Trace,
+    lie: Option<Lie>,
+    pub(super) clock: ManualClock,
+    pub(super) tally: Arc<Tally>,
+    /// The broker, and all that ends with it.
+    pub(super) broker: Option<Broker>,
+    pub(super) producers: Vec<Producer>,
+    pub(super) awaited: Vec<Awaited>,
+    pub(super) ops: Vec<Op>,
+    /// What is to be there.
+    pub(super) slots: BTreeMap<String, Slot>,
+    pub(super) ledger: Ledger,
+    pub(super) readers: Vec<Reader>,
+    /// The one member of a group that shares partitions.
+    pub(super) member: Option<Consumer>,
+    pub(super) next_id: Id,
+    pub(super) next_life: u64,
+    /// What the groups' topic promises.
+    pub(super) offsets: Durability,
+    /// The number of the last call before the disk dies.
+    death: u64,
+    opens: u64,
+    /// The broker was asked to shut down, and not opened since: it may have come to its end.
+    pub(super) shut: bool,
+    seed: u64,
+}
+
+impl World {
+    pub(super) fn new(seed: u64, lie: Option<Lie>, tally: &Arc<Tally>) -> Self {
+        let mut dice = Dice::new(seed);
+        let names = ["a", "b", "c", "d"];
+        let slots = names.iter().map(|name| (name.to_string(), Slot::default())).collect();
+        let offsets = dice.pick(&[Durability::Process, Durability::Power]);
+        World {
+            dice,
+            disk: SimDisk::new(seed),
+            trace: Trace::new(),
+            lie,
+            clock: Clock::manual(),
+            tally: tally.clone(),
+            broker: None,
+            producers: Vec::new(),
+            awaited: Vec::new(),
+            ops: Vec::new(),
+            slots,
+            ledger: Ledger::default(),
+            readers: Vec::new(),
+            next_id: 1,
+            next_life: 1,
+            offsets,
+            death: u64::MAX,
+            opens: 0,
+            shut: false,
+            seed,
+            member: None,
+        }
+    }
+
+    /// Lives `lives` times. What it ends with is the trace's number.
+    pub(super) fn play(mut self, lives: u64) -> u64 {
+        let mut crash = Crash::None;
+        for life in 0..lives {
+            let worst = self.crash_while_opening(crash);
+            crash = run(async |world| world.live(worst, life > 0).await, &mut self);
+        }
+        run(async |world| world.finish_well(crash).await, &mut self);
+        self.note(|| "end".to_owned());
+        self.trace.number()
+    }
+
+    /// Opens, and dies of it, a few times or not at all. Returns the worst crash in a row.
+    fn crash_while_opening(&mut self, crash: Crash) -> Crash {
+        let mut worst = crash;
+        while self.dice.one_in(3) {
+            let within = self.dice.pick(&[10, 60, 300]);
+            self.plan_death(within);
+            let opened = run(async |world| world.open().await, self);
+            if let Err(error) = opened {
+                assert!(self.is_dead(), "open fails without a reason: {error}");
+                Tally::count(&self.tally.opening);
+            }
+            worst = worst.max(self.crash());
+        }
+        worst
+    }
+
+    async fn live(&mut self, worst: Crash, again: bool) -> Crash {
+        self.death = u64::MAX;
+        self.disk.crash_after(u64::MAX);
+        let opened = self.open().await;
+        opened.unwrap_or_else(|error| panic!("open fails after a crash: {error}"));
+        self.check_all(worst).await;
+        if again && self.dice.one_in(6) {
+            // Nothing is done: what was served must be there after any crash.
+            return self.crash();
+        }
+        self.make_producers();
+        self.resume_readers().await;
+        if !self.dice.one_in(10) {
+            let within = self.dice.pick(&[30, 150, 600]);
+            self.plan_death(within);
+        }
+        self.work().await;
+        if !self.is_dead() && self.dice.one_in(4) && self.shut_down().await {
+            return if self.dice.one_in(2) { Crash::None } else { self.crash() };
+        }
+        self.crash()
+    }
+
+    /// Whether it came to its end.
+    async fn shut_down(&mut self) -> bool {
+        self.note(|| "shutdown".to_owned());
+        self.shut = true;
+        let broker = self.broker.clone().expect("it is open");
+        let done = patiently(broker.shutdown()).await;
+        self.settle(5).await;
+        match done {
+            Ok(()) if !self.is_dead() => {
+                // All is durable, whatever was promised.
+                self.all_is_durable();
+                true
+            }
+            Ok(()) => false,
+            Err(error) => {
+                assert!(self.is_dead(), "shutting down fails: {error}");
+                false
+            }
+        }
+    }
+
+    /// At the end all is well: a clean shutdown changes nothing.
+    async fn finish_well(&mut self, worst: Crash) {
+        self.death = u64::MAX;
+        self.disk.crash_after(u64::MAX);
+        let opened = self.open().await;
+        opened.unwrap_or_else(|error| panic!("the last open fails: {error}"));
+        self.check_all(worst).await;
+        assert!(self.shut_down().await, "the last shutdown fails");
+        self.drop_all();
+        let opened = self.open().await;
+        opened.unwrap_or_else(|error| panic!("open fails after a shutdown: {error}"));
+        let report = self.broker().recovery_report().expect("it is on a disk");
+        assert!(report.clean_shutdown, "a shutdown is not clean: {report:?}");
+        self.check_all(Crash::None).await;
+        self.drop_all();
+    }
+
+    async fn open(&mut self) -> Result<(), Error> {
+        self.opens += 1;
+        let defaults = TopicConfig::new().durability(self.offsets);
+        let builder = Broker::builder()
+            .clock(self.clock.clone())
+            .auto_create_topics(false)
+            .topic_defaults(defaults)
+            .id_seed(self.seed.wrapping_mul(1_000_003).wrapping_add(self.opens));
+        let tap = Tap::new(&self.disk, &self.trace, self.lie);
+        let opened = builder.open_on(Arc::new(tap)).await;
+        self.note(|| format!("opened: {:?}", opened.as_ref().map(|it| it.recovery_report())));
+        self.broker = Some(opened?);
+        Ok(())
+    }
+
+    fn plan_death(&mut self, within: u64) {
+        let calls = self.dice.below(within);
+        self.death = self.disk.calls() + calls;
+        self.disk.crash_after(calls);
+        self.note(|| format!("dies after {calls} calls"));
+    }
+
+    pub(super) fn is_dead(&self) -> bool {
+        self.disk.calls() > self.death
+    }
+
+    fn crash(&mut self) -> Crash {
+        Tally::count(&self.tally.crashes);
+        if self.is_dead() {
+            Tally::count(&self.tally.amid);
+        }
+        let crash = self.dice.pick(&[Crash::Process, Crash::Power]);
+        let dead = self.is_dead();
+        self.note(|| format!("crash: {crash:?}, dead already: {dead}"));
+        match crash {
+            Crash::Power => self.disk.crash_power(),
+            Crash::Process | Crash::None => self.disk.crash_process(),
+        }
+        self.death = u64::MAX;
+        crash
+    }
+
+    fn make_producers(&mut self) {
+        let broker = self.broker();
+        let linger = std::time::Duration::from_secs(5);
+        self.producers = vec![
+            broker.producer().acks(Acks::None).build(),
+            broker.producer().acks(Acks::Leader).linger(linger).batch_size(400).build(),
+            broker.producer().acks(Acks::All).batch_size(600).build(),
+        ];
+    }
+
+    pub(super) fn broker(&self) -> &Broker {
+        self.broker.as_ref().expect("it is open")
+    }
+
+    pub(super) fn now(&self) -> i64 {
+        self.clock.wall().as_millis()
+    }
+
+    pub(super) fn note(&mut self, text: impl FnOnce() -> String) {
+        let text = text();
+        self.trace.add(text.as_bytes());
+        super::note(text);
+    }
+
+    /// An error that the disk's death explains, or a failure of the test.
+    pub(super) fn excuse(&self, what: &str, error: &Error) {
+        let text = error.to_string();
+        assert!(!text.contains("panicked"), "{what}: {text}");
+        let shut = self.shut && text == "closed: the broker was shut down";
+        assert!(shut || self.is_dead(), "{what} fails without a reason: {text}");
+    }
+
+    /// Lets everybody else have turns, and takes in what has come of it.
+    pub(super) async fn settle(&mut self, turns: usize) {
+        for _ in 0..turns {
+            tokio::task::yield_now().await;
+        }
+        self.collect();
+    }
+
+    /// All that ends with the process.
+    fn drop_all(&mut self) {
+        self.ops.clear();
+        self.awaited.clear();
+        self.producers.clear();
+        self.member = None;
+        self.readers.iter_mut().for_each(Reader::stop);
+        self.broker = None;
+    }
+}
+
+/// Runs a part of a life on a runtime of its own, with which all of its tasks end. It has neither
+/// a timer nor other threads: nothing depends on how fast anything is.
+fn run<T>(part: impl AsyncFnOnce(&mut World) -> T, world: &mut World) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("it needs nothing");
+    let result = runtime.block_on(part(world));
+    if world.dice.one_in(2) {
+        world.drop_all();
+        drop(runtime);
+    } else {
+        drop(runtime);
+        world.drop_all();
+    }
+    result
+}
+
+/// What a future comes to; a panic if it never does.
+pub(super) async fn patiently<F: Future>(future: F) -> F::Output {
+    let mut future = pin!(future);
+    for _ in 0..PATIENCE {
+        if let Poll::Ready(output) = look(future.as_mut()) {
+            return output;
+        }
+        tokio::task::yield_now().await;
+    }
+    panic!("it hangs");
+}
+
+/// Polls a future once; whoever does so comes again without being woken.
+pub(super) fn look<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(Waker::noop()))
+}
