@@ -18,6 +18,7 @@ mod config;
 mod counters;
 mod epochs;
 mod error;
+mod files;
 mod flush;
 mod index;
 mod pressure;
@@ -33,6 +34,7 @@ mod shared;
 #[cfg(test)]
 mod tests;
 mod truncation;
+mod verify;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -46,15 +48,18 @@ use crate::storage::{MemoryPolicy, Storage};
 use crate::topic::{TopicId, TopicPartition};
 
 pub use append::{Append, Appended};
+pub use checkpoint::checkpointed_offsets;
 pub use compaction::{Compaction, CompactionOptions, CompactionPlan, CompactionStats};
 pub use config::{CleanupPolicy, LogConfig};
 pub use counters::LogStats;
 pub use error::{AppendError, CompactionError, ReadError};
+pub use files::{FileItem, FileItems};
 pub use flush::CheckpointPlan;
 pub use pressure::MemoryPressure;
 pub use producers::ProducerError;
 pub use reader::{FoundOffset, LogReader, ReadCursor};
 pub use recovery::{CutTail, LostRange, Opening, Recovered};
+pub use verify::{Finding, Findings, LogFolder, LogVerification, Severity, verify_log};
 
 use checkpoint::PartitionMetadata;
 use compaction::Cleaner;

@@ -112,7 +112,7 @@ impl Storage for Overlay {
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
-        drop(lock(&self.tree).remove_file(path)?.take());
+        lock(&self.tree).remove_file(path)?.take();
         Ok(())
     }
 
@@ -122,7 +122,9 @@ impl Storage for Overlay {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let replaced = lock(&self.tree).rename(from, to, |content| content.move_out())?;
-        drop(replaced.map(|content| content.take()));
+        if let Some(content) = replaced {
+            content.take();
+        }
         Ok(())
     }
 
