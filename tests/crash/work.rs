@@ -5,7 +5,7 @@ use std::task::Poll;
 use ottla::{Error, Record};
 
 use super::model::{Id, Sent};
-use super::world::{Awaited, Tally, World, look, patiently};
+use super::world::{Awaited, World, look, patiently};
 
 impl World {
     pub(super) async fn work(&mut self) {
@@ -84,7 +84,7 @@ impl World {
         let topic = self.slot(name).topic.as_mut();
         match result {
             Ok(delivery) => {
-                Tally::count(&self.tally.records);
+                self.tally.sent.add(1);
                 let topic = self.slot(name).topic.as_mut().expect("it was picked");
                 let (topic, life) = (name.to_owned(), {
                     topic.sent.insert(id, sent);
@@ -121,6 +121,7 @@ impl World {
             match look(std::pin::Pin::new(&mut awaited.delivery)) {
                 Poll::Pending => waiting.push(awaited),
                 Poll::Ready(Ok(metadata)) => {
+                    self.tally.acknowledged.add(u64::from(metadata.has_offset()));
                     let slot = self.slot(&awaited.topic);
                     let topic = slot.topic.as_mut().filter(|it| it.life == awaited.life);
                     if let Some(topic) = topic.filter(|_| metadata.has_offset()) {

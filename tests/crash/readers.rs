@@ -7,8 +7,7 @@ use ottla::{Consumer, ConsumerRecord, Error, TopicPartition};
 
 use super::groups::Place;
 use super::model::{Id, Topic};
-use super::world::{Tally, World, patiently};
-use crate::support::at;
+use super::world::{World, at, patiently};
 
 /// How many there are at most.
 const READERS: usize = 4;
@@ -225,7 +224,7 @@ impl World {
         self.note_reader(&format!("met {error}"), reader);
         match error {
             Error::Truncated { at, to } => {
-                Tally::count(&self.tally.truncated);
+                self.tally.truncated.add(1);
                 let start = self.log_start(reader, at);
                 let view = reader.views.get_mut(&at.partition).expect("it has a view of each");
                 let from = view.position.offset;

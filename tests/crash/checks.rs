@@ -6,8 +6,7 @@ use ottla::{ConsumerRecord, Durability, Error, GroupError, TopicPartition};
 
 use super::member::MEMBERS;
 use super::model::{Id, Known, Topic};
-use super::world::{Change, Crash, World, patiently};
-use crate::support::at;
+use super::world::{Change, Crash, World, at, patiently};
 
 /// What a partition holds.
 struct Content {

@@ -9,8 +9,7 @@ use ottla::{CleanupPolicy, Durability, Error, TopicConfig, TopicDescription, Top
 
 use super::groups::Call;
 use super::model::Topic;
-use super::world::{Change, World, look};
-use crate::support::at;
+use super::world::{Change, World, at, look};
 
 type Answer = Pin<Box<dyn Future<Output = Result<Told, Error>>>>;
 

@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use ottla::storage::SimDisk;
 use ottla::{
     Acks, Broker, Clock, Consumer, Delivery, Durability, Error, ManualClock, Producer, TopicConfig,
-    TopicId,
+    TopicId, TopicPartition,
 };
 
 use super::dice::Dice;
@@ -19,27 +18,10 @@ use super::groups::Ledger;
 use super::model::{Id, Topic};
 use super::ops::Op;
 use super::readers::Reader;
+use super::tally::Tally;
 
 /// After how many turns what is waited for never comes.
 const PATIENCE: usize = 20_000;
-
-/// What all lives together have been through, for whoever wants to know how much was tested.
-#[derive(Debug, Default)]
-pub(super) struct Tally {
-    pub(super) crashes: AtomicU64,
-    /// Of them, in the middle of something.
-    pub(super) amid: AtomicU64,
-    /// Of them, while opening.
-    pub(super) opening: AtomicU64,
-    pub(super) records: AtomicU64,
-    pub(super) truncated: AtomicU64,
-}
-
-impl Tally {
-    pub(super) fn count(of: &AtomicU64) {
-        of.fetch_add(1, Ordering::Relaxed);
-    }
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Crash {
@@ -145,6 +127,7 @@ impl World {
             crash = run(async |world| world.live(worst, life > 0).await, &mut self);
         }
         run(async |world| world.finish_well(crash).await, &mut self);
+        self.tally.seeds.add(1);
         self.note(|| "end".to_owned());
         self.trace.number()
     }
@@ -158,7 +141,7 @@ impl World {
             let opened = run(async |world| world.open().await, self);
             if let Err(error) = opened {
                 assert!(self.is_dead(), "open fails without a reason: {error}");
-                Tally::count(&self.tally.opening);
+                self.tally.opening.add(1);
             }
             worst = worst.max(self.crash());
         }
@@ -253,12 +236,9 @@ impl World {
     }
 
     fn crash(&mut self) -> Crash {
-        Tally::count(&self.tally.crashes);
-        if self.is_dead() {
-            Tally::count(&self.tally.amid);
-        }
         let crash = self.dice.pick(&[Crash::Process, Crash::Power]);
         let dead = self.is_dead();
+        self.tally.crashed(crash, dead);
         self.note(|| format!("crash: {crash:?}, dead already: {dead}"));
         match crash {
             Crash::Power => self.disk.crash_power(),
@@ -317,6 +297,11 @@ impl World {
         self.readers.iter_mut().for_each(Reader::stop);
         self.broker = None;
     }
+}
+
+/// A partition.
+pub(super) fn at(topic: &str, partition: i32) -> TopicPartition {
+    TopicPartition::new(topic, partition).expect("it is a topic's name")
 }
 
 /// Runs a part of a life on a runtime of its own, with which all of its tasks end. It has neither

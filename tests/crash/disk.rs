@@ -10,7 +10,7 @@ use ottla::storage::{DirEntry, SimDisk, Storage, StorageFile};
 
 /// A promise that is broken, to find out whether the checks notice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Lie {
+pub(crate) struct Lie {
     pub(super) what: What,
     /// Of which files or folders: those whose paths contain this.
     pub(super) of: &'static str,
