@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::error::{Error, Result};
 use crate::log::{
     CutTail, Log, LogConfig, LogReader, LostRange, Opening, ReadCursor, Recovered,
-    partition_topic_id,
+    partition_topic_id, set_partition_topic_id,
 };
 use crate::storage::{EntryKind, Storage, read_whole, replace};
 use crate::topic::{TopicId, TopicName, TopicPartition};
@@ -199,6 +199,9 @@ fn settle_folders(
                 let doomed = rename_for_deletion(storage, &at, id)?;
                 remove_folder(storage, &doomed)?;
             }
+            (Some(known), Some(id)) if is_misread(id, known.id) => {
+                set_partition_topic_id(storage, Path::new(name), known.id)?;
+            }
             (Some(known), Some(id)) if known.id != id => {
                 let stray = format!("{name}.{id}-stray");
                 storage.rename(Path::new(name), Path::new(&stray))?;
@@ -229,6 +232,13 @@ fn settle_folders(
     }
     changes.iter().cloned().for_each(|change| catalog.apply(change));
     Ok(changes)
+}
+
+/// Whether an id in a folder is another one but for one character. No two topics draw ids so much
+/// alike: a bit of the file has turned, and the folder is the topic's.
+fn is_misread(found: TopicId, known: TopicId) -> bool {
+    let (found, known) = (found.to_string(), known.to_string());
+    found.bytes().zip(known.bytes()).filter(|(found, known)| found != known).count() == 1
 }
 
 /// Whether a folder that has lost its topic's id can only be a deleted topic's.

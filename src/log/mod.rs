@@ -215,3 +215,8 @@ pub fn partition_topic_id(storage: &dyn Storage, dir: &Path) -> io::Result<Optio
     let metadata = recovery::readable(PartitionMetadata::load(storage, dir))?;
     Ok(metadata.map(|metadata| metadata.topic_id))
 }
+
+/// Writes down which topic a partition's folder belongs to, in place of what it says.
+pub fn set_partition_topic_id(storage: &dyn Storage, dir: &Path, id: TopicId) -> io::Result<()> {
+    PartitionMetadata { topic_id: id }.store(storage, dir)
+}
