@@ -21,7 +21,8 @@ impl World {
                 Ok(None) => tokio::task::yield_now().await,
                 // Where it was to begin is not there any more: the readers look closely at that.
                 Err(Error::Truncated { .. } | Error::OffsetOutOfRange { .. }) => {}
-                Err(error) => self.excuse("a member", &error),
+                Err(Error::Corrupt { .. }) if self.is_damaged => {}
+                Err(error) => self.excuse("a member", &error, &[], 0),
             }
         }
         if self.dice.one_in(2) {
@@ -35,11 +36,11 @@ impl World {
             let call = self.ledger.begin(MEMBERS, positions.iter().map(place).collect());
             self.note(|| format!("{call:?}"));
             let committed = patiently(member.commit()).await;
-            self.ledger.end(call, committed.is_ok(), self.is_dead());
+            self.ledger.end(call, committed.is_ok(), self.is_unknown());
             match committed {
                 // It has joined, but nothing is assigned yet; or it was long away.
                 Ok(()) | Err(Error::Group { .. }) => {}
-                Err(error) => self.excuse("a member's commit", &error),
+                Err(error) => self.excuse("a member's commit", &error, &[], 0),
             }
         }
         self.member = Some(member);
@@ -55,7 +56,7 @@ impl World {
         let builder = self.broker().consumer().group(MEMBERS);
         match patiently(builder.subscribe(names)).await {
             Ok(member) => self.member = Some(member),
-            Err(error) => self.excuse("joining", &error),
+            Err(error) => self.excuse("joining", &error, &[], 0),
         }
     }
 

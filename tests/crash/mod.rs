@@ -22,8 +22,10 @@
 //! `tests/it` plays some seeds each time (`crash.rs` there), `tests/soak` as long as one likes.
 
 mod checks;
+mod damage;
 mod dice;
 mod disk;
+mod faults;
 mod groups;
 mod member;
 mod model;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ottla::{CleanupPolicy, Durability, Error, TopicConfig, TopicDescription, TopicPartition};
 
-use super::groups::Call;
+use super::groups::{Call, OFFSETS};
 use super::model::Topic;
 use super::world::{Change, World, at, look};
 
@@ -245,7 +245,7 @@ impl World {
             }
             What::Commit(call) => {
                 let made = answer.is_ok();
-                let unknown = self.is_dead();
+                let unknown = self.is_unknown();
                 self.ledger.end(call, made, unknown);
                 if let Err(error) = answer {
                     let gone = matches!(
@@ -253,7 +253,7 @@ impl World {
                         Error::UnknownTopic { .. } | Error::UnknownPartition { .. }
                     );
                     if !gone {
-                        self.excuse("a commit", &error);
+                        self.excuse("a commit", &error, &[OFFSETS], 0);
                     }
                 }
             }
@@ -283,7 +283,7 @@ impl World {
             Err(Error::OffsetOutOfRange { .. } | Error::InvalidState(_)) => {}
             Err(Error::UnknownTopic { .. } | Error::Closed { .. }) if topic.is_none() => {}
             Err(_) if self.is_going(at.topic.as_str()) => {}
-            Err(error) => self.excuse("deleting records", &error),
+            Err(error) => self.excuse("deleting records", &error, &[], 0),
         }
     }
 
@@ -293,7 +293,7 @@ impl World {
             Error::InvalidState(_) | Error::UnknownTopic { .. } => {}
             _ if self.is_going(name) => {}
             Error::Closed { reason } if reason.ends_with("was deleted") => {}
-            error => self.excuse("compaction", error),
+            error => self.excuse("compaction", error, &[&format!("{name}-")], 0),
         }
     }
 
@@ -307,7 +307,7 @@ impl World {
     fn changed(&mut self, name: &str, answer: Result<Told, Error>) {
         let answer = match answer {
             Ok(answer) => answer,
-            Err(error) => return self.excuse("a change of a topic", &error),
+            Err(error) => return self.excuse("a change of a topic", &error, &[], 0),
         };
         let slot = self.slot(name);
         let change = slot.pending.take().expect("it is what was answered");

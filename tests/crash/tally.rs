@@ -15,6 +15,11 @@ pub(crate) struct Tally {
     amid: Count,
     /// Of all crashes, those while opening.
     pub(super) opening: Count,
+    /// Calls of the storage that failed, and opens that did for it.
+    pub(super) faults: Count,
+    pub(super) failed_opens: Count,
+    /// Bits that turned.
+    pub(super) flipped: Count,
     /// Records that were sent, and of them those that were acknowledged.
     pub(super) sent: Count,
     pub(super) acknowledged: Count,
@@ -54,6 +59,13 @@ impl fmt::Display for Tally {
         write!(f, "{} seeds, {crashes} crashes (", self.seeds.now())?;
         write!(f, "{} of the process, {} of power; ", self.process.now(), self.power.now())?;
         write!(f, "{} amid something, {} while opening), ", self.amid.now(), self.opening.now())?;
+        write!(
+            f,
+            "{} calls failed ({} opens by it), ",
+            self.faults.now(),
+            self.failed_opens.now()
+        )?;
+        write!(f, "{} bits turned, ", self.flipped.now())?;
         write!(f, "{} of {} records acknowledged, ", self.acknowledged.now(), self.sent.now())?;
         write!(f, "{} readers told of a truncation", self.truncated.now())
     }
