@@ -100,6 +100,16 @@ impl Ledger {
         }
     }
 
+    /// What is committed, for all that is known: the least and the greatest offset.
+    pub(super) fn may_be_committed(&self, group: &str, place: &Place) -> (i64, i64) {
+        let account = self.groups.get(group).and_then(|it| it.get(place));
+        let Some(account) = account else { return (0, 0) };
+        let maybe = account.maybe.iter().map(|(_, offset)| *offset);
+        let all = maybe.chain([account.sure.unwrap_or(0)]);
+        let (least, most) = (all.clone().min(), all.max());
+        (least.unwrap_or(0), most.unwrap_or(0))
+    }
+
     /// All that was committed is durable.
     pub(super) fn is_durable(&mut self) {
         for account in self.groups.values_mut().flat_map(|it| it.values_mut()) {

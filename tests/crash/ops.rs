@@ -119,7 +119,7 @@ impl World {
     fn delete(&mut self, name: &str) {
         self.note(|| format!("delete {name}"));
         // What it would commit from now on could be of the topic that is deleted, or of the next.
-        self.member = None;
+        self.members.clear();
         self.slot(name).pending = Some(Change::Delete);
         let (admin, topic) = (self.broker().admin(), name.to_owned());
         let answer = async move { admin.delete_topic(&topic).await.map(|()| Told::Done) };

@@ -9,8 +9,8 @@ use std::task::{Context, Poll, Waker};
 use ottla::storage::SimDisk;
 use ottla::storage::sim::Fault;
 use ottla::{
-    Acks, Broker, Clock, Consumer, Delivery, Durability, Error, ManualClock, Producer, TopicConfig,
-    TopicId, TopicPartition,
+    Acks, Broker, Clock, Delivery, Durability, Error, ManualClock, Producer, TopicConfig, TopicId,
+    TopicPartition,
 };
 
 use super::damage::Damage;
@@ -18,6 +18,7 @@ use super::dice::Dice;
 use super::disk::{Lie, Tap, Trace};
 use super::faults::Kind;
 use super::groups::{Ledger, Place};
+use super::member::{HandedOut, Member};
 use super::model::{Id, Topic};
 use super::ops::Op;
 use super::readers::Reader;
@@ -82,8 +83,9 @@ pub(super) struct World {
     pub(super) slots: BTreeMap<String, Slot>,
     pub(super) ledger: Ledger,
     pub(super) readers: Vec<Reader>,
-    /// The one member of a group that shares partitions.
-    pub(super) member: Option<Consumer>,
+    /// The members of a group that shares partitions.
+    pub(super) members: Vec<Member>,
+    pub(super) handed_out: HandedOut,
     pub(super) next_id: Id,
     pub(super) next_life: u64,
     /// What the groups' topic promises.
@@ -144,7 +146,8 @@ impl World {
             read_only: BTreeSet::new(),
             shut: false,
             seed,
-            member: None,
+            members: Vec::new(),
+            handed_out: HandedOut::default(),
         }
     }
 
@@ -362,7 +365,8 @@ impl World {
         self.ops.clear();
         self.awaited.clear();
         self.producers.clear();
-        self.member = None;
+        self.members.clear();
+        self.handed_out = HandedOut::default();
         self.readers.iter_mut().for_each(Reader::stop);
         self.broker = None;
     }
