@@ -20,7 +20,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::error::{Error, Result};
-use crate::log::{CutTail, Log, LostRange, Opening, Recovered, partition_topic_id};
+use crate::log::{
+    CutTail, Log, LostRange, Opening, Recovered, is_misread, partition_topic_id,
+    set_partition_topic_id,
+};
 use crate::storage::{EntryKind, Storage, replace};
 use crate::topic::{TopicId, TopicName, TopicPartition};
 
@@ -148,6 +151,9 @@ fn settle_folders(
             (_, Some(id)) if catalog.deleted.contains_key(&id) => {
                 let doomed = rename_for_deletion(storage, &at, id)?;
                 remove_folder(storage, &doomed)?;
+            }
+            (Some(known), Some(id)) if is_misread(id, known.id) => {
+                set_partition_topic_id(storage, Path::new(name), known.id)?;
             }
             (Some(known), Some(id)) if known.id != id => {
                 let stray = format!("{name}.{id}-stray");

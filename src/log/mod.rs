@@ -220,3 +220,15 @@ pub fn partition_topic_id(storage: &dyn Storage, dir: &Path) -> io::Result<Optio
     let metadata = recovery::readable(PartitionMetadata::load(storage, dir))?;
     Ok(metadata.map(|metadata| metadata.topic_id))
 }
+
+/// Writes down which topic a partition's folder belongs to, in place of what it says.
+pub fn set_partition_topic_id(storage: &dyn Storage, dir: &Path, id: TopicId) -> io::Result<()> {
+    PartitionMetadata { topic_id: id }.store(storage, dir)
+}
+
+/// Whether an id in a folder is another one but for one character. No two topics draw ids so much
+/// alike: a bit of the file has turned, and the folder is the topic's.
+pub fn is_misread(found: TopicId, known: TopicId) -> bool {
+    let (found, known) = (found.to_string(), known.to_string());
+    found.bytes().zip(known.bytes()).filter(|(found, known)| found != known).count() == 1
+}

@@ -7,6 +7,7 @@ use crate::log::checkpoint::{
     PartitionMetadata, RECOVERY_POINT_FILE, RecoveryPoint,
 };
 use crate::log::epochs::{LEADER_EPOCH_FILE, LeaderEpochs};
+use crate::log::is_misread;
 use crate::log::producer_snapshot::{MAX_SNAPSHOT_BYTES, snapshot_file_name};
 use crate::log::producers::ProducerState;
 use crate::log::recovery::SYNC_FAILED_FILE;
@@ -88,6 +89,10 @@ impl Examination<'_> {
         let loaded = PartitionMetadata::load(self.folder.storage, self.folder.dir);
         let found = self.whole(PARTITION_METADATA_FILE, loaded)?.map(|found| found.topic_id);
         match (found, self.folder.topic_id) {
+            (Some(found), Some(known)) if is_misread(found, known) => {
+                let text = format!("the id {found} is {known}, misread: the next open mends it");
+                self.find(Severity::Derived, PARTITION_METADATA_FILE, None, text);
+            }
             (Some(found), Some(known)) if found != known => {
                 let text = format!(
                     "it is of a topic with the id {found}, but that of this name has {known}: the \
