@@ -144,6 +144,7 @@ fn open_catalog(
     };
     let (log, recovered) =
         Log::open(Opening { clean, ..core.opening(at.clone(), &entry, config) })?;
+    report.scanned_bytes += recovered.scanned_bytes;
     if !recovered.is_clean() {
         report.partitions.insert(at, recovered);
     }
@@ -335,6 +336,7 @@ fn open_logs(
     for (at, result) in done.into_inner().expect("no one panics with the list in hand") {
         let (log, recovered) =
             result.map_err(|error| Error::io(format!("opening partition {at}"), error))?;
+        report.scanned_bytes += recovered.scanned_bytes;
         if !recovered.is_clean() || !recovered.foreign.is_empty() {
             tell(&at, &recovered);
             report.partitions.insert(at.clone(), recovered);
