@@ -75,6 +75,7 @@ pub(super) fn open_all(core: &Core, storage: Arc<dyn Storage>, path: &str) -> Re
     let CatalogLog { log: catalog_log, mut catalog, recovered, unreadable } =
         CatalogLog::open(logs, clean).map_err(failed)?;
     report.unreadable_catalog_records = unreadable;
+    report.scanned_bytes = recovered.scanned_bytes;
     if !recovered.is_clean() {
         report.partitions.insert(CatalogLog::partition(), recovered);
     }
@@ -251,6 +252,7 @@ fn open_logs(
     for (at, result) in done.into_inner().expect("no one panics with the list in hand") {
         let (log, recovered) =
             result.map_err(|error| Error::io(format!("opening partition {at}"), error))?;
+        report.scanned_bytes += recovered.scanned_bytes;
         if !recovered.is_clean() || !recovered.foreign.is_empty() {
             tell(&at, &recovered);
             report.partitions.insert(at.clone(), recovered);

@@ -1,31 +1,42 @@
 //! The third tier of tests: for as long as one likes, and stating the number it reached.
 //!
-//! `tests/soak/run groups 30`, or `cargo test --release --test soak -- groups --minutes 30`. Not
-//! run by `cargo test` alone.
+//! `tests/soak/run groups 30`, or `cargo test --release --test soak -- groups --minutes 30`; so
+//! too `crash` and `killed`. Not run by `cargo test` alone.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it is a program that reports")]
 
 mod crash;
 mod groups;
+mod kill;
+#[allow(dead_code, reason = "the integration tests use all of it")]
+#[path = "../it/killed/mod.rs"]
+mod killed;
 mod ledger;
 mod member;
 mod producer;
 mod random;
+#[allow(unused, reason = "the integration tests use all of it")]
+#[path = "../it/support/mod.rs"]
+mod support;
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 const USAGE: &str =
-    "usage: cargo test --release --test soak -- groups|crash --minutes N [--seed N]";
+    "usage: cargo test --release --test soak -- groups|crash|killed --minutes N [--seed N]";
 
 /// What runs.
 #[derive(Debug, Clone, Copy)]
 enum Kind {
     Groups,
     Crash,
+    Killed,
 }
 
 fn main() -> ExitCode {
+    if killed::be_child() {
+        return ExitCode::SUCCESS;
+    }
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let Some((kind, minutes, seed)) = parse(&arguments) else {
         eprintln!("{USAGE}");
@@ -60,6 +71,10 @@ impl Kind {
                 let reached = crash::run(length, seed)?;
                 Ok(format!("{reached}; 0 lost, 0 corrupt, 0 failed opens"))
             }
+            Kind::Killed => {
+                let reached = kill::run(length, seed)?;
+                Ok(format!("{reached}; 0 lost, 0 out of order"))
+            }
         }
     }
 }
@@ -75,6 +90,7 @@ fn parse(arguments: &[String]) -> Option<(Kind, u64, Option<u64>)> {
     let kind = match kind {
         "groups" => Kind::Groups,
         "crash" => Kind::Crash,
+        "killed" => Kind::Killed,
         _ => return None,
     };
     Some((kind, minutes.parse().ok().filter(|minutes| *minutes > 0)?, seed))
