@@ -12,6 +12,7 @@ mod damage;
 mod durability;
 mod golden;
 mod group_model;
+mod kafka;
 mod many;
 mod memory;
 mod model;

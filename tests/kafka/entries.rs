@@ -45,7 +45,11 @@ fn producer(entry: &[u8]) -> String {
 /// `leader-epoch-checkpoint`, as `<epoch>@<start offset>`, without what Kafka forgets: epochs that
 /// no record has, and that each line stands there twice.
 pub fn epochs(partition: &Path, end_offset: i64) -> io::Result<String> {
-    let text = fs::read_to_string(partition.join("leader-epoch-checkpoint"))?;
+    let text = match fs::read_to_string(partition.join("leader-epoch-checkpoint")) {
+        // Killed between the first segment and the first record.
+        Err(error) if error.kind() == io::ErrorKind::NotFound && end_offset == 0 => String::new(),
+        text => text?,
+    };
     let entries = text.lines().skip(2).filter_map(|line| {
         let (epoch, start) = line.split_once(' ')?;
         let has_records = start.parse::<i64>().ok()? < end_offset;

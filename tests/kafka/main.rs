@@ -2,13 +2,15 @@
 //! `tests/kafka/run` that is not Java. Not run by `cargo test` alone.
 //!
 //! `make` writes data directories; Kafka then says what it sees in each of their files; `check`
-//! holds that, word for word, against what is in the bytes and what our consumer reads.
+//! holds that, word for word, against what is in the bytes and what our consumer reads. `foreign`
+//! does the same with directories that a broker of Kafka's has written.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it is a program that reports")]
 
 mod check;
 mod consumed;
 mod entries;
+mod foreign;
 mod killed;
 mod make;
 mod offsets;
@@ -20,7 +22,8 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::{fs, io};
 
-const USAGE: &str = "usage: cargo test --test kafka -- make DIRS | check DIRS SAID | produce DIR";
+const USAGE: &str = "usage: cargo test --test kafka -- \
+    make DIRS | check DIRS SAID | foreign DIRS SAID | produce DIR";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -32,6 +35,11 @@ fn main() -> ExitCode {
         ["produce", dir] => runtime.block_on(killed::produce_for_ever(Path::new(dir))),
         ["check", dirs, said] => {
             if !runtime.block_on(check::all(Path::new(dirs), Path::new(said))) {
+                return ExitCode::FAILURE;
+            }
+        }
+        ["foreign", dirs, said] => {
+            if !foreign::all(Path::new(dirs), Path::new(said)) {
                 return ExitCode::FAILURE;
             }
         }

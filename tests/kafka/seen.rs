@@ -59,6 +59,16 @@ impl Segment {
         lines
     }
 
+    /// Of the same, the lines that are about batches.
+    pub fn batch_lines(&self) -> Vec<String> {
+        let mut position = 0;
+        let line = |batch: &Batch| {
+            position += batch.header().size();
+            batch_line(batch.header(), position - batch.header().size())
+        };
+        self.batches.iter().map(line).collect()
+    }
+
     /// Where a record's offset is not the one after that of the record before it. Kafka's tool
     /// begins to count with 0, whatever offset the file begins with.
     pub fn gaps(&self) -> Vec<String> {
@@ -127,13 +137,14 @@ fn batch_line(header: &BatchHeader, position: usize) -> String {
         None => "OptionalLong.empty".to_owned(),
     };
     let (kind, size) = (name(header.timestamp_type()), header.size());
+    let codec = header.compression();
     format!(
         "baseOffset: {base_offset} lastOffset: {last_offset} count: {record_count} \
          baseSequence: {base_sequence} lastSequence: {last_sequence} producerId: {producer_id} \
          producerEpoch: {producer_epoch} partitionLeaderEpoch: {partition_leader_epoch} \
          isTransactional: {is_transactional} isControl: {is_control} deleteHorizonMs: {horizon} \
          position: {position} {kind}: {max_timestamp} size: {size} magic: {magic} \
-         compresscodec: none crc: {crc} isvalid: true"
+         compresscodec: {codec} crc: {crc} isvalid: true"
     )
 }
 

@@ -24,6 +24,8 @@ public class Look {
 
     /** In place of the JVM's end. */
     private static class Exited extends RuntimeException {
+        private static final long serialVersionUID = 1;
+
         final int code;
 
         Exited(int code) {
