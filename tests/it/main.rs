@@ -13,6 +13,7 @@ mod durability;
 mod golden;
 mod group_model;
 mod inspect;
+mod kafka;
 mod killed;
 mod many;
 mod memory;

@@ -1,0 +1,113 @@
+//! Files that Apache Kafka has written: `tests/golden/kafka-4.3`, which was shut down, and
+//! `kafka-4.3-killed`, from the same broker killed before. Made by `tests/kafka/run` (there,
+//! `java/Write.java` says what is in them).
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use bytes::Bytes;
+use ottla::Timestamp;
+use ottla::batch::{Batch, RecordView};
+
+/// A directory, and how many records each of its topics was given.
+const DIRS: [(&str, i64); 2] = [("kafka-4.3", 300), ("kafka-4.3-killed", 200)];
+
+/// A partition's batches, each with a sound CRC, and nothing else in its segments.
+fn batches(dir: &str, partition: &str) -> Vec<Batch> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(dir);
+    let files = fs::read_dir(dir.join(partition)).unwrap().map(|entry| entry.unwrap().path());
+    let mut logs: Vec<_> = files.filter(|it| it.extension().is_some_and(|e| e == "log")).collect();
+    logs.sort();
+    let mut batches: Vec<Batch> = Vec::new();
+    for log in logs {
+        let mut bytes = Bytes::from(fs::read(log).unwrap());
+        while !bytes.is_empty() {
+            let batch = Batch::parse_checked(bytes.clone()).unwrap();
+            bytes = bytes.slice(batch.header().size()..);
+            batches.push(batch);
+        }
+    }
+    batches
+}
+
+/// As `Write.java` makes the `n`-th record of a topic, but for its key.
+fn check_record(topic: &str, n: i64, view: &RecordView<'_>) {
+    let value = format!("value {n} of {topic}");
+    assert_eq!(view.value, (n % 5 != 0).then_some(value.as_bytes()), "{topic}, {n}");
+    assert_eq!(view.timestamp, Timestamp::from_millis(1_600_000_000_000 + n / 2 * 10));
+    let headers: Vec<_> = view.headers().map(|it| (it.key.into_owned(), it.value)).collect();
+    let text = n.to_string();
+    assert_eq!(headers, [("n".to_owned(), Some(text.as_bytes())), ("null".to_owned(), None)]);
+}
+
+#[test]
+fn batches_of_all_codecs_are_walked() {
+    for (dir, records) in DIRS {
+        for codec in ["none", "gzip", "snappy", "lz4", "zstd"] {
+            let mut next = 0;
+            for batch in batches(dir, &format!("codec-{codec}-0")) {
+                let header = batch.header();
+                assert_eq!(header.compression().to_string(), codec);
+                assert_eq!(header.base_offset, next);
+                assert_eq!(i64::from(header.record_count), header.next_offset() - next);
+                assert!(header.has_producer_id() && !header.is_transactional());
+                next = header.next_offset();
+            }
+            assert_eq!(next, records, "{dir}, {codec}");
+        }
+    }
+}
+
+#[test]
+fn records_are_as_they_were_sent() {
+    for (dir, records) in DIRS {
+        let mut n = 0;
+        for batch in batches(dir, "codec-none-0") {
+            for view in batch.records() {
+                let view = view.unwrap();
+                let key = format!("key {n}");
+                assert_eq!((view.offset, view.key), (n, (n % 3 != 0).then_some(key.as_bytes())));
+                check_record("codec-none", n, &view);
+                n += 1;
+            }
+        }
+        assert_eq!(n, records);
+    }
+}
+
+#[test]
+fn a_compacted_topic_has_gaps_and_the_last_record_of_each_key() {
+    for (dir, records) in DIRS {
+        let mut last = BTreeMap::new();
+        let mut count = 0;
+        for batch in batches(dir, "table-0") {
+            for view in batch.records() {
+                let view = view.unwrap();
+                check_record("table", view.offset, &view);
+                let key = view.key.unwrap().to_vec();
+                assert!(last.insert(key, view.offset) < Some(view.offset));
+                count += 1;
+            }
+        }
+        assert!(count < records / 2, "it was compacted");
+        let expected = (records - 13..records).map(|n| (format!("key {}", n % 13).into_bytes(), n));
+        assert_eq!(last, expected.collect());
+    }
+}
+
+#[test]
+fn transactions_end_with_a_control_batch() {
+    for (dir, records) in DIRS {
+        let all = batches(dir, "transactions-0");
+        assert!(all.iter().all(|batch| batch.header().is_transactional()));
+        let (ends, data): (Vec<_>, Vec<_>) = all.iter().partition(|it| it.header().is_control());
+        assert_eq!(ends.len() as i64, records / 10);
+        assert_eq!(data.iter().map(|it| i64::from(it.header().record_count)).sum::<i64>(), records);
+        for (n, end) in ends.iter().enumerate() {
+            // The key is a version and a type: 0 for an abort, 1 for a commit.
+            let marker = end.records().next().unwrap().unwrap();
+            assert_eq!(marker.key, Some(&[0, 0, 0, u8::from(n % 2 == 0)][..]));
+        }
+    }
+}
