@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use ottla::batch::Compression;
+use ottla::inspect::Severity;
 
 use crate::check::{children, name, partition, print_row};
 use crate::said::{Said, same};
@@ -68,7 +69,13 @@ fn compare(log: &Path, path: &Path, said: &Path, numbers: &mut [usize; 6]) -> Re
     Ok(())
 }
 
-/// What our own verification says of the whole directory goes here.
-fn verify(_dir: &Path) -> Result<(), String> {
-    Ok(())
+/// Our own verification finds nothing wrong with the whole directory.
+fn verify(dir: &Path) -> Result<(), String> {
+    let found = ottla::inspect::verify(dir).map_err(|error| error.to_string())?;
+    let is_well = found.is_kafkas && found.worst() <= Some(Severity::Note);
+    if is_well && found.partitions.values().all(|log| log.batches > 0) {
+        return Ok(());
+    }
+    let texts: Vec<_> = found.findings().map(ToString::to_string).collect();
+    Err(format!("our verification says: {texts:#?}"))
 }
