@@ -69,7 +69,11 @@ impl World {
         if self.kind != Kind::Damage || !self.dice.one_in(3) {
             return;
         }
-        let is_full = |path: &PathBuf| self.disk.read_file(path).is_some_and(|it| !it.is_empty());
+        // What says which version of the format this is must be believed, or nothing can be.
+        let is_meant = |path: &PathBuf| path.iter().count() > 1;
+        let is_full = |path: &PathBuf| {
+            is_meant(path) && self.disk.read_file(path).is_some_and(|it| !it.is_empty())
+        };
         let files: Vec<PathBuf> = self.disk.paths().into_iter().filter(is_full).collect();
         let is_log = |path: &&PathBuf| path.extension().is_some_and(|it| it == "log");
         let logs: Vec<PathBuf> = files.iter().filter(is_log).cloned().collect();
