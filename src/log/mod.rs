@@ -188,7 +188,7 @@ impl Log {
     /// one that is told.
     fn fail(&mut self, error: io::Error) -> AppendError {
         if let Some(failure) = &self.failure {
-            tracing::debug!(partition = %self.partition, %error, "it fails again, read-only as it is");
+            tracing::debug!(partition = %self.partition, %error, "failed again");
             return AppendError::ReadOnly(failure.clone());
         }
         tracing::error!(partition = %self.partition, %error, "the partition is now read-only");
