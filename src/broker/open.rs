@@ -24,7 +24,7 @@ use crate::log::{
     CutTail, Log, LogConfig, LogReader, LostRange, Opening, ReadCursor, Recovered,
     partition_topic_id,
 };
-use crate::storage::{EntryKind, Storage, read_whole, replace};
+use crate::storage::{EntryKind, Storage, is_full, read_whole, replace};
 use crate::topic::{TopicId, TopicName, TopicPartition};
 
 use super::catalog::{Catalog, Change, TopicEntry, decode, encode};
@@ -106,6 +106,7 @@ fn check_format(core: &Core, storage: &dyn Storage, path: &str) -> Result<bool> 
             let text = format!(
                 "version=1\ncluster.id={id}\nnode.id=1\nottla.format.version={FORMAT_VERSION}\n"
             );
+            let failed = |error| Error::io(format!("writing {path}/{META_FILE}"), error);
             replace(storage, file, text.as_bytes()).map_err(failed)?;
             let entries = storage.list(Path::new("")).map_err(failed)?;
             return Ok(!entries.iter().any(|entry| parse_folder(&entry.name).is_some()));
@@ -269,6 +270,9 @@ pub(super) fn rename_for_deletion(
     match storage.rename(Path::new(&at.to_string()), &doomed) {
         // Nothing was ever appended.
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(doomed),
+        // No room for another name: it goes under the one that it has. Whoever opens the directory
+        // before it has gone finds it among the deleted.
+        Err(error) if is_full(&error) => Ok(at.to_string().into()),
         other => other.map(|()| doomed),
     }
 }
@@ -372,9 +376,16 @@ impl Opened {
             changes.push(Change::Runs(run));
             self.catalog.apply(Change::Runs(run));
         }
-        write(&mut self.catalog_log, &changes)?;
+        match write(&mut self.catalog_log, &changes) {
+            // That deletions are done can be said another time.
+            Err(error) if is_full(&error) && changes.iter().all(Change::is_of_deletion) => {}
+            written => written?,
+        }
         if is_mostly_history(&self.catalog_log.reader(), self.catalog.len()) {
-            shorten_catalog(&mut self.catalog_log, &self.catalog.snapshot())?;
+            match shorten_catalog(&mut self.catalog_log, &self.catalog.snapshot()) {
+                Err(error) if is_full(&error) => tracing::debug!(%error, "the catalog stays long"),
+                shortened => shortened?,
+            }
         }
         Ok(i32::try_from(run).unwrap_or(i32::MAX))
     }
@@ -388,15 +399,16 @@ pub(super) fn is_mostly_history(log: &LogReader, state: usize) -> bool {
 
 /// Replaces a catalog's log by a copy of the state.
 pub(super) fn shorten_catalog(log: &mut Log, snapshot: &[Change]) -> io::Result<()> {
-    log.roll_now().map_err(io::Error::other)?;
+    log.roll_now()?;
     let start = log.log_end_offset();
     write(log, snapshot)?;
-    log.advance_log_start(start).map_err(io::Error::other)
+    log.advance_log_start(start)?;
+    Ok(())
 }
 
 fn write(log: &mut Log, changes: &[Change]) -> io::Result<()> {
     for part in changes.chunks(500) {
-        log.append_now(encode(part, 0)).map_err(io::Error::other)?;
+        log.append_now(encode(part, 0))?;
     }
     Ok(())
 }
