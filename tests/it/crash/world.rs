@@ -295,7 +295,7 @@ impl World {
     /// An error that the disk's death explains, or a failure of the test.
     pub(super) fn excuse(&self, what: &str, error: &Error) {
         let text = error.to_string();
-        assert!(!text.contains("panicked"), "{what}: {text}");
+        assert!(!text.contains("panic"), "{what}: {text}");
         let shut = self.shut && text == "closed: the broker was shut down";
         assert!(shut || self.is_dead(), "{what} fails without a reason: {text}");
     }
