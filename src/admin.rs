@@ -62,8 +62,8 @@ impl Admin {
     ///
     /// # Errors
     /// `UnknownTopic`. `Io` if it is deleted, but not all of its files are gone: that is tried
-    /// again from time to time. `StorageFull` where even the space that its records give back is too
-    /// little to write that down: the topic is closed then, and empty when it is opened again.
+    /// again from time to time. `StorageFull` where even the space that its records give back is
+    /// too little to write that down: the topic is closed then, and empty when it is opened again.
     pub async fn delete_topic(&self, name: &str) -> Result<()> {
         self.transport.admin().delete_topic(TopicName::parse(name)?).await
     }
