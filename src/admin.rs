@@ -59,6 +59,11 @@ impl Admin {
 
     /// Deletes a topic with its records, and what groups have committed for it. Consumers of it
     /// get `UnknownTopic`.
+    ///
+    /// # Errors
+    /// `UnknownTopic`. `Io` if it is deleted, but not all of its files are gone: that is tried
+    /// again from time to time. `StorageFull` where even the space that its records give back is
+    /// too little to write that down: the topic is closed then, and empty when it is opened again.
     pub async fn delete_topic(&self, name: &str) -> Result<()> {
         self.transport.admin().delete_topic(TopicName::parse(name)?).await
     }
@@ -114,7 +119,8 @@ impl Admin {
     ///
     /// # Errors
     /// `OffsetOutOfRange` beyond the high watermark; `InvalidState` for a topic that is only
-    /// compacted; `UnknownTopic`, `UnknownPartition`.
+    /// compacted; `UnknownTopic`, `UnknownPartition`. `StorageFull` where even the space that whole
+    /// segments before the offset give back is too little to write it down: those are gone then.
     pub async fn delete_records(&self, at: &TopicPartition, before: i64) -> Result<i64> {
         self.transport.admin().delete_records(at, before).await
     }

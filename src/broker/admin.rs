@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
+use crate::partition::Partition;
 use crate::topic::{TopicName, TopicPartition};
 
 use super::actor::{Command, ConfigChange};
@@ -86,7 +87,17 @@ impl BrokerHandle {
         if offset > start {
             // Written down first: what was seen to be gone does not come back.
             let (at, id) = (at.clone(), topic.id());
-            self.command(|answer| Command::LogStart { at, id, offset, answer }).await?;
+            let keep = || {
+                let at = at.clone();
+                self.command(|answer| Command::LogStart { at, id, offset, answer })
+            };
+            match keep().await {
+                Err(full @ Error::StorageFull { .. }) => {
+                    drop_segments(partition, offset, full).await?;
+                    keep().await?;
+                }
+                kept => kept?,
+            }
             let advanced = partition.run(move |log| log.advance_log_start(offset)).await?;
             advanced.map_err(|error| Error::append(partition.at(), error))?;
             self.core.context.memory.ring();
@@ -94,9 +105,20 @@ impl BrokerHandle {
         Ok(reader.log_start_offset())
     }
 
+    /// The topic, if there is one of that name.
     pub(super) fn existing(&self, name: &TopicName) -> Result<Arc<Topic>> {
         self.core.check_open()?;
         let unknown = || Error::UnknownTopic { topic: name.to_string() };
         self.core.topic(name.as_str()).ok_or_else(unknown)
+    }
+}
+
+/// On a full disk: removes the segments before an offset, which need not be written down, to make
+/// room for what has to be. `full` is the answer if there are none.
+async fn drop_segments(partition: &Partition, offset: i64, full: Error) -> Result<()> {
+    let dropped = partition.run(move |log| log.drop_segments_before(offset)).await?;
+    match dropped.map_err(|error| Error::append(partition.at(), error))? {
+        0 => Err(full),
+        _ => Ok(()),
     }
 }

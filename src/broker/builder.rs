@@ -14,7 +14,7 @@ use crate::storage::{FileStorage, MemoryPolicy, Overlay, Storage};
 
 use super::Broker;
 use super::actor;
-use super::core::{Core, on_blocking_thread};
+use super::core::{Core, with_disk};
 use super::lock::{DirLock, Holding};
 use super::open::{open_all, prepare_dir};
 use super::settings::{Settings, TopicConfig};
@@ -132,7 +132,7 @@ impl BrokerBuilder {
         let path = path.as_ref().to_owned();
         let runtime = self.handle()?;
         let dir = path.clone();
-        on_blocking_thread(&runtime, move || prepare_dir(&dir)).await?;
+        with_disk(&runtime, true, move || prepare_dir(&dir)).await?;
         let clock = self.clock.clone().unwrap_or_default();
         let lock = Arc::new(DirLock::acquire(&path, &clock).await?);
         let files = FileStorage::new(&path, self.settings.max_open_files).leased(&lock);
@@ -169,7 +169,7 @@ impl BrokerBuilder {
             Overlay::new(&files, limit)
                 .map_err(|error| Error::io(format!("reading {}", path.display()), error))
         };
-        let view = on_blocking_thread(&self.handle()?, look).await?;
+        let view = with_disk(&self.handle()?, true, look).await?;
         self.open_storage(Arc::new(view), name, None).await
     }
 
@@ -204,8 +204,7 @@ impl BrokerBuilder {
             core.memory_epoch = opened.memory_epoch;
             Ok((core, opened, lock))
         };
-        let (core, mut opened, lock) =
-            if blocks { on_blocking_thread(&self.handle()?, open).await? } else { open()? };
+        let (core, mut opened, lock) = with_disk(&self.handle()?, blocks, open).await?;
         unfinished.0 = None;
         opened.report.took = core.context.clock.instant().saturating_sub(started);
         Ok(actor::start(core, Some(opened), lock))

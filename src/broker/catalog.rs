@@ -112,6 +112,11 @@ const LOG_START: u8 = 3;
 const RUNS: u8 = 4;
 
 impl Change {
+    /// Whether it only says that a deletion has come to its end.
+    pub(super) fn is_of_deletion(&self) -> bool {
+        matches!(self, Change::Deleted(_, None))
+    }
+
     fn to_record(&self) -> (BytesMut, Option<BytesMut>) {
         let mut key = BytesMut::new();
         let mut value = BytesMut::new();

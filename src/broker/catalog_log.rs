@@ -86,15 +86,16 @@ pub(super) fn is_mostly_history(log: &LogReader, state: usize) -> bool {
 
 /// Replaces a catalog's log by a copy of the state.
 pub(super) fn shorten(log: &mut Log, snapshot: &[Change]) -> io::Result<()> {
-    log.roll_now().map_err(io::Error::other)?;
+    log.roll_now()?;
     let start = log.log_end_offset();
     write(log, snapshot)?;
-    log.advance_log_start(start).map_err(io::Error::other)
+    log.advance_log_start(start)?;
+    Ok(())
 }
 
 pub(super) fn write(log: &mut Log, changes: &[Change]) -> io::Result<()> {
     for part in changes.chunks(500) {
-        log.append_now(encode(part, 0)).map_err(io::Error::other)?;
+        log.append_now(encode(part, 0))?;
     }
     Ok(())
 }

@@ -13,7 +13,8 @@ use tokio::sync::{OnceCell, watch};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::group::Coordinator;
-use crate::log::{LogConfig, LogStats, MemoryPressure, Opening};
+use crate::log::{LogConfig, LogReader, LogStats, MemoryPressure, Opening};
+use crate::partition::panics::{Ended, caught, told_by};
 use crate::partition::{Buffered, Partition, PartitionContext};
 use crate::storage::{MemoryStorage, Storage};
 use crate::topic::{TopicId, TopicName, TopicPartition};
@@ -62,7 +63,7 @@ pub(crate) struct Core {
     pub(super) memory_epoch: i32,
     topics: RwLock<BTreeMap<TopicName, Arc<Topic>>>,
     version: watch::Sender<u64>,
-    closed: OnceLock<Arc<str>>,
+    closed: OnceLock<Ended>,
     producers: Mutex<Vec<Weak<dyn Buffered>>>,
     /// By the clock's `instant`, when it was opened.
     pub(super) opened: Duration,
@@ -73,6 +74,8 @@ pub(crate) struct Core {
     /// Whether the broker's actor is gone.
     pub(super) ended: watch::Sender<bool>,
     pub(super) report: OnceLock<RecoveryReport>,
+    /// The log of the catalog, for a broker on disk.
+    pub(super) catalog: OnceLock<LogReader>,
     /// How many ids were made of the settings' seed.
     ids: AtomicU64,
 }
@@ -101,6 +104,7 @@ impl Core {
             coordinator: OnceCell::new(),
             ended: watch::Sender::new(false),
             report: OnceLock::new(),
+            catalog: OnceLock::new(),
             ids: AtomicU64::new(0),
         }
     }
@@ -160,7 +164,7 @@ impl Core {
     /// Fails once the broker is closed.
     pub(crate) fn check_open(&self) -> Result<()> {
         match self.closed.get() {
-            Some(reason) => Err(Error::closed(reason.clone())),
+            Some(ended) => Err(Error::closed(ended.reason.clone())),
             None => Ok(()),
         }
     }
@@ -171,6 +175,11 @@ impl Core {
             true => Err(Error::OpenForReading),
             false => Ok(()),
         }
+    }
+
+    /// Whether it was closed by somebody, and not by a task that has ended.
+    pub(super) fn was_closed(&self) -> bool {
+        self.closed.get().is_some_and(|ended| ended.is_well)
     }
 
     /// Waits until the actor is gone.
@@ -193,9 +202,9 @@ impl Core {
         producers.iter().filter_map(Weak::upgrade).for_each(|producer| producer.submit_all());
     }
 
-    pub(super) fn close(&self, reason: Arc<str>) {
+    pub(super) fn close(&self, ended: Ended) {
         // The first reason stays.
-        let _ = self.closed.set(reason);
+        let _ = self.closed.set(ended);
         self.version.send_modify(|version| *version += 1);
     }
 
@@ -239,11 +248,15 @@ pub(crate) fn random_id() -> TopicId {
     TopicId((u128::from(half()) << 64 | u128::from(half())).to_be_bytes())
 }
 
-/// Runs what may wait for the disk.
-pub(super) async fn on_blocking_thread<T: Send + 'static>(
+/// Runs what may wait for the disk, on another thread if it does. A panic in it is an error.
+pub(super) async fn with_disk<T: Send + 'static>(
     runtime: &Handle,
+    blocks: bool,
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
-    let done = runtime.spawn_blocking(work).await;
-    done.unwrap_or_else(|error| Err(Error::closed(format!("a blocking thread ended: {error}"))))
+    let done = match blocks {
+        true => runtime.spawn_blocking(work).await.map_err(told_by),
+        false => caught(work),
+    };
+    done.unwrap_or_else(|panic| Err(Error::closed(panic)))
 }

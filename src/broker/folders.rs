@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::log::checkpointed_offsets;
-use crate::storage::{EntryKind, Storage, read_whole};
+use crate::storage::{EntryKind, Storage, is_full, read_whole};
 use crate::topic::{TopicId, TopicPartition};
 
 /// There only if the last broker closed everything. Kafka's name for it.
@@ -130,6 +130,9 @@ pub(super) fn rename_for_deletion(
     match storage.rename(Path::new(&at.to_string()), &doomed) {
         // Nothing was ever appended.
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(doomed),
+        // No room for another name: it goes under the one that it has. Whoever opens the directory
+        // before it has gone finds it among the deleted.
+        Err(error) if is_full(&error) => Ok(at.to_string().into()),
         other => other.map(|()| doomed),
     }
 }

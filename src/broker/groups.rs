@@ -12,7 +12,7 @@ use crate::storage::MemoryPolicy;
 use crate::topic::{TopicName, TopicPartition};
 
 use super::BrokerHandle;
-use super::core::on_blocking_thread;
+use super::core::with_disk;
 use super::settings::{Durability, TopicConfig};
 
 /// Where the groups of a broker on disk are stored, under Kafka's name.
@@ -154,10 +154,7 @@ impl BrokerHandle {
                 loading.loaded();
                 Ok(unreadable)
             };
-            let unreadable = match blocks {
-                true => on_blocking_thread(&context.runtime, load).await?,
-                false => load()?,
-            };
+            let unreadable = with_disk(&context.runtime, blocks, load).await?;
             let groups = coordinator.ids().len();
             tracing::info!(groups, unreadable, "consumer groups loaded");
         }

@@ -113,6 +113,9 @@ impl Broker {
     }
 
     /// Deletes a topic with its records. Consumers of it get [`Error::UnknownTopic`].
+    ///
+    /// # Errors
+    /// Those of `Admin::delete_topic`.
     pub async fn delete_topic(&self, name: &str) -> Result<()> {
         self.0.delete_topic(TopicName::parse(name)?).await
     }
@@ -150,7 +153,9 @@ impl Broker {
     /// Cancel safe: dropped before it returns, the broker closes all the same.
     ///
     /// # Errors
-    /// That of the first partition that could not be made durable; the next open recovers it.
+    /// That of the first partition that could not be made durable, is read-only, or has panicked;
+    /// the next open recovers it. Or what kept the directory from being marked: then the next open
+    /// only looks closer. The directory is released in any case.
     pub async fn shutdown(&self) -> Result<()> {
         let (answer, answered) = oneshot::channel();
         if self.0.commands.send(Command::Shutdown { answer }).await.is_ok()
@@ -160,11 +165,9 @@ impl Broker {
         }
         // Another handle was first: its call has the result.
         self.0.core.ended().await;
-        match self.0.why_closed() {
-            Error::Closed { reason } if *reason == *crate::partition::ENDED => {
-                Err(Error::Closed { reason })
-            }
-            _ => Ok(()),
+        match self.0.core.was_closed() {
+            true => Ok(()),
+            false => Err(self.0.why_closed()),
         }
     }
 }
@@ -200,10 +203,14 @@ impl BrokerHandle {
     ) -> Result<T> {
         self.core.check_writable()?;
         let (answer, answered) = oneshot::channel();
-        if self.commands.send(command(answer)).await.is_err() {
-            return Err(self.why_closed());
+        if self.commands.send(command(answer)).await.is_ok()
+            && let Ok(result) = answered.await
+        {
+            return result;
         }
-        answered.await.unwrap_or_else(|_| Err(self.why_closed()))
+        // The actor is on its way out; then it is known why.
+        self.core.ended().await;
+        Err(self.why_closed())
     }
 
     fn why_closed(&self) -> Error {

@@ -24,7 +24,7 @@ use crate::log::{
     CutTail, Log, LostRange, Opening, Recovered, is_misread, partition_topic_id,
     set_partition_topic_id,
 };
-use crate::storage::{EntryKind, Storage, replace};
+use crate::storage::{EntryKind, Storage, is_full, replace};
 use crate::topic::{TopicId, TopicName, TopicPartition};
 
 use super::catalog::{Catalog, Change, TopicEntry};
@@ -293,9 +293,16 @@ impl Opened {
             changes.push(Change::Runs(run));
             self.catalog.apply(Change::Runs(run));
         }
-        write(&mut self.catalog_log, &changes)?;
+        match write(&mut self.catalog_log, &changes) {
+            // That deletions are done can be said another time.
+            Err(error) if is_full(&error) && changes.iter().all(Change::is_of_deletion) => {}
+            written => written?,
+        }
         if is_mostly_history(&self.catalog_log.reader(), self.catalog.len()) {
-            shorten(&mut self.catalog_log, &self.catalog.snapshot())?;
+            match shorten(&mut self.catalog_log, &self.catalog.snapshot()) {
+                Err(error) if is_full(&error) => tracing::debug!(%error, "the catalog stays long"),
+                shortened => shortened?,
+            }
         }
         Ok(i32::try_from(run).unwrap_or(i32::MAX))
     }

@@ -40,7 +40,8 @@ pub struct BrokerStats {
     pub batches_refused: u64,
     /// Bytes of batches that consumers were given.
     pub bytes_read: u64,
-    /// Partitions that take nothing any more since a failure of the storage.
+    /// Partitions that take nothing any more since a failure of the storage; the broker's own
+    /// among them: the catalog's, which topics are changed by, and that of the consumer groups.
     pub read_only_partitions: usize,
 }
 
@@ -54,8 +55,13 @@ impl Broker {
         let core = &self.0.core;
         core.check_open()?;
         let (mut topics, mut done) = core.topics_and_past();
-        topics.retain(|topic| check_not_internal(&topic.name).is_ok());
-        done.read_only = 0;
+        done.read_only = core.catalog.get().map_or(0, |catalog| catalog.stats().read_only);
+        topics.retain(|topic| {
+            let is_users = check_not_internal(&topic.name).is_ok();
+            let own = topic.partitions.iter().filter(|_| !is_users);
+            done.read_only += own.map(|it| it.reader().stats().read_only).sum::<u64>();
+            is_users
+        });
         let (mut partitions, mut segments, mut size_bytes) = (0, 0, 0);
         for reader in topics.iter().flat_map(|topic| &topic.partitions).map(|it| it.reader()) {
             partitions += 1;

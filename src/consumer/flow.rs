@@ -228,7 +228,8 @@ impl Consumer {
                 }
                 return None;
             }
-            Error::Closed { .. } => {
+            // Or else only this partition has ended, as one does whose task has panicked.
+            Error::Closed { .. } if self.transport.check_open().is_err() => {
                 self.discard(slot);
                 self.closed = Some(error);
                 return None;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::batch::BatchError;
 use crate::log::{AppendError, CompactionError, ProducerError, ReadError};
+use crate::storage::is_full;
 use crate::topic::{InvalidTopic, TopicPartition};
 
 pub use group::GroupError;
@@ -170,8 +171,12 @@ pub enum Error {
         /// The budget.
         limit: usize,
     },
-    /// The disk is full. Once there is space again, so does producing.
-    #[error("no space left on the device for {what}")]
+    /// The disk is full. What was asked for was not done; once there is space it can be, without
+    /// opening anything again. Reading goes on, and so do retention and deletion, which need none.
+    #[error(
+        "no space left on the device for {what}; it can be tried again once there is space: delete \
+         records or topics, or other files"
+    )]
     StorageFull {
         /// What could not grow.
         what: String,
@@ -190,7 +195,7 @@ pub enum Error {
         "the data directory is open for reading only: `Broker::open` opens it for changes, too"
     )]
     OpenForReading,
-    /// The storage failed.
+    /// The storage failed. It may pass: a read can be repeated, from the same position.
     #[error("{context}: {source}")]
     Io {
         /// What was being done, to what.
@@ -245,8 +250,9 @@ impl Error {
             self,
             BufferFull { .. } | MemoryFull { .. } | StorageFull { .. } | Locked { .. }
         );
+        let may_pass = matches!(self, Io { source, .. } if !is_lasting(source));
         let goes_on = matches!(self, OffsetOutOfRange { .. } | Corrupt { .. } | Truncated { .. });
-        passes || goes_on || matches!(self, Timeout { .. })
+        passes || may_pass || goes_on || matches!(self, Timeout { .. })
     }
 
     pub(crate) fn closed(reason: impl Into<Arc<str>>) -> Self {
@@ -254,11 +260,17 @@ impl Error {
     }
 
     pub(crate) fn io(context: impl Into<String>, source: io::Error) -> Self {
-        Error::Io { context: context.into(), source: Arc::new(source) }
+        match is_full(&source) {
+            true => Error::StorageFull { what: context.into() },
+            false => Error::Io { context: context.into(), source: Arc::new(source) },
+        }
     }
 
     pub(crate) fn compaction(at: &TopicPartition, error: CompactionError) -> Self {
         match error {
+            CompactionError::Failed(source) if is_full(&source) => {
+                Error::StorageFull { what: format!("compacting {at}") }
+            }
             CompactionError::Failed(source) => {
                 Error::Io { context: format!("compacting {at}"), source }
             }
@@ -299,6 +311,15 @@ impl Error {
             ReadError::Io(source) => Error::Io { context: format!("reading {at}"), source },
         }
     }
+}
+
+/// Whether a failure is of a kind that does not pass by itself.
+fn is_lasting(error: &io::Error) -> bool {
+    use io::ErrorKind::*;
+    matches!(
+        error.kind(),
+        NotADirectory | PermissionDenied | ReadOnlyFilesystem | InvalidInput | Unsupported
+    )
 }
 
 fn collision(existing: &Option<String>) -> String {

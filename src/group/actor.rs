@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 
 use crate::clock::Clock;
 use crate::error::{Error, GroupError, Result};
+use crate::partition::panics::caught_in;
 use crate::topic::{TopicId, TopicName, TopicPartition};
 
 use super::coordinator::Inner;
@@ -154,8 +155,16 @@ impl Actor {
     }
 
     pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        if let Err(panic) = caught_in(self.serve(&mut commands)).await
+            && let Some(home) = self.home.upgrade()
+        {
+            home.bury(&self.id, &panic);
+        }
+    }
+
+    async fn serve(&mut self, commands: &mut mpsc::Receiver<Command>) {
         let mut taken = Vec::new();
-        while let Next::Continue = self.wait(&mut commands, &mut taken).await {
+        while let Next::Continue = self.wait(commands, &mut taken).await {
             let mut commits = Vec::new();
             for command in taken.drain(..) {
                 match command {

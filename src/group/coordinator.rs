@@ -73,6 +73,8 @@ enum Place {
     /// Here, with no actor.
     Idle(Box<Kept>),
     Running(Running),
+    /// Nowhere: its task has panicked, with this.
+    Dead(Arc<str>),
 }
 
 impl Place {
@@ -81,6 +83,7 @@ impl Place {
         match self {
             Place::Idle(kept) => kept.exists(),
             Place::Running(running) => running.exists.load(Ordering::Acquire),
+            Place::Dead(_) => true,
         }
     }
 }
@@ -184,6 +187,7 @@ impl Coordinator {
             let concerned = groups.by_id.iter().filter(|(_, place)| match place {
                 Place::Idle(kept) => concerns(kept),
                 Place::Running(_) => true,
+                Place::Dead(_) => false,
             });
             concerned.map(|(id, _)| id.clone()).collect()
         };
@@ -209,8 +213,10 @@ impl Coordinator {
         if let Some(reason) = &groups.closed {
             return Err(Error::closed(reason.clone()));
         }
-        if let Some(Place::Running(running)) = groups.by_id.get(id) {
-            return Ok(running.clone());
+        match groups.by_id.get(id) {
+            Some(Place::Running(running)) => return Ok(running.clone()),
+            Some(Place::Dead(reason)) => return Err(Error::closed(reason.clone())),
+            Some(Place::Idle(_)) | None => {}
         }
         let limit = self.0.limits.max_groups;
         if !groups.by_id.contains_key(id) && groups.by_id.len() >= limit {
@@ -240,16 +246,24 @@ impl Coordinator {
         command: impl FnOnce(Answer<T>) -> Command,
     ) -> Result<T> {
         let (answer, answered) = oneshot::channel();
-        let running = self.group(id)?;
+        let mut running = self.group(id)?;
         let sent = running.commands.send(command(answer)).await;
-        match (sent, answered.await) {
-            (Ok(()), Ok(result)) => result,
-            _ => Err(self.why_closed()),
+        if let (Ok(()), Ok(result)) = (sent, answered.await) {
+            return result;
         }
+        // The actor is on its way out; then it is known why.
+        while running.changed.changed().await.is_ok() {}
+        Err(self.why_closed(id))
     }
 
-    fn why_closed(&self) -> Error {
-        let reason = self.0.groups().closed.clone();
+    /// Why a group's actor is gone that did not leave the group here.
+    pub(crate) fn why_closed(&self, id: &str) -> Error {
+        let groups = self.0.groups();
+        let dead = match groups.by_id.get(id) {
+            Some(Place::Dead(reason)) => Some(reason),
+            _ => None,
+        };
+        let reason = dead.or(groups.closed.as_ref()).cloned();
         Error::closed(reason.unwrap_or_else(|| crate::partition::ENDED.into()))
     }
 
@@ -297,7 +311,9 @@ impl Groups {
         let empty = || Place::Idle(Box::new(Kept::new(Group::new(limits.clone()), -1)));
         match self.by_id.entry(id.into()).or_insert_with(empty) {
             Place::Idle(kept) => kept,
-            Place::Running(_) => unreachable!("groups are loaded before they are used"),
+            Place::Running(_) | Place::Dead(_) => {
+                unreachable!("groups are loaded before they are used")
+            }
         }
     }
 }
@@ -368,7 +384,62 @@ impl Inner {
         true
     }
 
+    /// A group whose task has panicked is in an unknown state, and refuses everything until it is
+    /// loaded again, with the broker.
+    pub(super) fn bury(&self, id: &Arc<str>, panic: &str) {
+        tracing::error!(group = %id, panic, "the group's task has panicked");
+        let mut groups = self.groups();
+        if groups.closed.is_none() {
+            let reason =
+                format!("group {id:?} has ended by {panic}; opening the broker again restores it");
+            groups.by_id.insert(id.clone(), Place::Dead(reason.into()));
+        }
+    }
+
     fn groups(&self) -> MutexGuard<'_, Groups> {
         self.groups.lock().expect("no one panics with the groups in hand")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::group::{Commit, MemberRef};
+
+    fn commit(topic: &str) -> Commit {
+        let at = TopicPartition::new(topic, 0).expect("a legal name");
+        let offset = CommittedOffset::new(1, 0, TopicId([7; 16]));
+        let offsets = vec![(at, offset)];
+        Commit { member: MemberRef::default(), generation: -1, offsets }
+    }
+
+    async fn ask(coordinator: &Coordinator, group: &str, topic: &str) -> Result<()> {
+        let commit = commit(topic);
+        coordinator.ask(group, |answer| Command::Commit { commit, answer }).await
+    }
+
+    #[tokio::test]
+    async fn a_group_whose_task_panics_tells_so_and_others_go_on() {
+        let (runtime, clock) = (Handle::current(), Clock::manual().into());
+        let is_there: IsThere = Box::new(|topic, _| match topic.as_str() {
+            "bad" => panic!("thrown by {topic}"),
+            _ => true,
+        });
+        let limits = GroupLimits::default();
+        let coordinator = Coordinator::new(runtime, clock, limits, None, is_there, None);
+        ask(&coordinator, "g", "good").await.unwrap();
+        let mut changed = coordinator.group("g").unwrap().changed;
+        // The one that met it, and those that come later.
+        for topic in ["bad", "good", "bad"] {
+            let told = ask(&coordinator, "g", topic).await.unwrap_err().to_string();
+            assert!(told.contains("\"g\"") && told.contains("thrown by bad"), "{told}");
+        }
+        while changed.changed().await.is_ok() {}
+        ask(&coordinator, "other", "good").await.unwrap();
+        let ids: Vec<String> = coordinator.ids().iter().map(ToString::to_string).collect();
+        assert_eq!(ids, ["g", "other"]);
+        coordinator.close("the end".into()).await;
+        let told = ask(&coordinator, "other", "good").await.unwrap_err().to_string();
+        assert!(told.contains("the end"), "{told}");
     }
 }

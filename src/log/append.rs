@@ -8,12 +8,12 @@ use bytes::BytesMut;
 
 use crate::batch::{self, BatchError, BatchHeader};
 use crate::record::{Timestamp, TimestampType};
-use crate::storage::MemoryPolicy;
+use crate::storage::{MemoryPolicy, is_full};
 
+use super::Log;
 use super::error::AppendError;
 use super::producers::{ProducerBatch, Verdict};
 use super::segment::Segment;
-use super::{Log, is_full};
 
 /// In memory a segment is this large at most, so that memory is freed in small steps.
 pub(super) const MEMORY_SEGMENT_BYTES: u64 = 1 << 20;
@@ -212,10 +212,11 @@ impl Log {
     fn make_ready(&mut self, header: &BatchHeader) -> Result<(), AppendError> {
         let last = self.shared.log_end().checked_add(i64::from(header.last_offset_delta) + 1);
         last.ok_or(AppendError::OffsetsExhausted)?;
+        // First: on a full disk it may be what makes room for the rest.
+        self.stay_below_max(header.size() as u64)?;
         if self.active.is_none() || self.must_roll(header, 0) {
             self.roll().map_err(|error| self.classify(error, "a new segment"))?;
         }
-        self.stay_below_max(header.size() as u64)?;
         self.begin_epoch().map_err(|error| self.classify(error, "the leader epochs"))?;
         self.make_room(header.size())
     }

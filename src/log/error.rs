@@ -58,6 +58,16 @@ pub enum AppendError {
     OffsetsExhausted,
 }
 
+impl From<AppendError> for io::Error {
+    /// For those who only ask what kind it is: a full disk stays one.
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::StorageFull { .. } => io::Error::new(io::ErrorKind::StorageFull, error),
+            other => io::Error::other(other),
+        }
+    }
+}
+
 /// Why a log was not compacted. What it held it still holds.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum CompactionError {

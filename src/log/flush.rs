@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use crate::storage::is_full;
 use crate::topic::TopicPartition;
 
 use super::error::AppendError;
@@ -12,7 +13,7 @@ use super::producer_snapshot::snapshot_file_name;
 use super::producers::ProducerState;
 use super::segment::Segment;
 use super::shared::Shared;
-use super::{Log, is_full, recovery};
+use super::{Log, recovery};
 
 impl Log {
     /// Makes durable what was appended. After a failure the log is read-only.
@@ -38,7 +39,7 @@ impl Log {
     /// After a failed sync the page cache may call pages clean that the disk does not have. The
     /// mark need not be durable: where the page cache is lost, so is the doubt.
     pub(super) fn fail_sync(&mut self, error: io::Error) -> AppendError {
-        recovery::mark_sync_failed(&*self.shared.storage, &self.shared.dir);
+        self.mark_is_due = !recovery::mark_sync_failed(&*self.shared.storage, &self.shared.dir);
         self.fail(error)
     }
 
@@ -90,6 +91,10 @@ impl Log {
     /// Makes everything durable and writes that down, so that the next open has nothing to do.
     pub fn close(&mut self) -> Result<(), AppendError> {
         self.stop_compaction();
+        if self.mark_is_due {
+            let done = recovery::mark_sync_failed(&*self.shared.storage, &self.shared.dir);
+            self.mark_is_due = !done;
+        }
         self.sync()?;
         match self.checkpoint()? {
             Some(plan) => self.checkpointed(plan.run()),
@@ -101,9 +106,14 @@ impl Log {
     /// is not synced. The last one below the recovery point stays until that has moved.
     pub(super) fn write_snapshot(&self, offset: i64, producers: &ProducerState) -> io::Result<()> {
         let (storage, dir) = (&*self.shared.storage, &self.shared.dir);
-        let file = storage.open(&dir.join(snapshot_file_name(offset)), true)?;
+        let path = dir.join(snapshot_file_name(offset));
+        let file = storage.open(&path, true)?;
         file.truncate(0)?;
-        file.append(0, &[&producers.encode()])?;
+        if let Err(error) = file.append(0, &[&producers.encode()]) {
+            // A part of one is none, and takes space.
+            let _ = storage.remove_file(&path);
+            return Err(error);
+        }
         recovery::remove_snapshots(storage, dir, |other| other < self.recovery_point)
     }
 }

@@ -44,7 +44,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::BytesMut;
 
 use crate::record::Timestamp;
-use crate::storage::{MemoryPolicy, Storage};
+use crate::storage::{MemoryPolicy, Storage, is_full};
 use crate::topic::{TopicId, TopicPartition};
 
 pub use append::{Append, Appended};
@@ -78,6 +78,8 @@ pub struct Log {
     producers: ProducerState,
     /// The epoch of this incarnation: every batch appended gets it.
     leader_epoch: i32,
+    /// Whether the disk knows of that epoch; without space it waits for the first batch.
+    epoch_is_stored: bool,
     /// Everything below is durable, as far as syncs tell.
     synced: i64,
     /// Everything below is durable and indexed, and that is written down.
@@ -93,6 +95,8 @@ pub struct Log {
     /// Whether somebody was warned of such records; shared by a topic's partitions.
     warned: Arc<AtomicBool>,
     failure: Option<Arc<io::Error>>,
+    /// Whether a sync failed, and not even that could be written down.
+    mark_is_due: bool,
 }
 
 /// What the writer knows of the segment it appends to.
@@ -185,8 +189,13 @@ impl Log {
         self.fail(error)
     }
 
-    /// From now on nothing is appended. What is visible stays readable.
+    /// From now on nothing is appended. What is visible stays readable. The first failure is the
+    /// one that is told.
     fn fail(&mut self, error: io::Error) -> AppendError {
+        if let Some(failure) = &self.failure {
+            tracing::debug!(partition = %self.partition, %error, "failed again");
+            return AppendError::ReadOnly(failure.clone());
+        }
         tracing::error!(partition = %self.partition, %error, "the partition is now read-only");
         self.shared.counters.failed();
         let failure = Arc::new(error);
@@ -211,8 +220,21 @@ impl Log {
     }
 }
 
-fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+/// Removes the files of a log that nobody has open: all that takes space. What says whose it is and
+/// how far its offsets and epochs have come stays, should the log have to be opened again.
+pub fn remove_contents(storage: &dyn Storage, dir: &Path) -> io::Result<()> {
+    let entries = match storage.list(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    let is_content = |name: &str| {
+        let of_segment = |ending| segment::base_offset_in(name, ending).is_some();
+        ["log", "index", "timeindex", "snapshot"].into_iter().any(of_segment)
+    };
+    for entry in entries.iter().filter(|entry| is_content(&entry.name)) {
+        recovery::ignore_absent(storage.remove_file(&dir.join(&entry.name)))?;
+    }
+    storage.sync_dir(dir)
 }
 
 /// The id of the topic that a partition's folder belongs to, if it says so legibly.

@@ -111,7 +111,7 @@ impl LogReader {
 
     /// How many segments there are.
     pub fn segment_count(&self) -> usize {
-        self.0.segments().len()
+        self.0.counted_segments().len()
     }
 
     /// The latest leader epoch; -1 before the first.

@@ -1,14 +1,17 @@
 //! Dropping the oldest segments, and moving the log's start.
 
+use std::io;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::batch::BatchHeader;
 use crate::record::Timestamp;
+use crate::storage::is_full;
 
-use super::Log;
 use super::error::AppendError;
+use super::producer_snapshot::snapshot_offset;
 use super::segment::Segment;
+use super::{Log, recovery};
 
 /// `producer.id.expiration.ms`: how long an idempotent producer is remembered that sends nothing.
 const PRODUCER_EXPIRATION: Duration = Duration::from_secs(24 * 3600);
@@ -33,7 +36,7 @@ impl Log {
             removed += 1;
         }
         if removed > 0 {
-            self.trim_epochs()?;
+            self.forget_dropped()?;
         }
         self.roll_if_old(now)?;
         Ok(removed)
@@ -63,7 +66,11 @@ impl Log {
         let Some(active) = &self.active else { return Ok(()) };
         let limit = now.saturating_sub(self.config.segment_age).as_millis();
         match active.first_timestamp {
-            Some(first) if (0..limit).contains(&first) => self.roll_now(),
+            Some(first) if (0..limit).contains(&first) => match self.roll_now() {
+                // Nothing needs it now; the next look, or the next append, does it.
+                Err(AppendError::StorageFull { .. }) => Ok(()),
+                rolled => rolled,
+            },
             _ => Ok(()),
         }
     }
@@ -85,11 +92,11 @@ impl Log {
                 break;
             }
             if rest.is_empty() {
-                self.roll().map_err(|error| self.classify(error, "a new segment"))?;
+                self.roll_away().map_err(|error| self.classify(error, "a new segment"))?;
             }
             dropped |= self.shared.drop_oldest(false).map_err(|error| self.fail(error))?;
         }
-        if dropped { self.trim_epochs() } else { Ok(()) }
+        if dropped { self.forget_dropped() } else { Ok(()) }
     }
 
     fn drop_if_expired(&mut self, now: Timestamp) -> Result<bool, AppendError> {
@@ -104,7 +111,7 @@ impl Log {
             if self.shared.high_watermark() < self.shared.log_end() {
                 return Ok(false);
             }
-            self.roll().map_err(|error| self.classify(error, "a new segment"))?;
+            self.roll_away().map_err(|error| self.classify(error, "a new segment"))?;
         }
         self.shared.drop_oldest(false).map_err(|error| self.fail(error))
     }
@@ -122,14 +129,44 @@ impl Log {
         self.config.retention_bytes.is_some_and(|limit| rest >= limit)
     }
 
+    /// After segments were dropped: forgets what was kept for them.
+    fn forget_dropped(&mut self) -> Result<(), AppendError> {
+        if self.shared.verify
+            && let Err(error) = self.remove_old_snapshots()
+        {
+            // They do no harm where they are.
+            tracing::debug!(partition = %self.partition, %error, "producer snapshots stay");
+        }
+        self.trim_epochs()
+    }
+
+    /// Nothing before the log's first segment is ever replayed, so the snapshot where that begins
+    /// is the oldest of use. Each segment has brought one: a log that is kept small by dropping
+    /// segments must not grow by them.
+    fn remove_old_snapshots(&self) -> io::Result<()> {
+        let Some(first) = self.shared.segments().first().map(|it| it.base_offset) else {
+            return Ok(());
+        };
+        let (storage, dir) = (&*self.shared.storage, &self.shared.dir);
+        let entries = storage.list(dir)?;
+        match entries.iter().any(|entry| snapshot_offset(&entry.name) == Some(first)) {
+            true => recovery::remove_snapshots(storage, dir, |offset| offset < first),
+            false => Ok(()),
+        }
+    }
+
     /// Forgets epochs of which no batch is left. The first batch may begin before the log does.
+    /// On a full disk another time: it does no harm to know of them.
     fn trim_epochs(&mut self) -> Result<(), AppendError> {
         let first = self.shared.segments().first().map(|segment| segment.base_offset);
         let start = first.unwrap_or(self.shared.log_start());
         let mut epochs = self.shared.epochs().clone();
         if epochs.truncate_from_start(start) {
-            self.store_epochs(&epochs).map_err(|error| self.classify(error, "the epochs"))?;
-            *self.shared.epochs_mut() = epochs;
+            match self.store_epochs(&epochs) {
+                Ok(()) => *self.shared.epochs_mut() = epochs,
+                Err(error) if is_full(&error) => {}
+                Err(error) => return Err(self.fail(error)),
+            }
         }
         Ok(())
     }
@@ -141,15 +178,28 @@ impl Log {
         let offset = offset.min(self.shared.high_watermark());
         self.shared.log_start.fetch_max(offset, Ordering::AcqRel);
         self.drop_deleted()?;
-        self.trim_epochs()
+        self.forget_dropped()
+    }
+
+    /// Removes the segments all of whose records stand before `offset`, and moves the log's start
+    /// behind them: nobody else has to keep that in mind. Returns how many.
+    pub fn drop_segments_before(&mut self, offset: i64) -> Result<usize, AppendError> {
+        self.check_writable()?;
+        let removed = self.drop_up_to(offset.min(self.shared.high_watermark()))?;
+        self.forget_dropped()?;
+        Ok(removed)
     }
 
     /// Removes the segments before the log's start: that may have moved while one was active.
     fn drop_deleted(&mut self) -> Result<usize, AppendError> {
+        self.drop_up_to(self.shared.log_start())
+    }
+
+    fn drop_up_to(&mut self, offset: i64) -> Result<usize, AppendError> {
         let mut removed = 0;
         loop {
             let second = self.shared.segments().get(1).map(|segment| segment.base_offset);
-            let is_deleted = second.is_some_and(|base| base <= self.shared.log_start());
+            let is_deleted = second.is_some_and(|base| base <= offset);
             if !is_deleted || !self.shared.drop_oldest(false).map_err(|error| self.fail(error))? {
                 return Ok(removed);
             }

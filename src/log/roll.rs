@@ -4,6 +4,8 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::storage::is_full;
+
 use super::append::MEMORY_SEGMENT_BYTES;
 use super::checkpoint::PartitionMetadata;
 use super::error::AppendError;
@@ -21,16 +23,40 @@ impl Log {
     }
 
     /// Ends the active segment and begins a new one at the log's end. After an error it may be
-    /// tried again; until then there is no active segment.
+    /// tried again; until then there may be no active segment.
     pub(super) fn roll(&mut self) -> io::Result<()> {
         let log_end = self.shared.log_end();
-        if let Some(active) = self.active.take() {
-            active.segment.seal_times();
+        if let Some(segment) = self.active.as_ref().map(|active| active.segment.clone()) {
+            segment.seal_times();
             if self.shared.verify {
-                self.store_and_release(&active.segment)?;
+                self.store_and_release(&segment)?;
             }
         }
+        // Before there is a file that begins here: nothing may be appended to another.
+        self.active = None;
         self.add_segment(log_end)
+    }
+
+    /// Ends the only segment there is, to drop it. What could be derived from it is not written,
+    /// and gives way to the new one: this must work on a full disk, as far as that takes a name.
+    pub(super) fn roll_away(&mut self) -> io::Result<()> {
+        let log_end = self.shared.log_end();
+        let ended = self.active.take().map(|active| active.segment);
+        if !self.shared.verify {
+            return self.add_segment(log_end);
+        }
+        let snapshot = self.write_snapshot(log_end, &self.producers);
+        ignore_full(snapshot)?;
+        let added = self.add_segment(log_end);
+        match (added, ended) {
+            // Its entries are still held, and so nobody reads them from their files.
+            (Err(error), Some(ended)) if is_full(&error) => {
+                let (storage, dir) = (&*self.shared.storage, &self.shared.dir);
+                recovery::remove_indexes(storage, dir, ended.base_offset)?;
+                self.add_segment(log_end)
+            }
+            (added, _) => added,
+        }
     }
 
     fn store_and_release(&mut self, segment: &Segment) -> io::Result<()> {
@@ -91,17 +117,30 @@ impl Log {
     /// Begins this incarnation's epoch at the log's end, durably, before its first batch.
     pub(super) fn begin_epoch(&mut self) -> io::Result<()> {
         let mut epochs = self.shared.epochs().clone();
-        if epochs.assign(self.leader_epoch, self.shared.log_end()) {
+        if epochs.assign(self.leader_epoch, self.shared.log_end()) || !self.epoch_is_stored {
             self.store_epochs(&epochs)?;
+            self.epoch_is_stored = true;
             *self.shared.epochs_mut() = epochs;
         }
         Ok(())
     }
 
+    /// Writes the epochs down.
     pub(super) fn store_epochs(&self, epochs: &super::epochs::LeaderEpochs) -> io::Result<()> {
         match self.shared.verify {
             true => epochs.store(&*self.shared.storage, &self.shared.dir),
             false => Ok(()),
         }
+    }
+}
+
+/// For what can be done without, or at another time.
+pub(super) fn ignore_full(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if is_full(&error) => {
+            tracing::debug!(%error, "left out, on a full disk");
+            Ok(())
+        }
+        other => other,
     }
 }

@@ -4,7 +4,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, RwLock, Weak};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
 use crate::batch::BatchHeader;
 use crate::storage::Storage;
@@ -39,6 +39,12 @@ impl Shared {
         self.segments.read().expect("no one panics with the segment list in hand")
     }
 
+    /// For those who only count: a storage that panics while a compaction is put in place leaves
+    /// the list in an unknown state. The log is closed then, but its size may still be asked for.
+    pub(super) fn counted_segments(&self) -> std::sync::RwLockReadGuard<'_, Vec<Arc<Segment>>> {
+        self.segments.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn segments_mut(&self) -> std::sync::RwLockWriteGuard<'_, Vec<Arc<Segment>>> {
         self.segments.write().expect("no one panics with the segment list in hand")
     }
@@ -64,7 +70,7 @@ impl Shared {
     }
 
     pub(super) fn size(&self) -> u64 {
-        self.segments().iter().map(|segment| segment.size()).sum()
+        self.counted_segments().iter().map(|segment| segment.size()).sum()
     }
 
     /// Whether a batch's epoch is the one that wrote its offset.

@@ -20,6 +20,7 @@ use std::sync::atomic::{Ordering, fence};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use bytes::BytesMut;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
@@ -27,9 +28,10 @@ use crate::error::{Error, Result};
 use crate::log::{Append, AppendError, Appended, Log};
 use crate::topic::TopicPartition;
 
+use super::panics::{caught, caught_in, told_by};
 use super::{
     BatchMetadata, Command, Completion, ENDED, Inner, Partition, PartitionContext, Place,
-    QueuedBatch, Shared,
+    QueuedBatch, Shared, panicked,
 };
 
 /// The most commands taken at once.
@@ -104,7 +106,7 @@ impl EndGuard {
 impl Drop for EndGuard {
     fn drop(&mut self) {
         if let Some(shared) = self.0.take() {
-            shared.close(ENDED.into());
+            shared.end(ENDED.into());
         }
     }
 }
@@ -143,21 +145,28 @@ impl Actor {
 
     pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
         let mut taken = Vec::new();
+        if let Err(panic) = caught_in(self.serve(&mut commands, &mut taken)).await {
+            self.die(&panic);
+        }
+        refuse_rest(&self.reason(), taken, &mut commands);
+    }
+
+    /// Until the end. What is left of `taken` has not been done.
+    async fn serve(&mut self, commands: &mut mpsc::Receiver<Command>, taken: &mut Vec<Command>) {
         loop {
-            if let Next::End = self.wait(&mut commands, &mut taken).await {
+            if let Next::End = self.wait(commands, taken).await {
                 return;
             }
-            self.gather(&mut commands, &mut taken).await;
+            self.gather(commands, taken).await;
             self.expected = 0;
             let is_lone = matches!(&taken[..], [Command::Append(batch)] if batch.is_awaited);
-            if let Next::End = self.work(&mut taken).await {
-                return refuse_rest(&self.reason(), taken, &mut commands);
+            if let Next::End = self.work(taken).await {
+                return;
             }
             if !self.closing.is_empty() && commands.is_empty() {
-                self.close().await;
-                return refuse_rest(&self.reason(), taken, &mut commands);
+                return self.close().await;
             }
-            if is_lone && self.is_dispensable() && self.retire(&commands) {
+            if is_lone && self.is_dispensable() && self.retire(commands) {
                 return;
             }
             // A queued batch may still grow; what it has now is a fair guess.
@@ -197,11 +206,30 @@ impl Actor {
                     if self.start_checkpoint().await {
                         continue;
                     }
-                    if self.retire(commands) {
+                    if self.retire(commands) || self.log.is_none() {
                         return Next::End;
                     }
                 }
             }
+        }
+    }
+
+    /// The log is in an unknown state, and so is not used any more: everybody is told.
+    fn die(&mut self, panic: &str) {
+        let reason = panicked(&self.at, panic);
+        tracing::error!(partition = %self.at, panic, "the partition's task has panicked");
+        self.log = None;
+        if let Some(shared) = self.guard.0.take() {
+            shared.end(reason.clone());
+        }
+        self.reason = Some(reason.clone());
+        self.stop_awaiting_memory();
+        for (append, completion) in self.parked.drain(..) {
+            completion.run(append.batch, Err(Error::closed(reason.clone())));
+        }
+        for asked in self.closing.drain(..) {
+            // Whoever asked may have gone.
+            let _ = asked.send(Err(Error::closed(reason.clone())));
         }
     }
 
@@ -273,10 +301,11 @@ impl Actor {
                 }
                 Command::Run(work) => {
                     self.append(std::mem::take(&mut group)).await;
-                    if self.on_log(true, work).await.is_err() {
-                        return Next::End;
+                    match self.on_log(true, work).await {
+                        Ok(Ok(())) => self.publish(),
+                        Ok(Err(panic)) => self.die(&panic),
+                        Err(_) => {}
                     }
-                    self.publish();
                 }
                 Command::Close { reason, done } => {
                     self.reason.get_or_insert(reason);
@@ -296,10 +325,10 @@ impl Actor {
 
     /// Appends a group, makes it durable if so promised, makes it visible, answers.
     async fn append(&mut self, mut group: Group) {
-        let Some(log) = &self.log else { return };
         if group.appends.is_empty() {
             return;
         }
+        let Some(log) = &self.log else { return group.refuse(&self.reason()) };
         let sync = log.config().sync_before_visible;
         let now = self.context.time_for(log);
         let blocking = sync || group.bytes >= INLINE_BYTES;
@@ -310,7 +339,9 @@ impl Actor {
             let synced = if sync { log.sync() } else { Ok(()) };
             (appends, synced)
         };
-        let Ok((appends, synced)) = self.on_log(blocking, work).await else { return };
+        let Ok((appends, synced)) = self.on_log(blocking, work).await else {
+            return group.refuse(&self.reason());
+        };
         if let Some(started) = started {
             self.last_sync = self.context.clock.instant().saturating_sub(started);
         }
@@ -458,21 +489,30 @@ impl Actor {
         blocking: bool,
         work: impl FnOnce(&mut Log) -> T + Send + 'static,
     ) -> Result<T> {
-        let Some(mut log) = self.log.take() else { return Err(Error::closed(ENDED)) };
-        if !blocking || !log.may_block() {
-            let result = work(&mut log);
-            self.log = Some(log);
-            return Ok(result);
-        }
-        // The semaphore is never closed.
-        let _permit = self.context.io.acquire().await;
-        let run = tokio::task::spawn_blocking(move || {
+        let Some(mut log) = self.log.take() else { return Err(Error::closed(self.reason())) };
+        let blocks = blocking && log.may_block();
+        let run = move || {
             let result = work(&mut log);
             (log, result)
-        });
-        let (log, result) = run.await.map_err(|error| Error::closed(error.to_string()))?;
-        self.log = Some(log);
-        Ok(result)
+        };
+        let done = match blocks {
+            true => {
+                // The semaphore is never closed.
+                let _permit = self.context.io.acquire().await;
+                tokio::task::spawn_blocking(run).await.map_err(told_by)
+            }
+            false => caught(run),
+        };
+        match done {
+            Ok((log, result)) => {
+                self.log = Some(log);
+                Ok(result)
+            }
+            Err(panic) => {
+                self.die(&panic);
+                Err(Error::closed(self.reason()))
+            }
+        }
     }
 
     fn reason(&self) -> Arc<str> {
@@ -521,6 +561,13 @@ impl Group {
             let more = self.bytes + batch.len() < limit;
             next = if more { completion.take_full() } else { None };
             self.push(Append::new(batch), completion);
+        }
+    }
+
+    /// The batches are lost.
+    fn refuse(self, reason: &Arc<str>) {
+        for completion in self.completions {
+            completion.run(BytesMut::new(), Err(Error::closed(reason.clone())));
         }
     }
 

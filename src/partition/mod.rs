@@ -11,6 +11,7 @@
 //! * Appends of one sender are appended, acknowledged and made visible in the order sent.
 
 mod actor;
+pub(crate) mod panics;
 pub(crate) mod ready;
 
 use std::fmt;
@@ -30,6 +31,7 @@ use crate::record::{Timestamp, TimestampType};
 use crate::topic::TopicPartition;
 
 use actor::{Actor, EndGuard};
+use panics::{Ended, caught, told_by};
 use ready::{ReadyQueue, Waiters};
 
 /// Commands that may wait for one partition's actor.
@@ -121,7 +123,7 @@ struct Inner {
 struct Shared {
     waiters: Waiters,
     /// Set once the partition is closed for good.
-    closed: OnceLock<Arc<str>>,
+    closed: OnceLock<Ended>,
 }
 
 /// Where the log is.
@@ -138,13 +140,16 @@ enum Place {
 enum Command {
     Append(QueuedBatch),
     /// Anything else: runs on the log, between appends.
-    Run(Box<dyn FnOnce(&mut Log) + Send>),
+    Run(Work),
     /// Makes everything durable and ends.
     Close {
         reason: Arc<str>,
         done: oneshot::Sender<Result<()>>,
     },
 }
+
+/// Work on the log; what it panicked with, after those who wait were told.
+type Work = Box<dyn FnOnce(&mut Log) -> std::result::Result<(), Arc<str>> + Send>;
 
 /// Where a submitted batch now stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -310,13 +315,16 @@ impl Partition {
     /// Reads from the cursor on; see [`LogReader::read`].
     pub(crate) fn read(&self, cursor: &mut ReadCursor, max_bytes: usize) -> Result<Vec<Batch>> {
         self.check_open()?;
-        self.0.reader.read(cursor, max_bytes).map_err(|error| Error::read(&self.0.at, error))
+        let read = caught(|| self.0.reader.read(cursor, max_bytes));
+        let read =
+            read.map_err(|panic| Error::closed(format!("{panic}, reading {}", self.0.at)))?;
+        read.map_err(|error| Error::read(&self.0.at, error))
     }
 
     /// Fails if the partition was closed.
     pub(crate) fn check_open(&self) -> Result<()> {
         match self.0.shared.closed.get() {
-            Some(reason) => Err(Error::closed(reason.clone())),
+            Some(ended) => Err(Error::closed(ended.reason.clone())),
             None => Ok(()),
         }
     }
@@ -402,7 +410,7 @@ impl Partition {
 
     /// The broker's task is gone: nobody need wait here any more.
     pub(crate) fn abandon(&self) {
-        self.0.shared.close(ENDED.into());
+        self.0.shared.end(ENDED.into());
     }
 
     /// Runs `work` on the log, after all that was sent before.
@@ -411,9 +419,18 @@ impl Partition {
         work: impl FnOnce(&mut Log) -> T + Send + 'static,
     ) -> Result<T> {
         let (answer, answered) = oneshot::channel();
-        let command = Command::Run(Box::new(move |log| {
-            // Whoever asked may have gone.
-            let _ = answer.send(work(log));
+        let (shared, at) = (self.0.shared.clone(), self.0.at.clone());
+        let command = Command::Run(Box::new(move |log| match caught(|| work(log)) {
+            Ok(done) => {
+                // Whoever asked may have gone.
+                let _ = answer.send(done);
+                Ok(())
+            }
+            Err(panic) => {
+                // Before the answer's sender is dropped, which is the answer.
+                shared.end(panicked(&at, &panic));
+                Err(panic)
+            }
         }));
         self.command(command).await;
         answered.await.map_err(|_| self.why_closed())
@@ -424,8 +441,9 @@ impl Partition {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T> {
+        let ended = |panic| Error::closed(format!("{panic}, beside the log of {}", self.0.at));
         if self.0.context.simulated {
-            return Ok(work());
+            return caught(work).map_err(ended);
         }
         let (io, runtime) = (self.0.context.io.clone(), self.0.context.runtime.clone());
         // A task of its own, and no longer than the work: with the permit in hand nobody may wait
@@ -438,8 +456,7 @@ impl Partition {
             });
             run.await
         });
-        let ended = |error| Error::closed(format!("work on a blocking thread ended: {error}"));
-        done.await.and_then(|done| done).map_err(ended)
+        done.await.and_then(|done| done).map_err(|error| ended(told_by(error)))
     }
 
     /// Held by a compaction while it writes beside the log. Whoever removes the log's files waits
@@ -466,9 +483,9 @@ impl Partition {
         match closed.await {
             Ok(result) => result,
             // Closed already; or its task has ended, and nobody knows with what on the disk.
-            Err(_) => match self.why_closed() {
-                Error::Closed { reason } if *reason == *ENDED => Err(Error::closed(ENDED)),
-                _ => Ok(()),
+            Err(_) => match self.0.shared.closed.get() {
+                Some(Ended { is_well: true, .. }) => Ok(()),
+                _ => Err(self.why_closed()),
             },
         }
     }
@@ -523,8 +540,8 @@ impl Partition {
     }
 
     fn why_closed(&self) -> Error {
-        let reason = self.0.shared.closed.get();
-        Error::closed(reason.cloned().unwrap_or_else(|| ENDED.into()))
+        let ended = self.0.shared.closed.get();
+        Error::closed(ended.map_or_else(|| ENDED.into(), |ended| ended.reason.clone()))
     }
 
     /// Should an append have panicked under this lock, the log is gone.
@@ -540,12 +557,26 @@ impl fmt::Debug for Partition {
 }
 
 impl Shared {
-    /// Nothing will be appended any more: says so to whoever waits.
+    /// Nothing will be appended any more, and all is well: says so to whoever waits.
     fn close(&self, reason: Arc<str>) {
+        self.set(Ended { reason, is_well: true });
+    }
+
+    /// As [`Shared::close`], but nobody has closed the log.
+    fn end(&self, reason: Arc<str>) {
+        self.set(Ended { reason, is_well: false });
+    }
+
+    fn set(&self, ended: Ended) {
         // The first reason stays.
-        let _ = self.closed.set(reason);
+        let _ = self.closed.set(ended);
         self.waiters.wake_all();
     }
+}
+
+/// Why a partition is closed whose task has panicked.
+fn panicked(at: &TopicPartition, panic: &str) -> Arc<str> {
+    format!("{at} has ended by {panic}; opening the broker again recovers it").into()
 }
 
 #[cfg(test)]

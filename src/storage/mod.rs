@@ -159,18 +159,37 @@ pub fn read_whole(storage: &dyn Storage, path: &Path, limit: usize) -> io::Resul
 }
 
 /// Replaces a small file so that a crash leaves the old or the new content, never a mixture:
-/// temporary file, sync, rename, sync of the folder.
+/// temporary file, sync, rename, sync of the folder. After an error the old content is there, or
+/// (if it was the last sync that failed) the new.
 pub fn replace(storage: &dyn Storage, path: &Path, content: &[u8]) -> io::Result<()> {
     let temporary = path.with_added_extension("tmp");
     match storage.remove_file(&temporary) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let file = storage.open(&temporary, true)?;
+    if let Err(error) = put_in_place(storage, &temporary, path, content) {
+        // A part of it would only take space, which may be what there is none of.
+        let _ = storage.remove_file(&temporary);
+        return Err(error);
+    }
+    storage.sync_dir(path.parent().unwrap_or(Path::new("")))
+}
+
+fn put_in_place(
+    storage: &dyn Storage,
+    temporary: &Path,
+    path: &Path,
+    content: &[u8],
+) -> io::Result<()> {
+    let file = storage.open(temporary, true)?;
     file.append(0, &[content])?;
     file.sync()?;
-    storage.rename(&temporary, path)?;
-    storage.sync_dir(path.parent().unwrap_or(Path::new("")))
+    storage.rename(temporary, path)
+}
+
+/// Whether an error says that there is no space left.
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// Refuses paths that could lead out of the storage.

@@ -110,7 +110,7 @@ impl World {
     /// `since` that many failures it was not yet met.
     pub(super) fn excuse(&self, what: &str, error: &Error, folders: &[&str], since: usize) {
         let text = error.to_string();
-        assert!(!text.contains("panicked"), "{what}: {text}");
+        assert!(!text.contains("panic"), "{what}: {text}");
         let shut = self.shut && text == "closed: the broker was shut down";
         let excused = match error {
             Error::StorageFull { .. } => {

@@ -10,6 +10,7 @@ mod cancel;
 mod crash;
 mod damage;
 mod durability;
+mod errors;
 mod golden;
 mod group_model;
 mod inspect;

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::topic::{TopicId, TopicName, TopicPartition};
 
 use super::super::catalog::{Change, TopicEntry};
-use super::super::core::{Topic, on_blocking_thread};
+use super::super::core::{Topic, with_disk};
 use super::super::settings::{Durability, MAX_PARTITIONS};
 use super::{Actor, open_partitions};
 
@@ -76,7 +76,7 @@ impl Actor {
             topic.partitions.extend(added);
             Ok(topic)
         };
-        if blocks { on_blocking_thread(&runtime, work).await } else { work() }
+        with_disk(&runtime, blocks, work).await
     }
 
     /// Keeps in mind that a partition's records begin at `offset`.

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use tokio::task::JoinHandle;
 
 use crate::error::Error;
+use crate::log::AppendError;
 use crate::partition::Partition;
+use crate::partition::panics::caught_in;
 use crate::record::Timestamp;
 
 use super::super::compaction::{CompactionSummary, compact};
@@ -25,10 +27,10 @@ impl Background {
     pub(super) fn look(&mut self, core: &Arc<Core>) {
         let runtime = &core.context.runtime;
         if is_over(&self.retention) {
-            self.retention = Some(runtime.spawn(enforce_retention(core)));
+            self.retention = Some(runtime.spawn(watched("retention", enforce_retention(core))));
         }
         if is_over(&self.compaction) {
-            self.compaction = Some(runtime.spawn(compact_all(core)));
+            self.compaction = Some(runtime.spawn(watched("compaction", compact_all(core))));
         }
     }
 
@@ -44,6 +46,13 @@ fn is_over(task: &Option<JoinHandle<()>>) -> bool {
         tracing::debug!("the look before is still at work");
     }
     over
+}
+
+/// A panic ends one look, and not the next.
+async fn watched(what: &str, look: impl Future<Output = ()>) {
+    if let Err(panic) = caught_in(look).await {
+        tracing::error!(%panic, "{what} in the background is put off to the next look");
+    }
 }
 
 /// Lets every partition drop what is too old or too much.
@@ -63,8 +72,8 @@ fn enforce_retention(core: &Arc<Core>) -> impl Future<Output = ()> + use<> {
 async fn drop_expired(partition: &Partition, now: Timestamp) {
     let at = partition.at();
     match partition.run(move |log| log.enforce_retention(now)).await {
-        // Or it was deleted meanwhile, or its task is gone.
-        Ok(Ok(0)) | Err(_) => {}
+        // Or it was deleted meanwhile, or its task is gone; or it has failed, which was told then.
+        Ok(Ok(0) | Err(AppendError::ReadOnly(_))) | Err(_) => {}
         Ok(Ok(segments)) => {
             let log_start_offset = partition.reader().log_start_offset();
             tracing::info!(partition = %at, segments, log_start_offset, "retention");
@@ -80,8 +89,8 @@ fn compact_all(core: &Arc<Core>) -> impl Future<Output = ()> + use<> {
     async move {
         for partition in partitions {
             match compact(&partition, false, CompactionSummary::default()).await {
-                // Deleted meanwhile, or its task is gone.
-                Ok(_) | Err(Error::Closed { .. }) => {}
+                // Deleted meanwhile, or its task is gone; or it has failed, which was told then.
+                Ok(_) | Err(Error::Closed { .. } | Error::ReadOnly { .. }) => {}
                 Err(error) => {
                     tracing::warn!(partition = %partition.at(), %error, "compaction failed");
                 }

@@ -4,7 +4,7 @@
 mod altering;
 mod background;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{ControlFlow, Range};
 use std::path::Path;
 use std::sync::Arc;
@@ -14,13 +14,14 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use crate::error::{Error, Result};
-use crate::log::Log;
+use crate::log::{Log, remove_contents};
+use crate::partition::panics::{Ended, caught_in};
 use crate::partition::{ENDED, Partition};
 use crate::topic::{TopicId, TopicName, TopicPartition};
 
 use super::catalog::{Catalog, Change, TopicEntry, encode};
 use super::catalog_log::{is_mostly_history, shorten};
-use super::core::{Core, Topic, on_blocking_thread};
+use super::core::{Core, Topic, with_disk};
 use super::folders::{CATALOG_TOPIC, CLEAN_MARK, remove_folder, rename_for_deletion};
 use super::groups::OFFSETS_TOPIC;
 use super::groups::check_not_internal;
@@ -58,6 +59,8 @@ struct Actor {
     background: Background,
     /// By the clock's `instant`; set before the task first runs, which a manual clock may precede.
     next_retention: Duration,
+    /// What the task has panicked with.
+    panic: Option<Arc<str>>,
 }
 
 /// Nobody waits for a broker whose task has ended, whatever ended it.
@@ -69,7 +72,8 @@ impl Drop for Actor {
         }
         // After a shutdown this changes nothing: the first reason stays. One that was cut short
         // has left some partitions open.
-        self.core.close(ENDED.into());
+        let reason = self.panic.take().unwrap_or_else(|| ENDED.into());
+        self.core.close(Ended { reason, is_well: false });
         let topics = self.core.all_topics();
         topics.iter().flat_map(|it| &it.partitions).for_each(Partition::abandon);
         // A thread that writes at this moment may keep it for as long as that takes.
@@ -92,6 +96,7 @@ pub(super) fn start(core: Core, opened: Option<Opened>, lock: Option<Arc<DirLock
         lock,
         background: Background::default(),
         next_retention: core.clock().instant().saturating_add(first_look),
+        panic: None,
     };
     if let Some(opened) = opened {
         actor.take_over(opened);
@@ -107,7 +112,10 @@ impl Actor {
     fn take_over(&mut self, opened: Opened) {
         let context = &self.core.context;
         let at = TopicPartition::new(CATALOG_TOPIC, 0).expect("a legal name");
-        self.catalog_log = Some(Partition::new(at, opened.catalog_log, context.clone()));
+        let catalog_log = Partition::new(at, opened.catalog_log, context.clone());
+        // Set once, here.
+        let _ = self.core.catalog.set(catalog_log.reader().clone());
+        self.catalog_log = Some(catalog_log);
         let mut logs = opened.partitions;
         for (name, entry) in &opened.catalog.topics {
             match assemble(&self.core, name, entry, &mut logs) {
@@ -127,10 +135,17 @@ impl Actor {
         let blocks = core.storage.as_ref().is_some_and(|storage| storage.may_block());
         let runtime = core.context.runtime.clone();
         let work = move || assemble(&core, &name, &entry, &mut BTreeMap::new());
-        if blocks { on_blocking_thread(&runtime, work).await } else { work() }
+        with_disk(&runtime, blocks, work).await
     }
 
     async fn run(mut self, mut mailbox: mpsc::Receiver<Command>) {
+        if let Err(panic) = caught_in(self.serve(&mut mailbox)).await {
+            tracing::error!(%panic, "the broker's task has panicked");
+            self.panic = Some(format!("the broker has ended by {panic}").into());
+        }
+    }
+
+    async fn serve(&mut self, mailbox: &mut mpsc::Receiver<Command>) {
         let clock = self.core.context.clock.clone();
         let interval = self.core.settings.retention_check_interval;
         loop {
@@ -138,7 +153,7 @@ impl Actor {
                 biased;
                 command = mailbox.recv() => match command {
                     Some(command) => {
-                        if self.handle(command, &mut mailbox).await.is_break() {
+                        if self.handle(command, mailbox).await.is_break() {
                             return;
                         }
                     }
@@ -152,6 +167,7 @@ impl Actor {
                 () = clock.sleep_until(self.next_retention) => {
                     self.next_retention = clock.instant().saturating_add(interval);
                     self.expire_offsets();
+                    self.finish_all_deletions().await;
                     self.background.look(&self.core);
                 }
             }
@@ -254,13 +270,16 @@ impl Actor {
         };
         let what = (name.clone(), entry.partitions);
         let gone = vec![Change::Topic(name.clone(), None), Change::Deleted(entry.id, Some(what))];
-        self.record(gone).await?;
-        let Some(topic) = self.core.remove(&name) else { return Ok(()) };
-        for partition in &topic.partitions {
-            // What could not be synced is being thrown away.
-            let _ = partition.close(format!("topic {name} was deleted").into()).await;
-            drop(partition.compacting().lock().await);
+        match self.record(gone.clone()).await {
+            Err(full @ Error::StorageFull { .. }) => {
+                // What is to go makes the room to say so.
+                self.empty(&name, full).await?;
+                self.record(gone).await?;
+            }
+            recorded => recorded?,
         }
+        let Some(topic) = self.core.remove(&name) else { return Ok(()) };
+        close_for_deletion(&topic).await;
         if entry.durability == Durability::Memory {
             self.remove_folders(self.core.memory.clone(), entry.id, &name, entry.partitions)
                 .await?;
@@ -271,6 +290,39 @@ impl Actor {
         }
         self.core.context.memory.ring();
         self.finish_deletions(&name).await
+    }
+
+    /// On a full disk: closes a topic that is to be deleted, and removes what it holds. If it can't
+    /// be deleted after that it is there, empty and closed, until it can. `full` is the answer for
+    /// one that holds nothing.
+    async fn empty(&self, name: &TopicName, full: Error) -> Result<()> {
+        let storage = self.core.storage.clone();
+        let topic = self.core.topic(name.as_str());
+        let topic = topic.filter(|it| it.entry.durability != Durability::Memory);
+        let (Some(storage), Some(topic)) = (storage, topic) else { return Err(full) };
+        if topic.partitions.iter().all(|partition| partition.reader().size() == 0) {
+            return Err(full);
+        }
+        close_for_deletion(&topic).await;
+        let dirs: Vec<String> = topic.partitions.iter().map(|it| it.at().to_string()).collect();
+        let failed = format!("deleting topic {name}");
+        let blocks = storage.may_block();
+        let work = move || {
+            let mut dirs = dirs.iter();
+            let removed = dirs.try_for_each(|dir| remove_contents(&*storage, Path::new(dir)));
+            removed.map_err(|error| Error::io(failed, error))
+        };
+        with_disk(&self.core.context.runtime, blocks, work).await
+    }
+
+    /// Tries again what of earlier deletions has failed.
+    async fn finish_all_deletions(&mut self) {
+        let names: BTreeSet<_> = self.catalog.deleted.values().map(|it| it.0.clone()).collect();
+        for name in names {
+            if let Err(error) = self.finish_deletions(&name).await {
+                tracing::warn!(topic = %name, %error, "not all of a deleted topic is gone");
+            }
+        }
     }
 
     /// Removes what is left of deleted topics of this name: its folders would become the next
@@ -308,13 +360,8 @@ impl Actor {
             doomed.iter().try_for_each(|dir| remove_folder(&*storage, dir))
         };
         let failed = move |error| Error::io(format!("deleting topic {name}"), error);
-        match blocks {
-            true => {
-                let runtime = self.core.context.runtime.clone();
-                on_blocking_thread(&runtime, move || work().map_err(failed)).await
-            }
-            false => work().map_err(failed),
-        }
+        let runtime = self.core.context.runtime.clone();
+        with_disk(&runtime, blocks, move || work().map_err(failed)).await
     }
 
     /// Writes changes to the catalog, durably, and then applies them.
@@ -348,7 +395,7 @@ impl Actor {
         if let Some(lock) = &self.lock {
             lock.holding().will_be_released();
         }
-        self.core.close(reason.clone());
+        self.core.close(Ended { reason: reason.clone(), is_well: true });
         self.core.submit_all();
         if let Some(coordinator) = self.core.coordinator.get() {
             coordinator.close(reason.clone()).await;
@@ -360,6 +407,9 @@ impl Actor {
                 let reason = reason.clone();
                 closing.spawn(async move {
                     let closed = partition.close(reason).await;
+                    if let Err(error) = &closed {
+                        tracing::warn!(partition = %partition.at(), %error, "not closed well");
+                    }
                     drop(partition.compacting().lock().await);
                     closed
                 });
@@ -389,13 +439,16 @@ impl Actor {
             storage.sync_dir(Path::new(""))
         };
         let failed = |error| Error::io("marking the data directory as clean", error);
-        match blocks {
-            true => {
-                let runtime = self.core.context.runtime.clone();
-                on_blocking_thread(&runtime, move || work().map_err(failed)).await
-            }
-            false => work().map_err(failed),
-        }
+        let runtime = self.core.context.runtime.clone();
+        with_disk(&runtime, blocks, move || work().map_err(failed)).await
+    }
+}
+
+async fn close_for_deletion(topic: &Topic) {
+    for partition in &topic.partitions {
+        // What could not be synced is being thrown away.
+        let _ = partition.close(format!("topic {} was deleted", topic.name).into()).await;
+        drop(partition.compacting().lock().await);
     }
 }
 

@@ -28,6 +28,8 @@ pub(super) struct Found {
     pub(super) leader_epoch: i32,
     /// Whether `leader_epoch` is a new one.
     pub(super) epoch_rises: bool,
+    /// Whether the disk knows of it, or needs not.
+    pub(super) epoch_is_stored: bool,
     pub(super) producers: ProducerState,
     /// Batches with a producer id in the scanned part.
     produced: Vec<(ProducerBatch, i64)>,
@@ -66,6 +68,7 @@ impl Found {
             epochs: survey.epochs.clone().unwrap_or_default(),
             leader_epoch: 0,
             epoch_rises: false,
+            epoch_is_stored: true,
             producers: ProducerState::new(opening.config.max_producers),
             produced: Vec::new(),
             segments: Vec::new(),

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::storage::{Storage, StorageFile};
+use crate::storage::{Storage, StorageFile, is_full};
 
 use super::measure::{Cut, Found, Part};
 use super::{
@@ -15,6 +15,7 @@ use super::{
 };
 use crate::log::checkpoint::{CleanerOffset, RecoveryPoint};
 use crate::log::producer_snapshot::snapshot_file_name;
+use crate::log::roll::ignore_full;
 use crate::log::segment::{Segment, file_name};
 use crate::log::shared::remove_files;
 
@@ -34,7 +35,10 @@ impl Found {
         if self.epoch_rises
             && let Err(error) = self.make_durable(opening)
         {
-            mark_sync_failed(&*opening.storage, &opening.dir);
+            // Of a full disk nothing is in doubt, unless it was a sync that said so.
+            if !is_full(&error) {
+                mark_sync_failed(&*opening.storage, &opening.dir);
+            }
             return Err(error);
         }
         self.remove_deleted(opening)
@@ -93,22 +97,37 @@ impl Found {
         for segment in &mut self.segments[first..] {
             match self.survey.sync_failed {
                 true => segment.file = rewrite(storage, dir, segment)?,
-                false => segment.sync()?,
+                false => segment.sync().inspect_err(|_| {
+                    mark_sync_failed(storage, dir);
+                })?,
             }
         }
         storage.sync_dir(dir)?;
         self.report.rewritten = self.survey.sync_failed;
         remove_snapshots(storage, dir, |offset| offset > self.end)?;
-        self.epochs.store(storage, dir)?;
+        self.store_epochs(opening)?;
         let moves = self.sealed || !self.report.is_clean();
         if moves || self.report.scanned_bytes > WORTH_A_CHECKPOINT {
-            self.move_recovery_point(opening)?;
+            // On a full disk the next open does all this again, and comes to the same.
+            ignore_full(self.move_recovery_point(opening))?;
         }
         if self.survey.sync_failed {
             storage.remove_file(&dir.join(SYNC_FAILED_FILE))?;
             storage.sync_dir(dir)?;
         }
         Ok(())
+    }
+
+    /// On a full disk the new epoch is written down before its first batch: a log can be opened,
+    /// read and trimmed without space.
+    fn store_epochs(&mut self, opening: &Opening) -> io::Result<()> {
+        match self.epochs.store(&*opening.storage, &opening.dir) {
+            Err(error) if is_full(&error) => {
+                self.epoch_is_stored = false;
+                Ok(())
+            }
+            stored => stored,
+        }
     }
 
     /// All is durable but the indexes.
@@ -150,6 +169,15 @@ impl Found {
 }
 
 fn copy(storage: &dyn Storage, from: &Path, to: &Path, range: Range<u64>) -> io::Result<()> {
+    let copied = try_copy(storage, from, to, range);
+    if copied.is_err() {
+        // A part of a copy is none, and takes space.
+        let _ = storage.remove_file(to);
+    }
+    copied
+}
+
+fn try_copy(storage: &dyn Storage, from: &Path, to: &Path, range: Range<u64>) -> io::Result<()> {
     let (source, target) = (storage.open(from, false)?, storage.open(to, true)?);
     target.truncate(0)?;
     let mut position = range.start;

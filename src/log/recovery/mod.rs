@@ -163,6 +163,7 @@ impl Found {
             active,
             producers: self.producers,
             leader_epoch: self.leader_epoch,
+            epoch_is_stored: self.epoch_is_stored,
             synced: self.end,
             recovery_point: self.recovery_point,
             checkpointing: None,
@@ -172,17 +173,20 @@ impl Found {
             expired_before: i64::MIN,
             warned: Arc::default(),
             failure: None,
+            mark_is_due: false,
         };
         (log, self.report)
     }
 }
 
 /// Says for the next open that a sync failed. It may fail too: the log is read-only either way,
-/// and there is nobody left to tell but the journal.
-pub(super) fn mark_sync_failed(storage: &dyn Storage, dir: &Path) {
-    if let Err(error) = storage.open(&dir.join(SYNC_FAILED_FILE), true) {
+/// and there is nobody left to tell but the journal. Whether it was written down.
+pub(super) fn mark_sync_failed(storage: &dyn Storage, dir: &Path) -> bool {
+    let marked = storage.open(&dir.join(SYNC_FAILED_FILE), true);
+    if let Err(error) = &marked {
         tracing::error!(dir = %dir.display(), %error, "can't record that a sync failed");
     }
+    marked.is_ok()
 }
 
 pub(super) fn store_recovery_point(

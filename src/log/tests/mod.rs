@@ -3,6 +3,7 @@
 mod compaction;
 mod crash;
 mod damage;
+mod full;
 mod kafka_files;
 mod memory;
 mod model;

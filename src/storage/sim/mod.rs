@@ -29,10 +29,11 @@
 //!
 //! **Faults on demand**: by kind of call ([`SimDisk::fail_next`]), by number of call
 //! ([`SimDisk::fail_at`]) or at random ([`SimDisk::set_fault_rate`]); a full disk
-//! ([`SimDisk::set_capacity`]), which an append fills to the last byte before it fails; flipped
-//! bits; a death of the process at any call ([`SimDisk::crash_after`]), which may leave a part of
-//! an append; a sync that fails once and then pretends ([`Fault::SyncFailsOnce`]), whose pages
-//! show their true content after a loss of power or [`SimDisk::evict_clean_pages`].
+//! ([`SimDisk::set_capacity`]), which an append fills to the last byte before it fails, and which
+//! takes no new name while it is full; flipped bits; a death of the process at any call
+//! ([`SimDisk::crash_after`]), which may leave a part of an append; a sync that fails once and then
+//! pretends ([`Fault::SyncFailsOnce`]), whose pages show their true content after a loss of power
+//! or [`SimDisk::evict_clean_pages`].
 //!
 //! **Not modelled**: a durable page that goes bad by itself (flip its bits), a name damaged in
 //! place, a torn sector, errors that appear at `close`.
@@ -125,7 +126,8 @@ impl SimDisk {
         self.state().clear_faults();
     }
 
-    /// Limits the bytes in all files; `None` for no limit.
+    /// Limits the bytes in all files; `None` for no limit. What there is already stays, if it is
+    /// more.
     pub fn set_capacity(&self, bytes: Option<u64>) {
         self.state().capacity = bytes;
     }
@@ -203,7 +205,7 @@ impl Storage for SimDisk {
     }
 
     fn create_dir(&self, dir: &Path) -> io::Result<()> {
-        self.call(Op::CreateDir, "create", dir, |state| state.names.create_dir(dir))
+        self.call(Op::CreateDir, "create", dir, |state| state.create_dir(dir))
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {

@@ -55,6 +55,7 @@ impl State {
     pub(super) fn open(&mut self, path: &Path, create: bool) -> io::Result<Inode> {
         match self.names.find_file("open", path) {
             Err(error) if create && error.kind() == io::ErrorKind::NotFound => {
+                self.check_room("open", path)?;
                 let inode = self.names.create_file(path)?;
                 self.files.insert(inode, Pages::default());
                 Ok(inode)
@@ -76,7 +77,17 @@ impl State {
         Ok(self.names.list(dir).map(entry).collect())
     }
 
+    pub(super) fn create_dir(&mut self, dir: &Path) -> io::Result<()> {
+        if self.names.find(dir).is_none() {
+            self.check_room("create", dir)?;
+        }
+        self.names.create_dir(dir)
+    }
+
     pub(super) fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        if self.names.find(from).is_some() && self.names.find(to).is_none() {
+            self.check_room("rename", to)?;
+        }
         self.names.rename(from, to)?;
         if from != to {
             for (path, inode) in self.names.walk() {
@@ -164,6 +175,14 @@ impl State {
         let bits = self.content(path)?.len() as u64 * 8;
         let bit = self.random.below(bits);
         self.flip_bit(path, bit).then_some(bit)
+    }
+
+    /// A new name needs a byte of room, which it does not take.
+    fn check_room(&self, op: &str, path: &Path) -> io::Result<()> {
+        match self.room() {
+            0 => Err(Failure::Fault(Fault::Enospc).error(op, path)),
+            _ => Ok(()),
+        }
     }
 
     /// Bytes that can still be written. What is removed is free at once.

@@ -250,8 +250,14 @@ fn a_full_disk_has_room_again_after_a_removal() {
     let error = file.append(0, &[b"12345"]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::StorageFull);
     assert_eq!(disk.read_file("b").unwrap(), b"1234");
+    assert_eq!(disk.open(path("c"), true).unwrap_err().kind(), ErrorKind::StorageFull);
+    assert_eq!(disk.create_dir(path("d")).unwrap_err().kind(), ErrorKind::StorageFull);
+    assert_eq!(disk.rename(path("a"), path("e")).unwrap_err().kind(), ErrorKind::StorageFull);
+    file.truncate(2).unwrap();
+    open(&disk, "c");
     disk.remove_file(path("a")).unwrap();
-    file.append(4, &[b"567890"]).unwrap();
+    file.append(2, &[b"34567890"]).unwrap();
+    disk.rename(path("b"), path("c")).unwrap();
 }
 
 #[test]
