@@ -160,9 +160,7 @@ fn settle_folders(
                 set_partition_topic_id(storage, Path::new(name), known.id)?;
             }
             (Some(known), Some(id)) if known.id != id => {
-                let stray = format!("{name}.{id}-stray");
-                storage.rename(Path::new(name), Path::new(&stray))?;
-                report.stray.push(stray);
+                report.stray.push(move_aside(storage, name, id)?);
             }
             (Some(known), _) if at.partition < known.partitions => {}
             (Some(_), _) => report.foreign.push(entry.name),
@@ -170,8 +168,11 @@ fn settle_folders(
             (None, None) if !has_log(storage, name)? => report.foreign.push(entry.name),
             (None, id) => {
                 let found = lost.entry(at.topic).or_insert((id, 0));
-                found.0 = found.0.or(id);
-                found.1 = found.1.max(at.partition + 1);
+                match id.filter(|id| found.0.is_some_and(|known| known != *id)) {
+                    // The catalog will know one topic of this name.
+                    Some(other) => report.stray.push(move_aside(storage, name, other)?),
+                    None => *found = (found.0.or(id), found.1.max(at.partition + 1)),
+                }
             }
         }
     }
@@ -191,6 +192,13 @@ fn settle_folders(
     }
     changes.iter().cloned().for_each(|change| catalog.apply(change));
     Ok(changes)
+}
+
+/// Renames a folder that is in the way of another topic's; returns its new name.
+fn move_aside(storage: &dyn Storage, name: &str, id: TopicId) -> io::Result<String> {
+    let stray = format!("{name}.{id}-stray");
+    storage.rename(Path::new(name), Path::new(&stray))?;
+    Ok(stray)
 }
 
 /// Whether a folder that has lost its topic's id can only be a deleted topic's.

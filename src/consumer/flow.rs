@@ -214,9 +214,14 @@ impl Consumer {
                 tracing::warn!(%error, to, "consuming goes on elsewhere");
                 return None;
             }
-            Error::Corrupt { to, .. } | Error::Truncated { to, .. } => {
+            Error::Corrupt { from, to, .. } => {
                 self.move_to(slot, to.into());
+                // A batch that promises more records than it has offsets has lost none.
+                if from == to {
+                    return None;
+                }
             }
+            Error::Truncated { to, .. } => self.move_to(slot, to.into()),
             Error::UnknownTopic { .. } => {
                 let partition = &self.assignment[slot];
                 let (topic, id) = (partition.at.topic.clone(), partition.topic_id);

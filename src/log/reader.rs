@@ -199,6 +199,7 @@ impl LogReader {
             true => Walk::new(&segment, position, offset, max_bytes),
             false => Walk::to(&segment, cursor.offset, max_bytes)?,
         }
+        .up_to(self.0.end_of(&segment))
         .verifying(self.0.verify);
         let (mut batches, mut bytes) = (Vec::new(), 0);
         loop {
@@ -340,7 +341,9 @@ impl LogReader {
             Some(entry) if segment.confirms(entry)? => entry.offset,
             _ => segment.base_offset,
         };
-        let mut walk = Walk::to(segment, before, SEARCH_CHUNK)?.verifying(self.0.verify);
+        let mut walk = Walk::to(segment, before, SEARCH_CHUNK)?
+            .up_to(self.0.end_of(segment))
+            .verifying(self.0.verify);
         loop {
             match walk.next(|header| self.0.belongs(header))? {
                 Step::Batch(batch) if batch.header().base_offset >= limit => return Ok(None),

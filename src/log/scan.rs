@@ -94,6 +94,8 @@ pub(super) struct Walk<'a> {
     scanner: Scanner<'a>,
     /// The offset at which the next batch must begin.
     expected: i64,
+    /// The offset that ends the segment.
+    end: i64,
     /// Whether bytes are checked at all: not those that never left this process's memory.
     verify: bool,
 }
@@ -102,7 +104,7 @@ impl<'a> Walk<'a> {
     /// From the batch at `position`, which begins with offset `expected`.
     pub(super) fn new(segment: &'a Segment, position: u64, expected: i64, chunk: usize) -> Self {
         let scanner = Scanner::new(&*segment.file, position, segment.size(), chunk);
-        Walk { segment, scanner, expected, verify: true }
+        Walk { segment, scanner, expected, end: i64::MAX, verify: true }
     }
 
     /// From the segment's first batch.
@@ -119,6 +121,13 @@ impl<'a> Walk<'a> {
     /// Takes every batch for good, if so told.
     pub(super) fn verifying(mut self, verify: bool) -> Self {
         self.verify = verify;
+        self
+    }
+
+    /// Takes no batch for good that goes beyond `end`, where the next segment begins: the offsets
+    /// from there on are that one's.
+    pub(super) fn up_to(mut self, end: i64) -> Self {
+        self.end = end;
         self
     }
 
@@ -144,6 +153,7 @@ impl<'a> Walk<'a> {
         let header = *batch.header();
         let good = !self.verify
             || follows(self.segment.sparse, self.expected, &header)
+                && header.next_offset() <= self.end
                 && belongs(&header)
                 && is_whole(batch.bytes());
         if !good {

@@ -93,6 +93,11 @@ impl Shared {
         segments.get(after).cloned()
     }
 
+    /// The offset that ends this segment, which is the next one's first; nobody knows the last's.
+    pub(super) fn end_of(&self, segment: &Segment) -> i64 {
+        self.segment_after(segment).map_or(i64::MAX, |next| next.base_offset)
+    }
+
     /// Takes the oldest segment off the list if another follows it; its files are still there.
     fn take_oldest(&self, passed_by_all: bool) -> Option<Arc<Segment>> {
         let mut segments = self.segments_mut();

@@ -314,3 +314,20 @@ async fn a_folder_whose_topic_id_is_misread_is_not_moved_aside() {
     assert_eq!(read_all(&broker).await, numbers(0..RECORDS));
     assert_eq!(fs::read(&file).unwrap(), whole);
 }
+
+#[tokio::test]
+async fn without_a_catalog_folders_of_two_lives_make_one_topic_of_one_life() {
+    let (damaged, other) = (Damaged::clean().await, Damaged::clean().await);
+    copy_dir(&other.dir.path().join("t-0"), &damaged.dir.path().join("t-1"));
+    fs::remove_dir_all(damaged.dir.path().join("__ottla_catalog-0")).unwrap();
+    for round in 0..2 {
+        let broker = damaged.open().await;
+        let stray = &broker.recovery_report().unwrap().stray;
+        assert_eq!(stray.len(), 1 - round, "{stray:?}");
+        assert!(stray.iter().all(|it| it.starts_with("t-1.") && it.ends_with("-stray")));
+        // One that is served once is not moved aside by the next open.
+        assert_eq!(broker.describe_topic("t").unwrap().partitions.len(), 1);
+        assert_eq!(read_all(&broker).await, numbers(0..RECORDS));
+        broker.shutdown().await.unwrap();
+    }
+}

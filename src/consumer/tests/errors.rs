@@ -147,6 +147,15 @@ async fn a_malformed_record_costs_its_batchs_rest_and_is_told() {
 }
 
 #[tokio::test]
+async fn a_batch_that_promises_more_records_than_offsets_lacks_none() {
+    let mock = Mock::with_partitions(1);
+    mock.append_changed(0, 4, |bytes| bytes[60] = 5);
+    mock.append(0, 1);
+    let mut consumer = mock.consumer().subscribe(["t"]).await.unwrap();
+    assert_eq!(at_hand(&mut consumer), run(0, 0..=4));
+}
+
+#[tokio::test]
 async fn a_codec_that_is_not_built_in_is_named_and_nothing_skipped() {
     let mock = Mock::with_partitions(1);
     mock.append_changed(0, 2, |bytes| bytes[22] |= 3);

@@ -2,14 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::batch::{Batch, Compression, Retained, put_emptied};
 use crate::log::checkpoint::CleanerOffset;
 use crate::log::recovery;
 use crate::log::scan::{Step, Walk};
-use crate::log::segment::Segment;
 
 use super::keys::{Ahead, KeyOffsets, MAX_KEY_BYTES};
 use super::output::{Output, Stage};
@@ -51,8 +49,10 @@ impl CompactionPlan {
         self.sources.get(index + 1).map_or(self.end, |next| next.base_offset)
     }
 
-    fn walk<'a>(&self, segment: &'a Segment, offset: i64) -> io::Result<Walk<'a>> {
-        Ok(Walk::to(segment, offset, CHUNK)?.verifying(self.shared.verify))
+    /// Walks one of the sources, of this index.
+    fn walk(&self, index: usize, offset: i64) -> io::Result<Walk<'_>> {
+        let walk = Walk::to(&self.sources[index], offset, CHUNK)?;
+        Ok(walk.up_to(self.end_of(index)).verifying(self.shared.verify))
     }
 
     fn next(&self, walk: &mut Walk<'_>) -> io::Result<Step> {
@@ -111,7 +111,7 @@ impl<'a> Work<'a> {
             if end <= self.plan.first_dirty {
                 continue;
             }
-            let mut walk = self.plan.walk(segment, self.plan.first_dirty)?;
+            let mut walk = self.plan.walk(index, self.plan.first_dirty)?;
             loop {
                 match self.plan.next(&mut walk)? {
                     Step::Batch(batch) if is_hidden(&batch) || batch.header().is_control() => {}
@@ -224,7 +224,7 @@ impl<'a> Work<'a> {
         let mut output = Output::create(self.plan, first.base_offset)?;
         let mut index = from;
         loop {
-            if !self.pour(&sources[index], &mut output)? {
+            if !self.pour(index, &mut output)? {
                 output.discard()?;
                 return Ok(Err(index));
             }
@@ -241,8 +241,8 @@ impl<'a> Work<'a> {
 
     /// Adds what is left of a segment. False if it must stay as it is: it is damaged, or would
     /// become too large.
-    fn pour(&mut self, segment: &Arc<Segment>, output: &mut Output<'_>) -> io::Result<bool> {
-        let mut walk = self.plan.walk(segment, segment.base_offset)?;
+    fn pour(&mut self, index: usize, output: &mut Output<'_>) -> io::Result<bool> {
+        let mut walk = self.plan.walk(index, self.plan.sources[index].base_offset)?;
         loop {
             let poured = match self.plan.next(&mut walk)? {
                 Step::Batch(batch) => self.pour_batch(&batch, output)?,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 
-use crate::batch::BatchBuilder;
+use crate::batch::{BatchBuilder, patch};
 use crate::log::tests::parts::{Content, Rec, batch, opening, small};
 use crate::log::{
     Append, AppendError, Appended, Log, LogConfig, Opening, ProducerError, ReadCursor, Recovered,
@@ -182,6 +182,34 @@ fn a_log_with_a_lost_end_goes_on_behind_it() {
     let content = Content::of(&log.reader(), 10_000).unwrap();
     assert_eq!(content.gaps, [(report.lost[0].from, 30)]);
     assert_eq!(content.records[&30].1.id, 77);
+}
+
+#[test]
+fn batches_that_go_beyond_a_segments_end_are_not_the_logs() {
+    for (cut, gaps) in [(0, vec![]), (1, vec![(2, 3)])] {
+        let disk = SimDisk::new(1);
+        let mut log = open(&disk);
+        plain_ones(&mut log, 0..3);
+        log.roll_now().unwrap();
+        let done = log.checkpoint().unwrap().expect("there is something to do").run();
+        log.checkpointed(done).unwrap();
+        let before = Content::of(&log.reader(), 1000).unwrap();
+        // A sound batch, instead of the last one or behind it: offset 3 is the next segment's.
+        let mut beyond = batch(&[Rec { id: 90, len: 10, timestamp: 90 }; 5]);
+        patch(&mut beyond, 3 - cut, 0);
+        let path = Path::new("t-0/00000000000000000000.log");
+        let (file, whole) = (disk.open(path, false).unwrap(), log.reader().size());
+        file.truncate(whole - cut as u64 * whole / 3).unwrap();
+        file.append(file.len().unwrap(), &[&beyond]).unwrap();
+        let (mut log, _) = open_as(&disk, |it| Opening { clean: true, ..it });
+        assert_eq!(plain(&mut log, 3).base_offset, 3);
+        let after = Content::of(&log.reader(), 1000).unwrap();
+        assert_eq!((after.end, &after.gaps), (4, &gaps));
+        let ids: Vec<u64> = after.records.values().map(|(_, record)| record.id).collect();
+        assert!(ids.iter().all(|id| *id <= 3) && ids.len() == 4 - gaps.len(), "{ids:?}");
+        assert!(before.records.len() == 3 && before.gaps.is_empty());
+        assert_eq!(log.reader().offset_for_timestamp(50).unwrap(), None);
+    }
 }
 
 #[test]

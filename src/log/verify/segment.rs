@@ -1,6 +1,7 @@
 //! One segment: its batches, their records, and its indexes beside them.
 
 use std::io;
+use std::ops::Range;
 
 use crate::batch::{Batch, BatchHeader, Compression, HEADER_LEN, check_crc};
 use crate::log::index::{OffsetEntry, TimeEntry};
@@ -59,7 +60,8 @@ impl Examination<'_> {
         let mut indexes = self.indexes(&segment)?;
         let epochs = self.epochs.clone();
         let mut latest = 0;
-        let mut walk = Walk::whole(&segment, CHUNK);
+        let end = next.unwrap_or(i64::MAX);
+        let mut walk = Walk::whole(&segment, CHUNK).up_to(end);
         loop {
             let (at, expected) = (walk.position(), walk.expected());
             let belongs = |header: &BatchHeader| match &epochs {
@@ -77,7 +79,7 @@ impl Examination<'_> {
                     self.batch(&batch, at, base);
                 }
                 Step::Bad => {
-                    let why = why(&segment, at, expected, belongs)?;
+                    let why = why(&segment, at, expected..end, belongs)?;
                     let point = self.report.recovery_point;
                     let boundary = next.unwrap_or(point).min(point);
                     if expected >= boundary {
@@ -184,9 +186,10 @@ impl Pair {
 fn why(
     segment: &Segment,
     at: u64,
-    expected: i64,
+    offsets: Range<i64>,
     belongs: impl Fn(&BatchHeader) -> bool,
 ) -> io::Result<String> {
+    let expected = offsets.start;
     let left = segment.size() - at;
     if left < HEADER_LEN as u64 {
         return Ok(format!("only {left} bytes of a batch"));
@@ -200,6 +203,10 @@ fn why(
     }
     if !follows(segment.sparse, expected, &header) {
         return Ok(format!("a batch of offset {} where {expected} follows", header.base_offset));
+    }
+    if header.next_offset() > offsets.end {
+        let last = header.last_offset();
+        return Ok(format!("a batch up to offset {last}, but {} is another file's", offsets.end));
     }
     if !belongs(&header) {
         let epoch = header.partition_leader_epoch;
