@@ -40,8 +40,9 @@ impl Failure {
         self.full && self.call != "sync"
     }
 
+    /// Whether it was on behalf of a reader, which makes no partition read-only.
     fn only_reads(&self) -> bool {
-        self.call == "read"
+        self.call == "read" && self.path.extension().is_some_and(|it| it == "log")
     }
 }
 
