@@ -277,8 +277,9 @@ impl Check<'_> {
     /// It is the one file that is not synced: it carries a CRC, by which Kafka, too, knows.
     fn check_damaged_snapshot(&mut self, path: &Path) {
         let outcome = self.hear(path, "producers").and_then(|said| {
-            if !name(&self.dir).starts_with("power-lost") {
-                return Err("is damaged, without a loss of power".to_owned());
+            let crashes = ["killed", "reopened", "power-lost"];
+            if !crashes.iter().any(|it| name(&self.dir).starts_with(it)) {
+                return Err("is damaged, without a crash".to_owned());
             }
             match said.complaints[..] {
                 [] => Err("is damaged, and Kafka does not notice".to_owned()),

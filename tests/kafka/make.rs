@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::BytesMut;
-use ottla::batch::BatchBuilder;
+use ottla::batch::{self, BatchBuilder};
 use ottla::log::{Log, LogConfig, Opening};
 use ottla::storage::FileStorage;
 use ottla::{
@@ -15,6 +15,8 @@ use ottla::{
     TopicId, TopicPartition,
 };
 
+use crate::check::{children, name};
+use crate::seen::Segment;
 use crate::{copy_dir, killed, power};
 
 /// When records were made: far from now, so that no time of day is taken for it.
@@ -192,20 +194,25 @@ async fn reopened(from: &Path, to: &Path) {
     broker.shutdown().await.unwrap();
 }
 
-/// A write that got only half of its way: the last batch of each partition lacks its end.
+/// A write that got only half of its way: each partition ends with a batch that lacks its end.
 fn torn(from: &Path, to: &Path) {
     copy_dir(from, to).unwrap();
-    for partition in fs::read_dir(to).unwrap().map(|entry| entry.unwrap().path()) {
-        let is_users = |topic| partition.file_name().unwrap().to_str().unwrap().starts_with(topic);
-        if !killed::TOPICS.iter().any(is_users) {
+    for partition in children(to) {
+        if !killed::TOPICS.iter().any(|topic| name(&partition).starts_with(topic)) {
             continue;
         }
-        let files = fs::read_dir(&partition).unwrap().map(|entry| entry.unwrap().path());
-        let logs = files.filter(|it| it.extension().is_some_and(|extension| extension == "log"));
+        let logs = children(&partition).into_iter();
+        let logs = logs.filter(|it| it.extension().is_some_and(|extension| extension == "log"));
         let log = logs.max().expect("it has a segment");
-        let file = fs::File::options().write(true).open(log).unwrap();
-        let len = file.metadata().unwrap().len();
-        // The last segment may just have been begun.
-        file.set_len(len.saturating_sub(5)).unwrap();
+        let base_offset = log.file_stem().unwrap().to_str().unwrap().parse().unwrap();
+        let mut bytes = fs::read(&log).unwrap();
+        let segment = Segment::read(base_offset, bytes.clone());
+        // The segment may just have been begun; then it has no batch to be like.
+        let Some(last) = segment.batches.last() else { continue };
+        let mut torn = last.bytes().to_vec();
+        batch::patch(&mut torn, segment.end_offset(), last.header().partition_leader_epoch);
+        bytes.truncate(segment.size());
+        bytes.extend_from_slice(&torn[..torn.len() - 5]);
+        fs::write(&log, bytes).unwrap();
     }
 }
