@@ -49,6 +49,7 @@ pub mod consumer;
 pub mod error;
 mod group;
 mod handles;
+pub mod inspect;
 #[doc(hidden)]
 pub mod log;
 mod partition;

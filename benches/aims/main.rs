@@ -4,7 +4,8 @@
 //! alternately in the same process. A row shows the medians, and of the ratios also the least and
 //! the greatest. `--quick` is for CI: sizes so small that only the running is tested. Names choose
 //! groups: `groups`, `commits`, `compaction`, `rebalance`, `memory`, `awaited`, `disk`, `life`,
-//! `commit`, `stream`, `catchup`.
+//! `reopen`, `commit`, `stream`, `catchup`. `reopen 10` reopens a log of 10 GiB as well, for which
+//! there has to be room.
 //!
 //! Both sides of a row in memory build each payload anew and read every byte of it.
 
@@ -21,6 +22,7 @@ mod memory;
 mod payload;
 mod proc;
 mod rebalance;
+mod reopen;
 mod report;
 
 use tokio::runtime::{Builder, Runtime};
@@ -31,6 +33,8 @@ use report::Report;
 #[derive(Clone, Copy)]
 struct Scale {
     quick: bool,
+    /// The size of one more log to reopen.
+    gibibytes: Option<u64>,
 }
 
 impl Scale {
@@ -46,7 +50,7 @@ impl Scale {
 
 type Group = fn(&Runtime, Scale, &mut Report);
 
-const GROUPS: [(&str, Group); 11] = [
+const GROUPS: [(&str, Group); 12] = [
     // First what is to show how memory grows: later, freed memory would hide some of it.
     ("groups", groups::run),
     ("commits", groups::awaited),
@@ -56,6 +60,7 @@ const GROUPS: [(&str, Group); 11] = [
     ("awaited", memory::awaited),
     ("disk", disk::run),
     ("life", life::run),
+    ("reopen", reopen::run),
     ("commit", commit::run),
     ("stream", commit::streamed),
     ("catchup", catchup::run),
@@ -63,9 +68,14 @@ const GROUPS: [(&str, Group); 11] = [
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let scale = Scale { quick: args.iter().any(|arg| arg == "--quick") };
+    if let [reopen::CRASH, dir, bytes] = &args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        return reopen::append_and_crash(&runtime(), dir, bytes);
+    }
+    let gibibytes = args.iter().find_map(|arg| arg.parse().ok());
+    let scale = Scale { quick: args.iter().any(|arg| arg == "--quick"), gibibytes };
     // Cargo passes `--bench`; what is left are names.
-    let names: Vec<&String> = args.iter().filter(|arg| !arg.starts_with("--")).collect();
+    let is_name = |arg: &&String| !arg.starts_with("--") && arg.parse::<u64>().is_err();
+    let names: Vec<&String> = args.iter().filter(is_name).collect();
     println!("{}", proc::machine());
     let mut report = Report::start();
     for (name, run) in GROUPS {

@@ -44,9 +44,20 @@ impl Report {
 
     /// A row without a reference: the aim is the figure's own.
     pub(crate) fn figure(&mut self, name: &str, figures: Vec<f64>, show: Show, aim: Aim) {
-        let figure = median(figures);
+        self.row(name, median(figures), show, "-", aim);
+    }
+
+    /// A row without a reference, with the least and the greatest figure in the ratio's place.
+    pub(crate) fn spread(&mut self, name: &str, figures: Vec<f64>, show: Show, aim: Aim) {
+        let least = figures.iter().copied().fold(f64::INFINITY, f64::min);
+        let greatest = figures.iter().copied().fold(0.0, f64::max);
+        let spread = format!("({}-{})", show(least), show(greatest));
+        self.row(name, median(figures), show, &spread, aim);
+    }
+
+    fn row(&mut self, name: &str, figure: f64, show: Show, spread: &str, aim: Aim) {
         let (aim_text, verdict) = self.judge(figure, aim, show);
-        self.line([name, &show(figure), "-", "-", &aim_text, verdict]);
+        self.line([name, &show(figure), "-", spread, &aim_text, verdict]);
     }
 
     /// The last line.
@@ -116,6 +127,11 @@ pub(crate) fn nanos(nanos: f64) -> String {
 
 pub(crate) fn millis(millis: f64) -> String {
     format!("{millis:.3} ms")
+}
+
+/// For what takes many of them.
+pub(crate) fn whole_millis(millis: f64) -> String {
+    format!("{millis:.1} ms")
 }
 
 pub(crate) fn seconds_per_gib(seconds: f64) -> String {

@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::partition::{MemoryBell, PartitionContext};
-use crate::storage::{FileStorage, MemoryPolicy, Storage};
+use crate::storage::{FileStorage, MemoryPolicy, Overlay, Storage};
 
 use super::Broker;
 use super::actor;
@@ -139,6 +139,40 @@ impl BrokerBuilder {
         self.open_storage(Arc::new(files), path.display().to_string(), Some(lock)).await
     }
 
+    /// A broker that reads a data directory and changes nothing in it: one that another process is
+    /// at work in, one on read-only media, or one that Apache Kafka wrote.
+    ///
+    /// It serves what was there at this moment, as an open would find it: what an open would mend
+    /// is mended in memory, up to [`memory_limit`](Self::memory_limit), and
+    /// [`Broker::recovery_report`] says what that was; so this is also what a repair would do, as a
+    /// dry run. Whatever would change something is refused with [`Error::OpenForReading`]:
+    /// producing, committing, members of groups; consumers with [`assign`], offsets of groups,
+    /// descriptions are not. No record expires meanwhile, and no lock is taken. If the other
+    /// process removes or compacts a segment that has yet to be read, reading it fails.
+    ///
+    /// From Kafka's directories it reads all records that are not compressed, and its groups'
+    /// offsets; topics have default settings.
+    ///
+    /// # Errors
+    /// [`Error::UnsupportedFormat`] if a later version wrote it, [`Error::Io`] if there is no such
+    /// directory, the disk fails, or memory does not suffice.
+    ///
+    /// [`assign`]: crate::ConsumerBuilder::assign
+    pub async fn open_read_only(mut self, path: impl AsRef<Path>) -> Result<Broker> {
+        self.settings.read_only = true;
+        self.settings.auto_create_topics = false;
+        let path = path.as_ref().to_owned();
+        let (files, limit) = (self.settings.max_open_files, self.settings.memory_limit_bytes);
+        let name = path.display().to_string();
+        let look = move || {
+            let files = FileStorage::new(&path, files);
+            Overlay::new(&files, limit)
+                .map_err(|error| Error::io(format!("reading {}", path.display()), error))
+        };
+        let view = on_blocking_thread(&self.handle()?, look).await?;
+        self.open_storage(Arc::new(view), name, None).await
+    }
+
     /// A broker on storage of the caller's: for crash tests.
     #[doc(hidden)]
     pub async fn open_on(self, storage: Arc<dyn Storage>) -> Result<Broker> {
@@ -166,7 +200,7 @@ impl BrokerBuilder {
         // The lock goes along: if this future is dropped, the thread goes on, and keeps it so long.
         let open = move || {
             let lock = lock;
-            let opened = open_all(&core, &*storage, &path)?;
+            let opened = open_all(&core, storage, &path)?;
             core.memory_epoch = opened.memory_epoch;
             Ok((core, opened, lock))
         };

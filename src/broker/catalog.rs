@@ -20,28 +20,28 @@ const VERSION: i16 = 0;
 
 /// What is kept of a topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct TopicEntry {
-    pub(super) id: TopicId,
-    pub(super) partitions: i32,
-    pub(super) durability: Durability,
-    pub(super) config: TopicConfig,
+pub(crate) struct TopicEntry {
+    pub(crate) id: TopicId,
+    pub(crate) partitions: i32,
+    pub(crate) durability: Durability,
+    pub(crate) config: TopicConfig,
 }
 
 /// All that a broker remembers besides its partitions' logs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Catalog {
-    pub(super) topics: BTreeMap<TopicName, TopicEntry>,
+pub(crate) struct Catalog {
+    pub(crate) topics: BTreeMap<TopicName, TopicEntry>,
     /// Topics deleted whose folders may still be there: name and number of partitions.
-    pub(super) deleted: BTreeMap<TopicId, (TopicName, i32)>,
+    pub(crate) deleted: BTreeMap<TopicId, (TopicName, i32)>,
     /// Log start offsets that lie inside of a segment.
-    pub(super) log_starts: BTreeMap<TopicPartition, i64>,
+    pub(crate) log_starts: BTreeMap<TopicPartition, i64>,
     /// How often the directory was opened, once there are topics in memory: their leader epoch.
-    pub(super) runs: Option<i64>,
+    pub(crate) runs: Option<i64>,
 }
 
 /// One change, as one record.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Change {
+pub(crate) enum Change {
     Topic(TopicName, Option<TopicEntry>),
     Deleted(TopicId, Option<(TopicName, i32)>),
     LogStart(TopicPartition, Option<i64>),
@@ -148,7 +148,10 @@ impl Change {
     }
 
     /// `Ok(None)` is a record that a later version of this format may have written.
-    fn from_record(key: &[u8], value: Option<&[u8]>) -> Result<Option<Change>, CodecError> {
+    pub(crate) fn from_record(
+        key: &[u8],
+        value: Option<&[u8]>,
+    ) -> Result<Option<Change>, CodecError> {
         let mut key = Reader::new(key);
         let mut value = value.map(Reader::new);
         if let Some(value) = &mut value

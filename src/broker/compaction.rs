@@ -42,6 +42,7 @@ impl Broker {
     /// `compact`; what the storage answers: then nothing is lost, and it can be tried again.
     pub async fn compact(&self, topic: &str) -> Result<CompactionSummary> {
         self.0.core.check_open()?;
+        self.0.core.check_writable()?;
         let unknown = || Error::UnknownTopic { topic: topic.to_owned() };
         let topic = self.0.core.topic(topic).ok_or_else(unknown)?;
         if !topic.log_config.cleanup_policy.compacts() {

@@ -165,6 +165,14 @@ impl Core {
         }
     }
 
+    /// Fails if the broker only reads.
+    pub(crate) fn check_writable(&self) -> Result<()> {
+        match self.settings.read_only {
+            true => Err(Error::OpenForReading),
+            false => Ok(()),
+        }
+    }
+
     /// Waits until the actor is gone.
     pub(super) async fn ended(&self) {
         // Cannot fail: `self` holds the sender.
@@ -208,6 +216,8 @@ impl Core {
             clean: false,
             min_epoch: if in_memory { self.memory_epoch } else { 0 },
             log_start_offset: 0,
+            sparse: false,
+            recovery_point: None,
             pressure: in_memory.then(|| self.pressure.clone()),
             partition: at,
         }

@@ -44,6 +44,7 @@ impl BrokerHandle {
     }
 
     pub(crate) async fn delete_group(&self, group: &str) -> Result<()> {
+        self.core.check_writable()?;
         let coordinator = self.known_group(group).await?;
         coordinator.ask(group, |answer| Command::Delete { answer }).await
     }
@@ -68,6 +69,7 @@ impl BrokerHandle {
 
     /// Puts out a static member, who may be away.
     pub(crate) async fn remove_member(&self, group: &str, instance_id: &str) -> Result<()> {
+        self.core.check_writable()?;
         let coordinator = self.known_group(group).await?;
         let instance_id = Some(instance_id.to_owned());
         let member = MemberRef { member_id: String::new(), instance_id };
@@ -80,6 +82,7 @@ impl BrokerHandle {
         group: &str,
         offsets: Vec<(TopicPartition, i64)>,
     ) -> Result<()> {
+        self.core.check_writable()?;
         let now = self.core.clock().wall().as_millis();
         let mut checked = Vec::with_capacity(offsets.len());
         for (at, offset) in offsets {
@@ -100,6 +103,7 @@ impl BrokerHandle {
         group: &str,
         partitions: Vec<TopicPartition>,
     ) -> Result<()> {
+        self.core.check_writable()?;
         let coordinator = self.known_group(group).await?;
         coordinator.ask(group, |answer| Command::Forget { partitions, answer }).await
     }
@@ -131,18 +135,25 @@ impl BrokerHandle {
 
     async fn load_groups(&self) -> Result<Coordinator> {
         let context = &self.core.context;
-        let store = match self.core.storage {
-            Some(_) => Some(self.offsets_partition().await?),
-            None => None,
-        };
+        let is_kept = self.core.storage.is_some() && self.core.check_writable().is_ok();
+        let store = if is_kept { Some(self.offsets_partition().await?) } else { None };
+        // Kafka has several partitions of it.
+        let stored = self.core.topic(OFFSETS_TOPIC).map(|topic| topic.partitions.clone());
         let (runtime, clock) = (context.runtime.clone(), context.clock.clone());
         let limits = self.core.settings.group_limits.clone();
         let (is_there, holder) = (self.is_there(), self.holder());
-        let coordinator = Coordinator::new(runtime, clock, limits, store.clone(), is_there, holder);
-        if let Some(store) = store {
+        let coordinator = Coordinator::new(runtime, clock, limits, store, is_there, holder);
+        if let Some(stored) = stored {
             let loading = coordinator.clone();
-            let blocks = store.may_block();
-            let load = move || load(&loading, &store);
+            let blocks = stored.iter().any(Partition::may_block);
+            let load = move || {
+                let mut unreadable = 0;
+                for store in &stored {
+                    unreadable += load(&loading, store)?;
+                }
+                loading.loaded();
+                Ok(unreadable)
+            };
             let unreadable = match blocks {
                 true => on_blocking_thread(&context.runtime, load).await?,
                 false => load()?,
@@ -206,10 +217,7 @@ fn load(coordinator: &Coordinator, store: &Partition) -> Result<usize> {
     let mut unreadable = 0;
     loop {
         match reader.read(&mut cursor, READ_BYTES) {
-            Ok(batches) if batches.is_empty() => {
-                coordinator.loaded();
-                return Ok(unreadable);
-            }
+            Ok(batches) if batches.is_empty() => return Ok(unreadable),
             Ok(batches) => {
                 unreadable += batches.iter().map(|batch| coordinator.load(batch)).sum::<usize>();
             }

@@ -7,11 +7,13 @@
 mod actor;
 mod admin;
 mod builder;
-mod catalog;
+pub(crate) mod catalog;
+pub(crate) mod catalog_log;
 mod compaction;
 mod config;
 pub(crate) mod core;
 mod description;
+pub(crate) mod folders;
 mod groups;
 mod lock;
 mod open;
@@ -33,7 +35,7 @@ pub use builder::BrokerBuilder;
 pub use compaction::CompactionSummary;
 pub use config::{ConfigEntry, ConfigSource};
 pub use description::{PartitionDescription, TopicDescription};
-pub(crate) use groups::check_not_internal;
+pub(crate) use groups::{OFFSETS_TOPIC, check_not_internal};
 pub use report::RecoveryReport;
 pub use settings::{Durability, MAX_PARTITIONS, TopicConfig};
 pub use stats::BrokerStats;
@@ -87,6 +89,12 @@ impl Broker {
     /// Opens a data directory with default settings: see [`BrokerBuilder::open`].
     pub async fn open(path: impl AsRef<Path>) -> Result<Broker> {
         Broker::builder().open(path).await
+    }
+
+    /// Opens a data directory for reading, with default settings: see
+    /// [`BrokerBuilder::open_read_only`].
+    pub async fn open_read_only(path: impl AsRef<Path>) -> Result<Broker> {
+        Broker::builder().open_read_only(path).await
     }
 
     /// A broker in memory with default settings: see [`BrokerBuilder::in_memory`].
@@ -190,6 +198,7 @@ impl BrokerHandle {
         &self,
         command: impl FnOnce(oneshot::Sender<Result<T>>) -> Command,
     ) -> Result<T> {
+        self.core.check_writable()?;
         let (answer, answered) = oneshot::channel();
         if self.commands.send(command(answer)).await.is_err() {
             return Err(self.why_closed());

@@ -15,30 +15,27 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use crate::error::{Error, Result};
 use crate::log::{
-    CutTail, Log, LogConfig, LogReader, LostRange, Opening, ReadCursor, Recovered,
-    partition_topic_id,
+    CutTail, Log, LostRange, Opening, Recovered, is_misread, partition_topic_id,
+    set_partition_topic_id,
 };
-use crate::storage::{EntryKind, Storage, read_whole, replace};
+use crate::storage::{EntryKind, Storage, replace};
 use crate::topic::{TopicId, TopicName, TopicPartition};
 
-use super::catalog::{Catalog, Change, TopicEntry, decode, encode};
+use super::catalog::{Catalog, Change, TopicEntry};
+use super::catalog_log::{CatalogLog, is_mostly_history, shorten, write};
 use super::core::Core;
+use super::folders::{
+    CATALOG_TOPIC, CLEAN_MARK, FORMAT_VERSION, KafkaOffsets, META_FILE, Origin, exists, has_log,
+    is_doomed, parse_folder, remove_folder, rename_for_deletion,
+};
 use super::report::RecoveryReport;
-use super::settings::{Durability, TopicConfig};
-
-pub(super) const CLEAN_MARK: &str = ".kafka_cleanshutdown";
-const META_FILE: &str = "meta.properties";
-/// The version of the data directory's format that this code writes.
-const FORMAT_VERSION: u32 = 1;
-/// Records of the catalog that are kept though later ones have replaced them.
-const CATALOG_HISTORY: i64 = 1000;
-pub(super) const CATALOG_TOPIC: &str = "__ottla_catalog";
+use super::settings::Durability;
 
 /// What was read from a data directory.
 pub(super) struct Opened {
@@ -66,106 +63,62 @@ pub(super) fn prepare_dir(path: &Path) -> Result<()> {
 }
 
 /// Opens everything below `storage`. Blocks.
-pub(super) fn open_all(core: &Core, storage: &dyn Storage, path: &str) -> Result<Opened> {
-    let is_new = check_format(core, storage, path)?;
+pub(super) fn open_all(core: &Core, storage: Arc<dyn Storage>, path: &str) -> Result<Opened> {
+    let logs = storage.clone();
+    let storage = &*storage;
+    let origin = check_format(core, storage, path)?;
     let failed = |error| Error::io(format!("opening the data directory {path}"), error);
+    let is_new = origin == Origin::Unmarked && !has_partitions(storage).map_err(failed)?;
     let clean = exists(storage, CLEAN_MARK).map_err(failed)?;
     let mut report =
         RecoveryReport { clean_shutdown: clean || is_new, ..RecoveryReport::default() };
-    let (catalog_log, mut catalog) = open_catalog(core, clean, &mut report).map_err(failed)?;
+    let CatalogLog { log: catalog_log, mut catalog, recovered, unreadable } =
+        CatalogLog::open(logs, clean).map_err(failed)?;
+    report.unreadable_catalog_records = unreadable;
+    report.scanned_bytes = recovered.scanned_bytes;
+    if !recovered.is_clean() {
+        report.partitions.insert(CatalogLog::partition(), recovered);
+    }
     if clean {
         // Before the first write. Whoever opens next after a failure in between looks closer.
         storage.remove_file(Path::new(CLEAN_MARK)).map_err(failed)?;
         storage.sync_dir(Path::new("")).map_err(failed)?;
     }
-    let changes = settle_folders(core, storage, &mut catalog, &mut report).map_err(failed)?;
-    let openings = openings(core, &catalog, clean)?;
+    let changes =
+        settle_folders(core, storage, origin, &mut catalog, &mut report).map_err(failed)?;
+    let mut openings = openings(core, &catalog, clean)?;
+    if origin == Origin::Kafka {
+        as_kafka_left_them(&mut openings, &KafkaOffsets::load(storage).map_err(failed)?);
+    }
     let partitions = open_logs(openings, core.settings.io_threads, &mut report)?;
     let mut opened = Opened { catalog, catalog_log, partitions, report, memory_epoch: 0 };
     opened.memory_epoch = opened.begin_run(changes).map_err(failed)?;
     Ok(opened)
 }
 
-fn exists(storage: &dyn Storage, name: &str) -> io::Result<bool> {
-    match storage.open(Path::new(name), false) {
-        Ok(_) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
-    }
+fn has_partitions(storage: &dyn Storage) -> io::Result<bool> {
+    let entries = storage.list(Path::new(""))?;
+    Ok(entries.iter().any(|entry| parse_folder(&entry.name).is_some()))
 }
 
-/// Reads `meta.properties`, or writes it into a directory that has none. Says whether the
-/// directory is new.
-fn check_format(core: &Core, storage: &dyn Storage, path: &str) -> Result<bool> {
-    let failed = |error| Error::io(format!("reading {path}/{META_FILE}"), error);
-    let file = Path::new(META_FILE);
-    let text = match read_whole(storage, file, 64 * 1024) {
-        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+/// Whose directory it is. One without `meta.properties` gets it.
+fn check_format(core: &Core, storage: &dyn Storage, path: &str) -> Result<Origin> {
+    let origin = Origin::of(storage, path)?;
+    match origin {
+        Origin::Unmarked => {
             let id = core.new_id();
             let text = format!(
                 "version=1\ncluster.id={id}\nnode.id=1\nottla.format.version={FORMAT_VERSION}\n"
             );
-            replace(storage, file, text.as_bytes()).map_err(failed)?;
-            let entries = storage.list(Path::new("")).map_err(failed)?;
-            return Ok(!entries.iter().any(|entry| parse_folder(&entry.name).is_some()));
+            replace(storage, Path::new(META_FILE), text.as_bytes())
+                .map_err(|error| Error::io(format!("writing {path}/{META_FILE}"), error))?;
         }
-        Err(error) => return Err(failed(error)),
-    };
-    let found = text.lines().find_map(|line| line.strip_prefix("ottla.format.version="));
-    match found.map(|version| (version, version.trim().parse::<u32>())) {
-        Some((_, Ok(version))) if version <= FORMAT_VERSION => Ok(false),
-        other => Err(Error::UnsupportedFormat {
-            path: path.to_owned(),
-            found: other.map_or("unknown", |(version, _)| version).chars().take(20).collect(),
-            supported: FORMAT_VERSION,
-        }),
-    }
-}
-
-/// The catalog's log, and the sum of its records.
-fn open_catalog(
-    core: &Core,
-    clean: bool,
-    report: &mut RecoveryReport,
-) -> io::Result<(Log, Catalog)> {
-    let at = TopicPartition::new(CATALOG_TOPIC, 0).expect("a legal name");
-    let config = LogConfig {
-        sync_before_visible: true,
-        retention: None,
-        segment_bytes: 1 << 20,
-        ..LogConfig::default()
-    };
-    let entry = TopicEntry {
-        id: TopicId(1u128.to_be_bytes()),
-        partitions: 1,
-        durability: Durability::Power,
-        config: TopicConfig::new(),
-    };
-    let (log, recovered) =
-        Log::open(Opening { clean, ..core.opening(at.clone(), &entry, config) })?;
-    if !recovered.is_clean() {
-        report.partitions.insert(at, recovered);
-    }
-    let mut catalog = Catalog::default();
-    let reader = log.reader();
-    let mut cursor = ReadCursor::new(reader.log_start_offset(), -1);
-    loop {
-        match reader.read(&mut cursor, 1 << 20) {
-            Ok(batches) if batches.is_empty() => return Ok((log, catalog)),
-            Ok(batches) => {
-                for batch in &batches {
-                    let (changes, unreadable) = decode(batch);
-                    changes.into_iter().for_each(|change| catalog.apply(change));
-                    report.unreadable_catalog_records += unreadable;
-                }
-            }
-            Err(crate::log::ReadError::Corrupt { from, to }) => {
-                report.unreadable_catalog_records += (to - from) as usize;
-            }
-            Err(error) => return Err(io::Error::other(error)),
+        Origin::Kafka if !core.settings.read_only => {
+            return Err(Origin::unsupported(path, "unknown"));
         }
+        Origin::Ottla | Origin::Kafka => {}
     }
+    Ok(origin)
 }
 
 /// Compares the folders with the catalog: finishes deletions, moves strays aside, takes in what
@@ -173,6 +126,7 @@ fn open_catalog(
 fn settle_folders(
     core: &Core,
     storage: &dyn Storage,
+    origin: Origin,
     catalog: &mut Catalog,
     report: &mut RecoveryReport,
 ) -> io::Result<Vec<Change>> {
@@ -184,7 +138,7 @@ fn settle_folders(
             continue;
         }
         let ours = [META_FILE, CLEAN_MARK, ".lock"].contains(&name);
-        let Some(at) = parse_folder(name).filter(|_| entry.kind == EntryKind::Dir) else {
+        let Some(at) = origin.partition(name).filter(|_| entry.kind == EntryKind::Dir) else {
             if !ours && !name.ends_with("-stray") {
                 report.foreign.push(entry.name);
             }
@@ -198,6 +152,9 @@ fn settle_folders(
             (_, Some(id)) if catalog.deleted.contains_key(&id) => {
                 let doomed = rename_for_deletion(storage, &at, id)?;
                 remove_folder(storage, &doomed)?;
+            }
+            (Some(known), Some(id)) if is_misread(id, known.id) => {
+                set_partition_topic_id(storage, Path::new(name), known.id)?;
             }
             (Some(known), Some(id)) if known.id != id => {
                 let stray = format!("{name}.{id}-stray");
@@ -225,7 +182,9 @@ fn settle_folders(
         let id = id.unwrap_or_else(|| core.new_id());
         let entry = TopicEntry { id, partitions, durability, config };
         changes.push(Change::Topic(name.clone(), Some(entry)));
-        report.topics_without_catalog.push(name);
+        if origin != Origin::Kafka {
+            report.topics_without_catalog.push(name);
+        }
     }
     changes.iter().cloned().for_each(|change| catalog.apply(change));
     Ok(changes)
@@ -235,57 +194,6 @@ fn settle_folders(
 fn is_deleted(catalog: &Catalog, at: &TopicPartition) -> bool {
     let deleted = &mut catalog.deleted.values();
     deleted.any(|(topic, partitions)| *topic == at.topic && at.partition < *partitions)
-}
-
-/// `<topic>-<partition>.<id>-delete`. The id has 22 characters of URL-safe base64, `-` included.
-fn is_doomed(name: &str) -> bool {
-    let Some(name) = name.strip_suffix("-delete") else { return false };
-    let Some((folder, id)) = name.rsplit_once('.') else { return false };
-    id.len() == 22 && parse_folder(folder).is_some()
-}
-
-/// `<topic>-<partition>`, as Kafka names its folders.
-fn parse_folder(name: &str) -> Option<TopicPartition> {
-    let (topic, partition) = name.rsplit_once('-')?;
-    let canonical = partition.parse::<i32>().ok().filter(|n| n.to_string() == partition)?;
-    TopicPartition::new(topic, canonical)
-        .ok()
-        .filter(|at| (0..super::settings::MAX_PARTITIONS).contains(&at.partition))
-}
-
-fn has_log(storage: &dyn Storage, dir: &str) -> io::Result<bool> {
-    Ok(storage.list(Path::new(dir))?.iter().any(|entry| entry.name.ends_with(".log")))
-}
-
-/// Gives a folder the name under which it may be removed at leisure, also after a crash.
-pub(super) fn rename_for_deletion(
-    storage: &dyn Storage,
-    at: &TopicPartition,
-    id: TopicId,
-) -> io::Result<PathBuf> {
-    let doomed = PathBuf::from(format!("{at}.{id}-delete"));
-    // What an earlier attempt left.
-    remove_folder(storage, &doomed)?;
-    match storage.rename(Path::new(&at.to_string()), &doomed) {
-        // Nothing was ever appended.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(doomed),
-        other => other.map(|()| doomed),
-    }
-}
-
-/// Removes a folder and the files in it. One that is not there is fine.
-pub(super) fn remove_folder(storage: &dyn Storage, dir: &Path) -> io::Result<()> {
-    let entries = match storage.list(dir) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        other => other?,
-    };
-    for entry in entries {
-        match entry.kind {
-            EntryKind::Dir => remove_folder(storage, &dir.join(&entry.name))?,
-            _ => storage.remove_file(&dir.join(&entry.name))?,
-        }
-    }
-    storage.remove_dir(dir)
 }
 
 fn openings(core: &Core, catalog: &Catalog, clean: bool) -> Result<Vec<Opening>> {
@@ -303,6 +211,15 @@ fn openings(core: &Core, catalog: &Catalog, clean: bool) -> Result<Vec<Opening>>
         }
     }
     Ok(openings)
+}
+
+fn as_kafka_left_them(openings: &mut [Opening], offsets: &KafkaOffsets) {
+    for opening in openings {
+        opening.sparse = true;
+        opening.recovery_point = offsets.recovery_points.get(&opening.partition).copied();
+        let start = offsets.log_starts.get(&opening.partition).copied();
+        opening.log_start_offset = start.unwrap_or(0);
+    }
 }
 
 /// Opens logs on a few threads: after a crash each waits for syncs of its own.
@@ -335,6 +252,7 @@ fn open_logs(
     for (at, result) in done.into_inner().expect("no one panics with the list in hand") {
         let (log, recovered) =
             result.map_err(|error| Error::io(format!("opening partition {at}"), error))?;
+        report.scanned_bytes += recovered.scanned_bytes;
         if !recovered.is_clean() || !recovered.foreign.is_empty() {
             tell(&at, &recovered);
             report.partitions.insert(at.clone(), recovered);
@@ -374,29 +292,8 @@ impl Opened {
         }
         write(&mut self.catalog_log, &changes)?;
         if is_mostly_history(&self.catalog_log.reader(), self.catalog.len()) {
-            shorten_catalog(&mut self.catalog_log, &self.catalog.snapshot())?;
+            shorten(&mut self.catalog_log, &self.catalog.snapshot())?;
         }
         Ok(i32::try_from(run).unwrap_or(i32::MAX))
     }
-}
-
-/// Whether most of a catalog's log has been replaced by later records.
-pub(super) fn is_mostly_history(log: &LogReader, state: usize) -> bool {
-    let records = log.log_end_offset() - log.log_start_offset();
-    records > CATALOG_HISTORY && records > 4 * state as i64
-}
-
-/// Replaces a catalog's log by a copy of the state.
-pub(super) fn shorten_catalog(log: &mut Log, snapshot: &[Change]) -> io::Result<()> {
-    log.roll_now().map_err(io::Error::other)?;
-    let start = log.log_end_offset();
-    write(log, snapshot)?;
-    log.advance_log_start(start).map_err(io::Error::other)
-}
-
-fn write(log: &mut Log, changes: &[Change]) -> io::Result<()> {
-    for part in changes.chunks(500) {
-        log.append_now(encode(part, 0)).map_err(io::Error::other)?;
-    }
-    Ok(())
 }

@@ -57,7 +57,7 @@ pub const MAX_PARTITIONS: i32 = 100_000;
 pub struct TopicConfig {
     pub(super) partitions: Option<i32>,
     pub(super) durability: Option<Durability>,
-    pub(super) settings: BTreeMap<&'static str, String>,
+    pub(crate) settings: BTreeMap<&'static str, String>,
 }
 
 impl TopicConfig {
@@ -211,6 +211,8 @@ pub(super) struct Settings {
     pub(super) offsets_retention: Duration,
     /// What ids are made of, for crash tests that have to repeat a run; else they are random.
     pub(super) id_seed: Option<u64>,
+    /// Whether nothing may be changed.
+    pub(super) read_only: bool,
 }
 
 impl Default for Settings {
@@ -227,6 +229,7 @@ impl Default for Settings {
             group_limits: GroupLimits::default(),
             offsets_retention: Duration::from_secs(7 * 24 * 3600),
             id_seed: None,
+            read_only: false,
         }
     }
 }

@@ -185,6 +185,11 @@ pub enum Error {
         /// The failure.
         source: Arc<io::Error>,
     },
+    /// The broker was opened for reading only.
+    #[error(
+        "the data directory is open for reading only: `Broker::open` opens it for changes, too"
+    )]
+    OpenForReading,
     /// The storage failed.
     #[error("{context}: {source}")]
     Io {

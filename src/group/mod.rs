@@ -45,6 +45,7 @@ pub(crate) use actor::{Command, Commit};
 pub(crate) use coordinator::{Coordinator, Holder, IsThere};
 pub use description::{GroupDescription, MemberDescription};
 pub use offsets::CommittedOffset;
+pub(crate) use records::{GroupMetadata, GroupRecord};
 #[cfg(test)]
 pub(crate) use request::JoinedMember;
 pub(crate) use request::{JoinGroup, Joined, MemberRef, SyncGroup, Synced};

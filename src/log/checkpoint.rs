@@ -12,11 +12,13 @@
 //! A damaged file is a typed error for the caller to act on, never a panic and never an empty
 //! answer. Files are replaced whole: after a crash the old or the new content is there.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use super::recovery::readable;
 use crate::storage::{self, Storage};
 use crate::topic::{TopicId, TopicName, TopicPartition};
 
@@ -174,6 +176,23 @@ impl CleanerOffset {
     pub(super) fn path(dir: &Path) -> PathBuf {
         dir.join(CLEANER_OFFSET_FILE)
     }
+}
+
+/// The offsets in one of Kafka's files for a whole data directory, by partition. A file that is not
+/// there, or is damaged, has none.
+pub fn checkpointed_offsets(
+    storage: &dyn Storage,
+    file: &'static str,
+) -> io::Result<BTreeMap<TopicPartition, i64>> {
+    let decode = |content: &[u8]| {
+        decode_lines(file, content, |[topic, partition, offset]| {
+            let partition = partition.parse().ok().filter(|partition| *partition >= 0)?;
+            let at = TopicPartition { topic: TopicName::parse(topic).ok()?, partition };
+            Some((at, offset.parse().ok().filter(|offset| *offset >= 0)?))
+        })
+    };
+    let loaded = readable(load(storage, Path::new(""), file, decode))?;
+    Ok(loaded.into_iter().flatten().collect())
 }
 
 /// Why a checkpoint file could not be read.

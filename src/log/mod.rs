@@ -18,6 +18,7 @@ mod config;
 mod counters;
 mod epochs;
 mod error;
+mod files;
 mod flush;
 mod index;
 mod pressure;
@@ -33,6 +34,7 @@ mod shared;
 #[cfg(test)]
 mod tests;
 mod truncation;
+mod verify;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -46,15 +48,18 @@ use crate::storage::{MemoryPolicy, Storage};
 use crate::topic::{TopicId, TopicPartition};
 
 pub use append::{Append, Appended};
+pub use checkpoint::checkpointed_offsets;
 pub use compaction::{Compaction, CompactionOptions, CompactionPlan, CompactionStats};
 pub use config::{CleanupPolicy, LogConfig};
 pub use counters::LogStats;
 pub use error::{AppendError, CompactionError, ReadError};
+pub use files::{FileItem, FileItems};
 pub use flush::CheckpointPlan;
 pub use pressure::MemoryPressure;
 pub use producers::ProducerError;
 pub use reader::{FoundOffset, LogReader, ReadCursor};
 pub use recovery::{CutTail, LostRange, Opening, Recovered};
+pub use verify::{Finding, Findings, LogFolder, LogVerification, Severity, verify_log};
 
 use checkpoint::PartitionMetadata;
 use compaction::Cleaner;
@@ -214,4 +219,16 @@ fn is_full(error: &io::Error) -> bool {
 pub fn partition_topic_id(storage: &dyn Storage, dir: &Path) -> io::Result<Option<TopicId>> {
     let metadata = recovery::readable(PartitionMetadata::load(storage, dir))?;
     Ok(metadata.map(|metadata| metadata.topic_id))
+}
+
+/// Writes down which topic a partition's folder belongs to, in place of what it says.
+pub fn set_partition_topic_id(storage: &dyn Storage, dir: &Path, id: TopicId) -> io::Result<()> {
+    PartitionMetadata { topic_id: id }.store(storage, dir)
+}
+
+/// Whether an id in a folder is another one but for one character. No two topics draw ids so much
+/// alike: a bit of the file has turned, and the folder is the topic's.
+pub fn is_misread(found: TopicId, known: TopicId) -> bool {
+    let (found, known) = (found.to_string(), known.to_string());
+    found.bytes().zip(known.bytes()).filter(|(found, known)| found != known).count() == 1
 }

@@ -251,7 +251,8 @@ impl LogReader {
             return Ok(Vec::new());
         }
         match next {
-            Some(next) if next.base_offset == cursor.offset => {
+            Some(next) if next.base_offset == cursor.offset || next.sparse => {
+                cursor.offset = cursor.offset.max(next.base_offset);
                 cursor.hint = Some(Place::start_of(next));
                 self.read_live(cursor, max_bytes, limit)
             }

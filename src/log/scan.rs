@@ -1,7 +1,8 @@
 //! Walking the batches of a segment file, and finding the way on behind bytes that are none.
 //!
 //! Nothing here trusts a file: a batch counts if it is whole, its CRC is right, it begins at the
-//! offset where the one before it ended, and its leader epoch is the one of that offset. Behind
+//! offset where the one before it ended (or, in a sparse segment, behind it), and its leader epoch
+//! is the one of that offset. Behind
 //! bad bytes a batch counts again only if something besides itself says where it belongs, for
 //! a record may hold the image of a batch, and the CRC does not cover offsets.
 
@@ -142,7 +143,9 @@ impl<'a> Walk<'a> {
         let Step::Batch(batch) = &step else { return Ok(step) };
         let header = *batch.header();
         let good = !self.verify
-            || header.base_offset == self.expected && belongs(&header) && is_whole(batch.bytes());
+            || follows(self.segment.sparse, self.expected, &header)
+                && belongs(&header)
+                && is_whole(batch.bytes());
         if !good {
             return Ok(Step::Bad);
         }
@@ -160,7 +163,8 @@ impl<'a> Walk<'a> {
         belongs: impl Fn(&BatchHeader) -> bool,
     ) -> io::Result<Option<i64>> {
         let (from, end) = (self.scanner.position, self.scanner.end);
-        let search = Search { file: &*self.segment.file, end, expected: self.expected, boundary };
+        let (expected, sparse) = (self.expected, self.segment.sparse);
+        let search = Search { file: &*self.segment.file, end, expected, boundary, sparse };
         match search.next_good(from, belongs)? {
             Some((position, header)) => {
                 self.scanner.skip_to(position);
@@ -173,6 +177,11 @@ impl<'a> Walk<'a> {
             }
         }
     }
+}
+
+/// Whether a batch can begin where `offset` is expected.
+pub(super) fn follows(sparse: bool, offset: i64, header: &BatchHeader) -> bool {
+    header.base_offset == offset || sparse && header.base_offset > offset
 }
 
 fn is_whole(bytes: &[u8]) -> bool {
@@ -190,6 +199,7 @@ struct Search<'a> {
     /// The offset at which the bad bytes begin.
     expected: i64,
     boundary: i64,
+    sparse: bool,
 }
 
 impl Search<'_> {
@@ -258,7 +268,8 @@ impl Search<'_> {
         bad: Option<BatchHeader>,
     ) -> io::Result<bool> {
         let follows_bad = |bad: BatchHeader| {
-            bad.base_offset == self.expected && bad.next_offset() == header.base_offset
+            follows(self.sparse, self.expected, &bad)
+                && follows(self.sparse, bad.next_offset(), header)
         };
         if [header.base_offset, header.next_offset()].contains(&self.boundary)
             || bad.is_some_and(follows_bad)
@@ -266,6 +277,6 @@ impl Search<'_> {
             return Ok(true);
         }
         let next = self.header_at(at + header.size() as u64)?;
-        Ok(next.is_some_and(|next| next.base_offset == header.next_offset()))
+        Ok(next.is_some_and(|next| follows(self.sparse, header.next_offset(), &next)))
     }
 }

@@ -38,6 +38,8 @@ pub(super) struct Segment {
     size: AtomicU64,
     live: AtomicBool,
     indexes: RwLock<Indexes>,
+    /// Whether offsets may be missing between its batches: Kafka's compaction leaves holes.
+    pub(super) sparse: bool,
     /// Whether a sync of the file failed. The next would succeed, but pages are lost.
     sync_failed: Mutex<bool>,
 }
@@ -83,6 +85,7 @@ impl Segment {
             size: AtomicU64::new(size),
             live: AtomicBool::new(true),
             indexes: RwLock::new(indexes),
+            sparse: false,
             sync_failed: Mutex::new(false),
         }
     }

@@ -42,7 +42,7 @@ const INLINE_BYTES: usize = 64 * 1024;
 /// How long an actor waits for work before it ends.
 const IDLE: Duration = Duration::from_secs(5);
 /// Appended bytes after which the recovery point is moved up.
-const CHECKPOINT_BYTES: u64 = 64 << 20;
+const CHECKPOINT_BYTES: u64 = if cfg!(test) { 64 << 10 } else { 64 << 20 };
 /// While memory is used up: how often to look, besides when told that some was freed. A record that
 /// is dropped tells nobody. In the machine's time: a clock moved by hand frees no memory.
 const MEMORY_RETRY: Duration = Duration::from_millis(20);
@@ -320,7 +320,11 @@ impl Actor {
         self.answer(&mut group, synced);
         self.spare = group;
         self.bytes_since_checkpoint += bytes as u64;
-        if self.bytes_since_checkpoint >= CHECKPOINT_BYTES {
+        if self.bytes_since_checkpoint >= CHECKPOINT_BYTES
+            && self.checkpoint.as_ref().is_none_or(JoinHandle::is_finished)
+        {
+            // While there is always more to append, nobody else looks whether it has ended.
+            self.finish_checkpoint().await;
             self.start_checkpoint().await;
         }
     }
@@ -406,12 +410,13 @@ impl Actor {
         }
     }
 
-    /// Begins to move the recovery point up, while appends go on. False if there is no need.
+    /// Begins to move the recovery point up, while appends go on, if nothing does so already. False
+    /// if there is no need.
     async fn start_checkpoint(&mut self) -> bool {
-        self.bytes_since_checkpoint = 0;
         if self.checkpoint.is_some() {
             return false;
         }
+        self.bytes_since_checkpoint = 0;
         match self.on_log(true, |log| log.checkpoint()).await {
             Ok(Ok(Some(plan))) => {
                 let (io, simulated) = (self.context.io.clone(), self.context.simulated);

@@ -547,3 +547,6 @@ impl Shared {
         self.waiters.wake_all();
     }
 }
+
+#[cfg(test)]
+mod tests;

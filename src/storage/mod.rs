@@ -21,7 +21,9 @@ mod conformance;
 mod descriptors;
 pub mod file;
 pub mod memory;
+pub mod overlay;
 pub mod sim;
+mod tree;
 
 use std::fmt::{Debug, Display};
 use std::io;
@@ -32,6 +34,7 @@ use bytes::Bytes;
 
 pub use file::{DEFAULT_MAX_OPEN_FILES, FileStorage};
 pub use memory::{MemoryPolicy, MemoryStorage};
+pub use overlay::Overlay;
 pub use sim::SimDisk;
 
 /// A tree of files: where a broker keeps its bytes.

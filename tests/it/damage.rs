@@ -296,3 +296,21 @@ async fn a_folder_of_another_life_is_moved_aside() {
     // This life's records are lost with their folder, and a stranger's are not taken for them.
     assert!(read_all(&broker).await.is_empty());
 }
+
+#[tokio::test]
+async fn a_folder_whose_topic_id_is_misread_is_not_moved_aside() {
+    let damaged = Damaged::clean().await;
+    let file = damaged.dir.path().join("t-0/partition.metadata");
+    let whole = fs::read(&file).unwrap();
+    // Some character of the id becomes another one that ids may have.
+    let id = whole.len() - 22;
+    let letter = (id..).find(|i| whole[*i].is_ascii_alphabetic()).unwrap();
+    let mut misread = whole.clone();
+    misread[letter] ^= 0x20;
+    fs::write(&file, misread).unwrap();
+    let broker = damaged.open().await;
+    let report = broker.recovery_report().unwrap();
+    assert!(report.stray.is_empty(), "{report:?}");
+    assert_eq!(read_all(&broker).await, numbers(0..RECORDS));
+    assert_eq!(fs::read(&file).unwrap(), whole);
+}

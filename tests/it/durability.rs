@@ -278,6 +278,7 @@ async fn a_copy_of_the_live_directory_has_all_that_was_acknowledged() {
     let after = Broker::open(image.path()).await.unwrap();
     let report = after.recovery_report().unwrap();
     assert!(!report.clean_shutdown && report.partitions.is_empty(), "{report:?}");
+    assert!(report.scanned_bytes > 0, "all of it is behind the recovery points");
     assert_eq!(after.topics().unwrap(), broker.topics().unwrap());
     for topic in ["power", "process"] {
         let records = read_topic(&after.client(), topic).await;

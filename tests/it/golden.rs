@@ -50,7 +50,7 @@ async fn fill(broker: &Broker) {
     broker.delete_topic("gone").await.unwrap();
 }
 
-async fn check(broker: &Broker) {
+pub(crate) async fn check(broker: &Broker) {
     let topics = broker.topics().unwrap();
     assert_eq!(topics, ["empty", "orders", "table"]);
     let orders = broker.describe_topic("orders").unwrap();
@@ -78,7 +78,7 @@ async fn check(broker: &Broker) {
     assert_eq!(offsets, BTreeMap::from([(at("orders", 1), 12)]));
 }
 
-fn golden(name: &str) -> PathBuf {
+pub(crate) fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
 }
 

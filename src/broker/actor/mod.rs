@@ -19,14 +19,13 @@ use crate::partition::{ENDED, Partition};
 use crate::topic::{TopicId, TopicName, TopicPartition};
 
 use super::catalog::{Catalog, Change, TopicEntry, encode};
+use super::catalog_log::{is_mostly_history, shorten};
 use super::core::{Core, Topic, on_blocking_thread};
+use super::folders::{CATALOG_TOPIC, CLEAN_MARK, remove_folder, rename_for_deletion};
 use super::groups::OFFSETS_TOPIC;
 use super::groups::check_not_internal;
 use super::lock::DirLock;
-use super::open::{
-    CATALOG_TOPIC, CLEAN_MARK, Opened, is_mostly_history, remove_folder, rename_for_deletion,
-    shorten_catalog,
-};
+use super::open::Opened;
 use super::settings::{Durability, TopicConfig};
 use super::{Broker, BrokerHandle, UserHandle};
 
@@ -82,7 +81,10 @@ impl Drop for Actor {
 /// Builds the partitions of what was opened, and starts the actor.
 pub(super) fn start(core: Core, opened: Option<Opened>, lock: Option<Arc<DirLock>>) -> Broker {
     let core = Arc::new(core);
-    let first_look = FIRST_LOOK.min(core.settings.retention_check_interval);
+    let first_look = match core.settings.read_only {
+        true => Duration::MAX,
+        false => FIRST_LOOK.min(core.settings.retention_check_interval),
+    };
     let mut actor = Actor {
         core: core.clone(),
         catalog: Catalog::default(),
@@ -322,18 +324,18 @@ impl Actor {
             log.append_one(encode(&changes, now)).await?;
         }
         changes.into_iter().for_each(|change| self.catalog.apply(change));
-        self.shorten_catalog().await;
+        self.shorten().await;
         Ok(())
     }
 
     /// Keeps the catalog's log from growing with its history.
-    async fn shorten_catalog(&self) {
+    async fn shorten(&self) {
         let Some(log) = &self.catalog_log else { return };
         if !is_mostly_history(log.reader(), self.catalog.len()) {
             return;
         }
         let snapshot = self.catalog.snapshot();
-        match log.run(move |log| shorten_catalog(log, &snapshot)).await {
+        match log.run(move |log| shorten(log, &snapshot)).await {
             Ok(Ok(())) => tracing::debug!("the catalog was shortened"),
             Ok(Err(error)) => tracing::warn!(%error, "the catalog could not be shortened"),
             Err(error) => tracing::warn!(%error, "the catalog could not be shortened"),

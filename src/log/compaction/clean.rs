@@ -225,6 +225,7 @@ impl<'a> Work<'a> {
         let mut index = from;
         loop {
             if !self.pour(&sources[index], &mut output)? {
+                output.discard()?;
                 return Ok(Err(index));
             }
             index += 1;

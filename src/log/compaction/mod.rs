@@ -55,7 +55,7 @@ use super::segment::Segment;
 use super::shared::Shared;
 
 pub use swap::Compaction;
-pub(super) use swap::settle;
+pub(super) use swap::{is_staged, settle};
 
 /// How much memory the keys may take by default.
 const DEFAULT_KEY_BYTES: usize = 128 << 20;

@@ -168,6 +168,14 @@ impl<'a> Output<'a> {
         Ok(())
     }
 
+    /// Removes what there is of it. A `.cleaned` left lying would say, after a crash, that nothing
+    /// of the compaction had been decided on: all of it would be undone, and what it had replaced
+    /// by then be lost.
+    pub(super) fn discard(self) -> io::Result<()> {
+        let path = Stage::Cleaned.of(&log_path(&self.plan.shared.dir, self.base_offset));
+        self.plan.shared.storage.remove_file(&path)
+    }
+
     /// Writes what is left to write, and makes it durable; the files' names are not yet.
     pub(super) fn finish(mut self) -> io::Result<Fresh> {
         self.fill_in();

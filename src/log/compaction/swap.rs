@@ -262,6 +262,11 @@ fn staged(name: &str) -> Option<(&str, Stage)> {
     (of_segment || stem == CLEANER_OFFSET_FILE).then_some((stem, stage))
 }
 
+/// Whether it is the name of a compaction's file that is not in place.
+pub(in crate::log) fn is_staged(name: &str) -> bool {
+    staged(name).is_some()
+}
+
 /// The final names of all files at a stage.
 fn at_stage(storage: &dyn Storage, dir: &Path, stage: Stage) -> io::Result<Vec<String>> {
     let entries = storage.list(dir)?;

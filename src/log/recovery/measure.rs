@@ -115,7 +115,9 @@ impl Found {
     fn bare_segment(&self, opening: &Opening, base: i64) -> io::Result<Segment> {
         let path = opening.dir.join(file_name(base, "log"));
         let file = opening.storage.open(&path, false)?;
-        Ok(Segment::new(base, file, self.survey.logs[&base], Indexes::empty(base)))
+        let mut segment = Segment::new(base, file, self.survey.logs[&base], Indexes::empty(base));
+        segment.sparse = opening.sparse;
+        Ok(segment)
     }
 
     fn stored_indexes(
@@ -136,12 +138,13 @@ impl Found {
     fn scan(&mut self, opening: &Opening, base: i64, next: Option<i64>) -> io::Result<()> {
         let len = self.survey.logs[&base];
         let promised = base <= self.recovery_point;
-        let follows = self.segments.is_empty() || base == self.end || promised;
+        let after = opening.sparse && base > self.end;
+        let follows = self.segments.is_empty() || base == self.end || promised || after;
         if self.sealed || !self.cuts.is_empty() || !follows {
             self.cuts.push(Cut { base_offset: base, part: Part::Whole { len }, offset: base });
             return Ok(());
         }
-        if self.end < base {
+        if self.end < base && !opening.sparse {
             self.report.lost.push(LostRange { from: self.end, to: base });
         }
         let segment = self.bare_segment(opening, base)?;

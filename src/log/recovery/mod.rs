@@ -39,12 +39,11 @@ use super::shared::Shared;
 use super::{Active, Log};
 
 use measure::Found;
-use survey::Survey;
 
-pub(super) use survey::readable;
+pub(super) use survey::{Survey, readable};
 
 /// Left behind by a failed sync.
-const SYNC_FAILED_FILE: &str = "sync-failed";
+pub(super) const SYNC_FAILED_FILE: &str = "sync-failed";
 /// How much is read at a time.
 const CHUNK: usize = 1 << 20;
 
@@ -67,6 +66,11 @@ pub struct Opening {
     pub min_epoch: i32,
     /// The log start offset that was last decided (0 if none was).
     pub log_start_offset: i64,
+    /// Whether it is Apache Kafka's: compaction has left holes between batches.
+    pub sparse: bool,
+    /// The recovery point, if it is not told by the folder itself (Kafka has them all in a file
+    /// of the data directory).
+    pub recovery_point: Option<i64>,
     /// The memory budget's keeper, for logs in memory.
     pub pressure: Option<Arc<MemoryPressure>>,
 }

@@ -16,27 +16,27 @@ use crate::log::segment::base_offset_in;
 
 /// What the folder holds, by kind.
 #[derive(Default)]
-pub(super) struct Survey {
-    pub(super) exists: bool,
+pub(in crate::log) struct Survey {
+    pub(in crate::log) exists: bool,
     /// Length of each `.log`, by base offset.
-    pub(super) logs: BTreeMap<i64, u64>,
+    pub(in crate::log) logs: BTreeMap<i64, u64>,
     /// Lengths of `.index` and `.timeindex`.
-    pub(super) indexes: BTreeMap<i64, u64>,
-    pub(super) timeindexes: BTreeMap<i64, u64>,
-    pub(super) snapshots: Vec<i64>,
-    pub(super) temporary: Vec<String>,
-    pub(super) foreign: Vec<String>,
-    pub(super) sync_failed: bool,
+    pub(in crate::log) indexes: BTreeMap<i64, u64>,
+    pub(in crate::log) timeindexes: BTreeMap<i64, u64>,
+    pub(in crate::log) snapshots: Vec<i64>,
+    pub(in crate::log) temporary: Vec<String>,
+    pub(in crate::log) foreign: Vec<String>,
+    pub(in crate::log) sync_failed: bool,
     /// `None` if they are not there, or damaged.
-    pub(super) epochs: Option<LeaderEpochs>,
-    pub(super) epochs_damaged: bool,
-    pub(super) recovery_point: Option<i64>,
+    pub(in crate::log) epochs: Option<LeaderEpochs>,
+    pub(in crate::log) epochs_damaged: bool,
+    pub(in crate::log) recovery_point: Option<i64>,
     /// Up to where the log is compacted.
-    pub(super) first_dirty: Option<i64>,
+    pub(in crate::log) first_dirty: Option<i64>,
 }
 
 impl Survey {
-    pub(super) fn of(opening: &Opening) -> io::Result<Survey> {
+    pub(in crate::log) fn of(opening: &Opening) -> io::Result<Survey> {
         let entries = match opening.storage.list(&opening.dir) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Survey::default()),
@@ -50,7 +50,8 @@ impl Survey {
         // An empty list knows no batch: it is as good as none.
         survey.epochs = readable(loaded)?.filter(|epochs| epochs.latest().is_some());
         let point = readable(RecoveryPoint::load(storage, dir))?;
-        survey.recovery_point = point.map(|point| point.offset).filter(|at| survey.vouches(*at));
+        let point = point.map(|point| point.offset).or(opening.recovery_point);
+        survey.recovery_point = point.filter(|at| survey.vouches(*at));
         let cleaned = readable(CleanerOffset::load(storage, dir))?;
         let cleaned = cleaned.filter(|cleaned| cleaned.partition == opening.partition);
         survey.first_dirty = cleaned.map(|cleaned| cleaned.offset);
@@ -62,7 +63,8 @@ impl Survey {
         recovery_point == 0 || self.snapshots.contains(&recovery_point)
     }
 
-    fn sort(&mut self, entry: DirEntry) {
+    /// Takes in one more.
+    pub(in crate::log) fn sort(&mut self, entry: DirEntry) {
         let name = entry.name.as_str();
         if entry.kind != EntryKind::File {
             self.foreign.push(entry.name);

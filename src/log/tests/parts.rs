@@ -147,6 +147,8 @@ pub(super) fn opening(storage: Arc<dyn Storage>, config: LogConfig) -> Opening {
         clean: false,
         min_epoch: 0,
         log_start_offset: 0,
+        sparse: false,
+        recovery_point: None,
         pressure: None,
     }
 }

@@ -15,7 +15,6 @@
 //!   copied. Lock order: tree, writer, pieces.
 
 mod blocks;
-mod tree;
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -24,7 +23,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGua
 use bytes::Bytes;
 
 use self::blocks::{Block, Blocks, block_size};
-use self::tree::{Node, Tree};
+use super::tree::{Node, Tree};
 use super::{DirEntry, EntryKind, Storage, StorageFile, failure, lock};
 
 /// What happens to an append that the memory budget has no room for.

@@ -43,6 +43,7 @@ impl LocalGroup {
 #[async_trait]
 impl GroupSession for LocalGroup {
     async fn join(&self, mut request: JoinGroup) -> Result<Joined> {
+        self.handle.core.check_writable()?;
         let mut alive = None;
         if request.member_id.is_empty() {
             let name = request.instance_id.as_ref().unwrap_or(&request.client_id);
@@ -89,6 +90,7 @@ impl GroupSession for LocalGroup {
         if commit.offsets.is_empty() {
             return Ok(());
         }
+        self.handle.core.check_writable()?;
         self.ask(|answer| Command::Commit { commit, answer }).await
     }
 

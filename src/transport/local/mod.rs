@@ -118,7 +118,8 @@ impl Transport for LocalTransport {
 
     fn submit(&self, submission: Submission) {
         let Submission { at, topic_id, batch, is_awaited } = submission;
-        if let Err(error) = check_not_internal(&at.topic) {
+        let allowed = self.handle.core.check_writable();
+        if let Err(error) = allowed.and_then(|()| check_not_internal(&at.topic)) {
             return batch.fail(error);
         }
         // What was buffered before the broker began to close is taken until its partition closes.

@@ -9,6 +9,9 @@ use std::process::{self, ChildStdin, ChildStdout, Command, Stdio};
 
 const DIR: &str = "OTTLA_TEST_CHILD_DIR";
 
+/// What the test harness exits with after a failed test.
+const FAILED: i32 = 101;
+
 /// The directory that the parent handed over. `None` if there is no parent: then a test that is
 /// meant for children has nothing to do.
 pub(crate) fn child_dir() -> Option<PathBuf> {
@@ -25,9 +28,15 @@ pub(crate) struct Child {
 impl Child {
     /// Runs the ignored test of this name on `dir`.
     pub(crate) fn start(test: &str, dir: &Path) -> Child {
+        Child::start_with(test, dir, &[])
+    }
+
+    /// As [`Child::start`], with more variables in its environment.
+    pub(crate) fn start_with(test: &str, dir: &Path, variables: &[(&str, String)]) -> Child {
         let mut process = Command::new(env::current_exe().unwrap())
             .args([test, "--exact", "--ignored", "--nocapture", "--test-threads=1"])
             .env(DIR, dir)
+            .envs(variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -63,6 +72,11 @@ impl Child {
     /// Waits for the end, and says whether it was a good one.
     pub(crate) fn ended_well(&mut self) -> bool {
         self.process.wait().unwrap().success()
+    }
+
+    /// Waits for the end, and says whether it was a failed test; not a kill, nor a good one.
+    pub(crate) fn has_failed(&mut self) -> bool {
+        self.process.wait().unwrap().code() == Some(FAILED)
     }
 }
 

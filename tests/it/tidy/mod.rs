@@ -25,6 +25,7 @@ const FLOORS: &[&[&str]] = &[
     &["assignor"],
     &["group"],
     &["broker"],
+    &["inspect"],
     &["transport"],
     &["client"],
     &["producer", "consumer", "admin"],

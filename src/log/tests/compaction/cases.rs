@@ -1,15 +1,16 @@
 //! What exactly becomes of small logs.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
 
-use super::parts::{Case, compacting};
+use super::parts::{Case, compacting, keyed_of, open, text};
 use crate::batch::{BatchBuilder, BatchHeader};
-use crate::log::{AppendError, CleanupPolicy, CompactionOptions, LogConfig};
+use crate::log::{AppendError, CleanupPolicy, CompactionOptions, LogConfig, ReadCursor};
 use crate::record::Timestamp;
-use crate::storage::{FileStorage, MemoryStorage, SimDisk, StorageFile};
+use crate::storage::{FileStorage, MemoryStorage, SimDisk, Storage, StorageFile};
 
 fn on_disk() -> Case {
     Case::new(SimDisk::new(1), compacting())
@@ -365,6 +366,39 @@ fn a_damaged_segment_stays_as_it_is() {
     assert!(content.is_err(), "the gap is told of");
     let tail = case.log.shared.segments()[2].size();
     assert!(tail > 61 * 3, "behind what can't be read no tombstone is dropped");
+}
+
+/// What was replaced is gone, and must not be taken back for the sake of a segment that stays.
+#[test]
+fn beside_a_damaged_segment_a_crash_loses_nothing() {
+    let mut calls = 0;
+    loop {
+        let disk = SimDisk::new(3);
+        let mut case = Case::new(disk.clone(), compacting());
+        for i in 0..3 {
+            case.append(1, &[&format!("a={i}"), &format!("b={i}")]);
+            case.roll();
+        }
+        case.log.close().unwrap();
+        assert!(disk.flip_bit("t-0/00000000000000000000.log", 70 * 8));
+        let storage: Arc<dyn Storage> = Arc::new(disk.process());
+        let mut log = open(&storage, &case.config, true);
+        let plan = log.plan_compaction(Timestamp::from_millis(100), true).unwrap().unwrap();
+        disk.crash_after(calls);
+        let done = log.compacted(plan.run(CompactionOptions::default()));
+        disk.crash_process();
+        let storage: Arc<dyn Storage> = Arc::new(disk.process());
+        let reader = open(&storage, &case.config, false).reader();
+        let mut cursor = ReadCursor::new(4, -1);
+        let batches = reader.read(&mut cursor, 1000).unwrap();
+        let records: Vec<String> =
+            batches.iter().flat_map(keyed_of).map(|it| text(&it.2)).collect();
+        assert_eq!(records, ["a=2", "b=2"], "after {calls} calls");
+        if done.is_ok() {
+            break assert!(calls > 20, "{calls}");
+        }
+        calls += 1;
+    }
 }
 
 #[test]

@@ -5,10 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use ottla::consumer::Position;
 use ottla::{Consumer, ConsumerRecord, Error, TopicPartition};
 
-use super::groups::Place;
+use super::groups::{OFFSETS, Place};
 use super::model::{Id, Topic};
-use super::world::{Tally, World, patiently};
-use crate::support::at;
+use super::world::{World, at, patiently};
 
 /// How many there are at most.
 const READERS: usize = 4;
@@ -114,7 +113,7 @@ impl World {
         let mut consumer = match patiently(builder.assign(all.clone())).await {
             Ok(consumer) => consumer,
             Err(_) if self.is_going(&reader.topic) => return,
-            Err(error) => return self.excuse("a consumer", &error),
+            Err(error) => return self.excuse("a consumer", &error, &[OFFSETS], 0),
         };
         for at in all {
             // Where its group has committed, there may have been no record ever.
@@ -225,7 +224,7 @@ impl World {
         self.note_reader(&format!("met {error}"), reader);
         match error {
             Error::Truncated { at, to } => {
-                Tally::count(&self.tally.truncated);
+                self.tally.truncated.add(1);
                 let start = self.log_start(reader, at);
                 let view = reader.views.get_mut(&at.partition).expect("it has a view of each");
                 let from = view.position.offset;
@@ -246,13 +245,18 @@ impl World {
                 *view = View::at(Position::from(*log_start_offset));
                 true
             }
+            Error::Corrupt { at, to, .. } if self.is_damaged => {
+                let view = reader.views.get_mut(&at.partition).expect("it has a view of each");
+                view.position.offset = view.position.offset.max(*to);
+                true
+            }
             Error::UnknownTopic { .. } => {
                 assert!(self.is_going(&reader.topic) || self.is_other(reader), "{error}");
                 false
             }
             _ if self.is_going(&reader.topic) => false,
             error => {
-                self.excuse("reading", error);
+                self.excuse("reading", error, &[&format!("{}-", reader.topic), OFFSETS], 0);
                 true
             }
         }
@@ -289,11 +293,11 @@ impl World {
         self.note(|| format!("{call:?}"));
         let consumer = reader.consumer.as_mut().expect("it was looked for");
         let committed = patiently(consumer.commit()).await;
-        self.ledger.end(call, committed.is_ok(), self.is_dead());
+        self.ledger.end(call, committed.is_ok(), self.is_unknown());
         if let Err(error) = committed
             && !self.is_going(&reader.topic)
         {
-            self.excuse("a reader's commit", &error);
+            self.excuse("a reader's commit", &error, &[OFFSETS], 0);
         }
         self.readers.push(reader);
     }

@@ -1,4 +1,4 @@
-//! Folders and files by path, as the memory storage keeps them. It knows nothing of content.
+//! Folders and files by path, as storages in memory keep them. It knows nothing of content.
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};

@@ -1,6 +1,11 @@
 //! What groups have committed, as far as that can be known from outside.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::world::World;
+
+/// What the folder begins with where groups' offsets are kept.
+pub(super) const OFFSETS: &str = "__consumer_offsets";
 
 /// A topic's name, which of its lives, and the partition.
 pub(super) type Place = (String, u64, i32);
@@ -29,6 +34,8 @@ struct Account {
     maybe: Vec<(u64, i64)>,
     /// All that was, or may have been, committed since the broker was opened.
     history: Vec<Option<i64>>,
+    /// All that ever was.
+    ever: BTreeSet<i64>,
 }
 
 impl Ledger {
@@ -40,6 +47,7 @@ impl Ledger {
             let account = self.account(group, place);
             account.maybe.push((number, *offset));
             account.history.push(Some(*offset));
+            account.ever.insert(*offset);
         }
         Call { number, group: group.to_owned(), offsets }
     }
@@ -60,16 +68,20 @@ impl Ledger {
         }
     }
 
-    /// What is committed after opening. `kept` says whether the promise covers the crash.
+    /// What is committed after opening. `kept` says whether the promise covers the crash,
+    /// `damaged` whether records of commits may be lost besides.
     pub(super) fn observe(
         &mut self,
         group: &str,
         committed: &BTreeMap<Place, i64>,
-        kept: bool,
+        (kept, damaged): (bool, bool),
         is_there: impl Fn(&Place) -> bool,
     ) {
         for place in committed.keys() {
-            assert!(is_there(place), "{group} has commits of a topic that is gone: {place:?}");
+            assert!(
+                damaged || is_there(place),
+                "{group} has commits of a topic that is gone: {place:?}"
+            );
             self.account(group, place);
         }
         let accounts = self.groups.entry(group.to_owned()).or_default();
@@ -78,12 +90,24 @@ impl Ledger {
             let found = committed.get(place).copied();
             let maybe = account.maybe.iter().any(|(_, offset)| Some(*offset) == found);
             let earlier = !kept && (account.history.contains(&found) || found == account.first());
+            let older = damaged && found.is_none_or(|it| account.ever.contains(&it));
             assert!(
-                found == account.sure || maybe || earlier,
+                found == account.sure || maybe || earlier || older,
                 "{group} at {place:?} has committed {found:?}: {account:?}"
             );
-            *account = Account { sure: found, history: vec![found], ..Account::default() };
+            let ever = std::mem::take(&mut account.ever);
+            *account = Account { sure: found, history: vec![found], ever, ..Account::default() };
         }
+    }
+
+    /// What is committed, for all that is known: the least and the greatest offset.
+    pub(super) fn may_be_committed(&self, group: &str, place: &Place) -> (i64, i64) {
+        let account = self.groups.get(group).and_then(|it| it.get(place));
+        let Some(account) = account else { return (0, 0) };
+        let maybe = account.maybe.iter().map(|(_, offset)| *offset);
+        let all = maybe.chain([account.sure.unwrap_or(0)]);
+        let (least, most) = (all.clone().min(), all.max());
+        (least.unwrap_or(0), most.unwrap_or(0))
     }
 
     /// All that was committed is durable.
@@ -108,5 +132,12 @@ impl Account {
     /// What was committed when the broker was opened.
     fn first(&self) -> Option<i64> {
         self.history.first().copied().flatten()
+    }
+}
+
+impl World {
+    /// Whether a commit that failed may have been made.
+    pub(super) fn is_unknown(&self) -> bool {
+        self.is_dead() || self.is_troubled(&[OFFSETS])
     }
 }

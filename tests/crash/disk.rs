@@ -3,14 +3,16 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
 use ottla::storage::{DirEntry, SimDisk, Storage, StorageFile};
 
+use super::faults::Failure;
+
 /// A promise that is broken, to find out whether the checks notice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Lie {
+pub(crate) struct Lie {
     pub(super) what: What,
     /// Of which files or folders: those whose paths contain this.
     pub(super) of: &'static str,
@@ -37,32 +39,48 @@ impl Lie {
     }
 }
 
-/// A number for all calls so far: 64-bit FNV-1a over what was called, and what came back.
+/// A number for all calls so far: 64-bit FNV-1a over what was called, and what came back. And
+/// which of them failed, but for those that died.
 #[derive(Debug, Clone)]
-pub(super) struct Trace(Arc<Mutex<u64>>);
+pub(super) struct Trace {
+    number: Arc<Mutex<u64>>,
+    failures: Arc<Mutex<Vec<Failure>>>,
+}
 
 impl Trace {
     pub(super) fn new() -> Self {
-        Trace(Arc::new(Mutex::new(0xcbf2_9ce4_8422_2325)))
+        Trace { number: Arc::new(Mutex::new(0xcbf2_9ce4_8422_2325)), failures: Arc::default() }
     }
 
     pub(super) fn number(&self) -> u64 {
-        *self.0.lock().expect("no one panics with the number in hand")
+        *self.number.lock().expect("no one panics with the number in hand")
+    }
+
+    pub(super) fn failures(&self) -> MutexGuard<'_, Vec<Failure>> {
+        self.failures.lock().expect("no one panics with the list in hand")
     }
 
     pub(super) fn add(&self, bytes: &[u8]) {
-        let mut number = self.0.lock().expect("no one panics with the number in hand");
+        let mut number = self.number.lock().expect("no one panics with the number in hand");
         for byte in bytes {
             *number = (*number ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
         }
     }
 
-    fn call<T>(&self, name: &str, path: &Path, result: io::Result<T>) -> io::Result<T> {
+    fn call<T>(&self, name: &'static str, path: &Path, result: io::Result<T>) -> io::Result<T> {
         self.add(name.as_bytes());
         self.add(path.as_os_str().as_encoded_bytes());
         match &result {
             Ok(_) => self.add(&[1]),
-            Err(error) => self.add(error.to_string().as_bytes()),
+            Err(error) => {
+                let text = error.to_string();
+                self.add(text.as_bytes());
+                if text.contains("simulated") && !text.contains("simulated crash") {
+                    let full = error.kind() == io::ErrorKind::StorageFull;
+                    super::note(format!("failed: {text}"));
+                    self.failures().push(Failure { call: name, path: path.to_owned(), full });
+                }
+            }
         }
         result
     }

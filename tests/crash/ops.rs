@@ -7,10 +7,9 @@ use std::time::Duration;
 
 use ottla::{CleanupPolicy, Durability, Error, TopicConfig, TopicDescription, TopicPartition};
 
-use super::groups::Call;
+use super::groups::{Call, OFFSETS};
 use super::model::Topic;
-use super::world::{Change, World, look};
-use crate::support::at;
+use super::world::{Change, World, at, look};
 
 type Answer = Pin<Box<dyn Future<Output = Result<Told, Error>>>>;
 
@@ -120,7 +119,7 @@ impl World {
     fn delete(&mut self, name: &str) {
         self.note(|| format!("delete {name}"));
         // What it would commit from now on could be of the topic that is deleted, or of the next.
-        self.member = None;
+        self.members.clear();
         self.slot(name).pending = Some(Change::Delete);
         let (admin, topic) = (self.broker().admin(), name.to_owned());
         let answer = async move { admin.delete_topic(&topic).await.map(|()| Told::Done) };
@@ -246,7 +245,7 @@ impl World {
             }
             What::Commit(call) => {
                 let made = answer.is_ok();
-                let unknown = self.is_dead();
+                let unknown = self.is_unknown();
                 self.ledger.end(call, made, unknown);
                 if let Err(error) = answer {
                     let gone = matches!(
@@ -254,7 +253,7 @@ impl World {
                         Error::UnknownTopic { .. } | Error::UnknownPartition { .. }
                     );
                     if !gone {
-                        self.excuse("a commit", &error);
+                        self.excuse("a commit", &error, &[OFFSETS], 0);
                     }
                 }
             }
@@ -284,7 +283,7 @@ impl World {
             Err(Error::OffsetOutOfRange { .. } | Error::InvalidState(_)) => {}
             Err(Error::UnknownTopic { .. } | Error::Closed { .. }) if topic.is_none() => {}
             Err(_) if self.is_going(at.topic.as_str()) => {}
-            Err(error) => self.excuse("deleting records", &error),
+            Err(error) => self.excuse("deleting records", &error, &[], 0),
         }
     }
 
@@ -294,7 +293,7 @@ impl World {
             Error::InvalidState(_) | Error::UnknownTopic { .. } => {}
             _ if self.is_going(name) => {}
             Error::Closed { reason } if reason.ends_with("was deleted") => {}
-            error => self.excuse("compaction", error),
+            error => self.excuse("compaction", error, &[&format!("{name}-")], 0),
         }
     }
 
@@ -308,7 +307,7 @@ impl World {
     fn changed(&mut self, name: &str, answer: Result<Told, Error>) {
         let answer = match answer {
             Ok(answer) => answer,
-            Err(error) => return self.excuse("a change of a topic", &error),
+            Err(error) => return self.excuse("a change of a topic", &error, &[], 0),
         };
         let slot = self.slot(name);
         let change = slot.pending.take().expect("it is what was answered");

@@ -2,10 +2,11 @@
 
 use std::task::Poll;
 
-use ottla::{Error, Record};
+use ottla::{Error, Record, RecordMetadata};
 
+use super::faults::Kind;
 use super::model::{Id, Sent};
-use super::world::{Awaited, Tally, World, look, patiently};
+use super::world::{Awaited, World, at, look, patiently};
 
 impl World {
     pub(super) async fn work(&mut self) {
@@ -30,6 +31,9 @@ impl World {
         if self.slots.values().all(|slot| slot.topic.is_none() && slot.pending.is_none()) {
             return self.create("a");
         }
+        if self.kind == Kind::Faults && self.dice.one_in(10) {
+            self.trouble();
+        }
         match self.dice.below(42) {
             0..16 => self.produce().await,
             16..23 => self.read().await,
@@ -52,20 +56,22 @@ impl World {
         let looked_up = patiently(self.producers[producer].partitions_for(&topic)).await;
         if let Err(error) = looked_up {
             if !self.is_going(&topic) {
-                self.excuse("looking a topic up", &error);
+                self.excuse("looking a topic up", &error, &[], 0);
             }
             return;
         }
         self.note(|| format!("producer {producer} sends {count} to {topic}"));
         for _ in 0..count {
-            self.send(producer, &topic);
+            self.send(producer, &topic, None);
         }
     }
 
-    fn send(&mut self, producer: usize, name: &str) {
+    /// Sends one record, to this partition or to any.
+    pub(super) fn send(&mut self, producer: usize, name: &str, partition: Option<i32>) {
         let id = self.next_id;
         self.next_id += 1;
-        let sent = self.new_record(producer, id, name);
+        let mut sent = self.new_record(producer, id, name);
+        sent.partition = partition.or(sent.partition);
         let header = id.to_le_bytes();
         let record = Record::to(name).timestamp(self.clock.wall()).header("id", &header[..]);
         let record = match sent.partition {
@@ -84,18 +90,20 @@ impl World {
         let topic = self.slot(name).topic.as_mut();
         match result {
             Ok(delivery) => {
-                Tally::count(&self.tally.records);
+                self.tally.sent.add(1);
+                let since = self.failures();
+                let life = self.slots[name].topic.as_ref().expect("it was picked").life;
+                let place = sent.partition.map(|it| (name.to_owned(), life, it));
+                let doomed = place.is_some_and(|it| self.read_only.contains(&it));
                 let topic = self.slot(name).topic.as_mut().expect("it was picked");
-                let (topic, life) = (name.to_owned(), {
-                    topic.sent.insert(id, sent);
-                    topic.life
-                });
-                self.awaited.push(Awaited { delivery, topic, life, id });
+                topic.sent.insert(id, sent);
+                let topic = name.to_owned();
+                self.awaited.push(Awaited { delivery, topic, life, id, since, doomed });
             }
             Err(_) if topic.is_none() || self.is_going(name) => {}
             // It grew or was made to compact a moment ago, or the change is under way.
             Err(error) if is_of_change(error.error()) => {}
-            Err(error) => self.excuse("sending", error.error()),
+            Err(error) => self.excuse("sending", error.error(), &[&format!("{name}-")], 0),
         }
     }
 
@@ -120,24 +128,47 @@ impl World {
         for mut awaited in std::mem::take(&mut self.awaited) {
             match look(std::pin::Pin::new(&mut awaited.delivery)) {
                 Poll::Pending => waiting.push(awaited),
-                Poll::Ready(Ok(metadata)) => {
-                    let slot = self.slot(&awaited.topic);
-                    let topic = slot.topic.as_mut().filter(|it| it.life == awaited.life);
-                    if let Some(topic) = topic.filter(|_| metadata.has_offset()) {
-                        topic.learn(metadata.partition, metadata.offset, awaited.id, None);
-                    }
-                }
-                Poll::Ready(Err(error)) => {
-                    let other = self.slots[&awaited.topic].topic.as_ref();
-                    let other = other.is_none_or(|it| it.life != awaited.life);
-                    let error = error.error();
-                    if !other && !self.is_going(&awaited.topic) && !is_of_change(error) {
-                        self.excuse("producing", error);
-                    }
-                }
+                Poll::Ready(Ok(metadata)) => self.acknowledged(&awaited, &metadata),
+                Poll::Ready(Err(error)) => self.refused(&awaited, error.error()),
             }
         }
         self.awaited = waiting;
+    }
+
+    fn acknowledged(&mut self, awaited: &Awaited, metadata: &RecordMetadata) {
+        if !metadata.has_offset() {
+            return;
+        }
+        let at = at(&awaited.topic, metadata.partition);
+        assert!(!awaited.doomed, "{at} takes {} though it is read-only", awaited.id);
+        self.tally.acknowledged.add(1);
+        let topic = self.slot(&awaited.topic).topic.as_mut();
+        if let Some(topic) = topic.filter(|it| it.life == awaited.life) {
+            topic.learn(metadata.partition, metadata.offset, awaited.id, None);
+        }
+    }
+
+    fn refused(&mut self, awaited: &Awaited, error: &Error) {
+        let Awaited { topic: name, life, id, since, .. } = awaited;
+        if self.is_going(name) || is_of_change(error) {
+            return;
+        }
+        let topic = self.slot(name).topic.as_mut();
+        let Some(topic) = topic.filter(|it| it.life == *life) else { return };
+        let sent = topic.sent.get_mut(id).expect("it was sent");
+        let folder = match sent.partition {
+            Some(partition) => at(name, partition).to_string(),
+            None => format!("{name}-"),
+        };
+        match error {
+            // It is not there, and will not be.
+            Error::StorageFull { .. } => sent.dead = true,
+            Error::ReadOnly { at, .. } => {
+                self.read_only.insert((name.clone(), *life, at.partition));
+            }
+            _ => {}
+        }
+        self.excuse("producing", error, &[&folder], *since);
     }
 }
 

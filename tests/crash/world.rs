@@ -1,45 +1,31 @@
 //! A broker and all who use it, through several lives.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use ottla::storage::SimDisk;
+use ottla::storage::sim::Fault;
 use ottla::{
-    Acks, Broker, Clock, Consumer, Delivery, Durability, Error, ManualClock, Producer, TopicConfig,
-    TopicId,
+    Acks, Broker, Clock, Delivery, Durability, Error, ManualClock, Producer, TopicConfig, TopicId,
+    TopicPartition,
 };
 
+use super::damage::Damage;
 use super::dice::Dice;
 use super::disk::{Lie, Tap, Trace};
-use super::groups::Ledger;
+use super::faults::Kind;
+use super::groups::{Ledger, Place};
+use super::member::{HandedOut, Member};
 use super::model::{Id, Topic};
 use super::ops::Op;
 use super::readers::Reader;
+use super::tally::Tally;
 
 /// After how many turns what is waited for never comes.
 const PATIENCE: usize = 20_000;
-
-/// What all lives together have been through, for whoever wants to know how much was tested.
-#[derive(Debug, Default)]
-pub(super) struct Tally {
-    pub(super) crashes: AtomicU64,
-    /// Of them, in the middle of something.
-    pub(super) amid: AtomicU64,
-    /// Of them, while opening.
-    pub(super) opening: AtomicU64,
-    pub(super) records: AtomicU64,
-    pub(super) truncated: AtomicU64,
-}
-
-impl Tally {
-    pub(super) fn count(of: &AtomicU64) {
-        of.fetch_add(1, Ordering::Relaxed);
-    }
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Crash {
@@ -74,9 +60,14 @@ pub(super) struct Awaited {
     pub(super) topic: String,
     pub(super) life: u64,
     pub(super) id: Id,
+    /// How many calls had failed when it was sent.
+    pub(super) since: usize,
+    /// Its partition takes no more.
+    pub(super) doomed: bool,
 }
 
 pub(super) struct World {
+    pub(super) kind: Kind,
     pub(super) dice: Dice,
     pub(super) disk: SimDisk,
     pub(super) trace: Trace,
@@ -92,15 +83,28 @@ pub(super) struct World {
     pub(super) slots: BTreeMap<String, Slot>,
     pub(super) ledger: Ledger,
     pub(super) readers: Vec<Reader>,
-    /// The one member of a group that shares partitions.
-    pub(super) member: Option<Consumer>,
+    /// The members of a group that shares partitions.
+    pub(super) members: Vec<Member>,
+    pub(super) handed_out: HandedOut,
     pub(super) next_id: Id,
     pub(super) next_life: u64,
     /// What the groups' topic promises.
     pub(super) offsets: Durability,
     /// The number of the last call before the disk dies.
-    death: u64,
+    pub(super) death: u64,
     opens: u64,
+    /// How many calls had failed when the broker began to open.
+    pub(super) opened_at: usize,
+    /// The disk has little room, or none.
+    pub(super) is_full: bool,
+    /// What was damaged since the broker was open last.
+    pub(super) damage: Vec<Damage>,
+    /// Something was damaged at some time.
+    pub(super) is_damaged: bool,
+    /// How often it was tried to open the broker since it was open last.
+    pub(super) attempts: u64,
+    /// Partitions that have said that they take no more.
+    pub(super) read_only: BTreeSet<Place>,
     /// The broker was asked to shut down, and not opened since: it may have come to its end.
     pub(super) shut: bool,
     seed: u64,
@@ -112,7 +116,10 @@ impl World {
         let names = ["a", "b", "c", "d"];
         let slots = names.iter().map(|name| (name.to_string(), Slot::default())).collect();
         let offsets = dice.pick(&[Durability::Process, Durability::Power]);
+        let kinds = [Kind::Crashes, Kind::Crashes, Kind::Crashes, Kind::Faults, Kind::Faults];
+        let kind = if dice.one_in(6) { Kind::Damage } else { dice.pick(&kinds) };
         World {
+            kind,
             dice,
             disk: SimDisk::new(seed),
             trace: Trace::new(),
@@ -131,9 +138,16 @@ impl World {
             offsets,
             death: u64::MAX,
             opens: 0,
+            opened_at: 0,
+            is_full: false,
+            damage: Vec::new(),
+            is_damaged: false,
+            attempts: 0,
+            read_only: BTreeSet::new(),
             shut: false,
             seed,
-            member: None,
+            members: Vec::new(),
+            handed_out: HandedOut::default(),
         }
     }
 
@@ -143,8 +157,19 @@ impl World {
         for life in 0..lives {
             let worst = self.crash_while_opening(crash);
             crash = run(async |world| world.live(worst, life > 0).await, &mut self);
+            if self.is_catalog_damaged() {
+                // What is there now can't be known any more.
+                return self.end();
+            }
+            self.perhaps_damage();
         }
         run(async |world| world.finish_well(crash).await, &mut self);
+        self.end()
+    }
+
+    fn end(mut self) -> u64 {
+        self.tally.seeds.add(1);
+        self.tally.faults.add(self.failures() as u64);
         self.note(|| "end".to_owned());
         self.trace.number()
     }
@@ -155,21 +180,33 @@ impl World {
         while self.dice.one_in(3) {
             let within = self.dice.pick(&[10, 60, 300]);
             self.plan_death(within);
+            self.plan_trouble_while_opening();
             let opened = run(async |world| world.open().await, self);
             if let Err(error) = opened {
-                assert!(self.is_dead(), "open fails without a reason: {error}");
-                Tally::count(&self.tally.opening);
+                self.check_open_failed(&error);
+                self.tally.opening.add(1);
             }
+            self.calm();
             worst = worst.max(self.crash());
         }
         worst
     }
 
     async fn live(&mut self, worst: Crash, again: bool) -> Crash {
-        self.death = u64::MAX;
-        self.disk.crash_after(u64::MAX);
-        let opened = self.open().await;
-        opened.unwrap_or_else(|error| panic!("open fails after a crash: {error}"));
+        self.calm();
+        self.plan_trouble_while_opening();
+        if let Err(error) = self.open().await {
+            self.check_open_failed(&error);
+            self.calm();
+            let opened = self.open().await;
+            opened.unwrap_or_else(|error| panic!("open fails after a crash: {error}"));
+        }
+        self.calm();
+        if self.is_catalog_damaged() {
+            self.check_without_catalog(worst).await;
+            assert!(self.shut_down().await, "it can't be shut down");
+            return Crash::None;
+        }
         self.check_all(worst).await;
         if again && self.dice.one_in(6) {
             // Nothing is done: what was served must be there after any crash.
@@ -182,6 +219,9 @@ impl World {
             self.plan_death(within);
         }
         self.work().await;
+        if !self.is_dead() && self.kind == Kind::Faults && self.dice.one_in(2) {
+            self.check_recovers().await;
+        }
         if !self.is_dead() && self.dice.one_in(4) && self.shut_down().await {
             return if self.dice.one_in(2) { Crash::None } else { self.crash() };
         }
@@ -198,23 +238,27 @@ impl World {
         match done {
             Ok(()) if !self.is_dead() => {
                 // All is durable, whatever was promised.
-                self.all_is_durable();
+                if !self.is_troubled(&[]) {
+                    self.all_is_durable();
+                }
                 true
             }
             Ok(()) => false,
             Err(error) => {
-                assert!(self.is_dead(), "shutting down fails: {error}");
-                false
+                self.excuse("shutting down", &error, &[], 0);
+                !self.is_dead()
             }
         }
     }
 
     /// At the end all is well: a clean shutdown changes nothing.
     async fn finish_well(&mut self, worst: Crash) {
-        self.death = u64::MAX;
-        self.disk.crash_after(u64::MAX);
+        self.calm();
         let opened = self.open().await;
         opened.unwrap_or_else(|error| panic!("the last open fails: {error}"));
+        if self.is_catalog_damaged() {
+            return self.check_without_catalog(worst).await;
+        }
         self.check_all(worst).await;
         assert!(self.shut_down().await, "the last shutdown fails");
         self.drop_all();
@@ -228,6 +272,9 @@ impl World {
 
     async fn open(&mut self) -> Result<(), Error> {
         self.opens += 1;
+        self.attempts += 1;
+        self.opened_at = self.failures();
+        self.read_only.clear();
         let defaults = TopicConfig::new().durability(self.offsets);
         let builder = Broker::builder()
             .clock(self.clock.clone())
@@ -239,6 +286,21 @@ impl World {
         self.note(|| format!("opened: {:?}", opened.as_ref().map(|it| it.recovery_report())));
         self.broker = Some(opened?);
         Ok(())
+    }
+
+    fn plan_trouble_while_opening(&mut self) {
+        if self.kind == Kind::Faults && self.dice.one_in(3) {
+            let faults = [Fault::Eio, Fault::ShortWrite, Fault::SyncFailsOnce, Fault::Enospc];
+            let within = self.dice.pick(&[10, 60, 200]);
+            self.fail_within(within, &faults);
+        }
+    }
+
+    fn check_open_failed(&self, error: &Error) {
+        let explained = self.is_dead() || self.is_troubled(&[]);
+        assert!(explained, "open fails without a reason: {error}");
+        assert!(!error.to_string().contains("panicked"), "open: {error}");
+        self.tally.failed_opens.add(u64::from(!self.is_dead()));
     }
 
     fn plan_death(&mut self, within: u64) {
@@ -253,18 +315,16 @@ impl World {
     }
 
     fn crash(&mut self) -> Crash {
-        Tally::count(&self.tally.crashes);
-        if self.is_dead() {
-            Tally::count(&self.tally.amid);
-        }
         let crash = self.dice.pick(&[Crash::Process, Crash::Power]);
         let dead = self.is_dead();
+        self.tally.crashed(crash, dead);
         self.note(|| format!("crash: {crash:?}, dead already: {dead}"));
         match crash {
             Crash::Power => self.disk.crash_power(),
             Crash::Process | Crash::None => self.disk.crash_process(),
         }
-        self.death = u64::MAX;
+        self.calm();
+        self.is_full = false;
         crash
     }
 
@@ -292,14 +352,6 @@ impl World {
         super::note(text);
     }
 
-    /// An error that the disk's death explains, or a failure of the test.
-    pub(super) fn excuse(&self, what: &str, error: &Error) {
-        let text = error.to_string();
-        assert!(!text.contains("panicked"), "{what}: {text}");
-        let shut = self.shut && text == "closed: the broker was shut down";
-        assert!(shut || self.is_dead(), "{what} fails without a reason: {text}");
-    }
-
     /// Lets everybody else have turns, and takes in what has come of it.
     pub(super) async fn settle(&mut self, turns: usize) {
         for _ in 0..turns {
@@ -313,10 +365,16 @@ impl World {
         self.ops.clear();
         self.awaited.clear();
         self.producers.clear();
-        self.member = None;
+        self.members.clear();
+        self.handed_out = HandedOut::default();
         self.readers.iter_mut().for_each(Reader::stop);
         self.broker = None;
     }
+}
+
+/// A partition.
+pub(super) fn at(topic: &str, partition: i32) -> TopicPartition {
+    TopicPartition::new(topic, partition).expect("it is a topic's name")
 }
 
 /// Runs a part of a life on a runtime of its own, with which all of its tasks end. It has neither

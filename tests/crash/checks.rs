@@ -2,12 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ottla::{ConsumerRecord, Durability, Error, GroupError, TopicPartition};
+use ottla::{ConsumerRecord, Durability, Error, GroupError, Recovered, TopicPartition};
 
 use super::member::MEMBERS;
 use super::model::{Id, Known, Topic};
-use super::world::{Change, Crash, World, patiently};
-use crate::support::at;
+use super::world::{Change, Crash, World, at, patiently};
 
 /// What a partition holds.
 struct Content {
@@ -15,6 +14,8 @@ struct Content {
     end: i64,
     epoch: i32,
     records: BTreeMap<i64, Known>,
+    /// What can't be read, as the reader was told.
+    corrupt: Vec<(i64, i64)>,
 }
 
 /// The number of a record, which is as it was sent.
@@ -46,6 +47,8 @@ impl World {
         self.compare_readers();
         self.check_groups(worst).await;
         self.shut = false;
+        self.attempts = 0;
+        self.damage.clear();
     }
 
     fn is_clean(&self) -> bool {
@@ -60,7 +63,7 @@ impl World {
         assert_eq!(lost, 0, "records of the catalog are lost: {report:?}");
         assert!(report.topics_without_catalog.is_empty(), "topics come from nowhere: {report:?}");
         assert!(report.stray.is_empty() && report.foreign.is_empty(), "folders: {report:?}");
-        for (at, recovered) in &report.partitions {
+        for (at, recovered) in report.partitions.iter().filter(|_| !self.is_damaged) {
             assert!(recovered.lost.is_empty() && recovered.foreign.is_empty(), "{at}: {report:?}");
         }
     }
@@ -98,16 +101,32 @@ impl World {
         assert!(there.is_empty(), "topics come from nowhere: {there:?}");
     }
 
-    async fn check_topic(&mut self, name: &str, worst: Crash) {
+    pub(super) async fn check_topic(&mut self, name: &str, worst: Crash) {
         let contents = self.read_all(name).await;
         let (now, clean) = (self.now(), self.is_clean());
+        let report = self.broker().recovery_report().expect("it is on a disk").clone();
+        let (damage, told_before) = (self.damage.clone(), self.attempts > 1);
         let topic = self.slot(name).topic.as_mut().expect("it was looked for");
         for (partition, content) in contents.iter().enumerate() {
             if !clean && content.epoch >= 0 {
                 let epoch = topic.partitions[partition].epoch;
                 assert!(content.epoch > epoch, "{name}-{partition}: epoch {epoch} again");
             }
-            check_promises(topic, partition as i32, content, worst, now);
+            let recovered = report.partitions.get(&at(name, partition as i32));
+            let is_told = |offset| {
+                let cut = |it: &Recovered| {
+                    let lost = it.lost.iter().any(|it| (it.from..it.to).contains(&offset));
+                    lost || it.cut.iter().any(|it| it.offset <= offset)
+                };
+                let corrupt =
+                    content.corrupt.iter().any(|(from, to)| (*from..*to).contains(&offset));
+                told_before || corrupt || recovered.is_some_and(cut)
+            };
+            let is_lost = |offset| {
+                let explained = damage.iter().any(|it| it.explains(name, partition as i32, offset));
+                explained && is_told(offset)
+            };
+            check_promises(topic, partition as i32, content, worst, now, &is_lost);
         }
         let mut all = BTreeSet::new();
         let ids = contents.iter().flat_map(|it| it.records.values().map(|known| known.id));
@@ -117,20 +136,55 @@ impl World {
         }
     }
 
+    /// What is visible while the broker runs is what was acknowledged and read before.
+    pub(super) async fn check_running(&mut self, name: &str) {
+        let Some(contents) = self.read_visible(name).await else { return };
+        let now = self.now();
+        let topic = self.slot(name).topic.as_mut().expect("it was looked for");
+        for (partition, content) in (0..).zip(&contents) {
+            for (offset, known) in &content.records {
+                topic.learn(partition, *offset, known.id, known.epoch);
+            }
+            for (offset, known) in &topic.partitions[partition as usize].known {
+                let found = content.records.get(offset).map(|it| it.id);
+                let stays =
+                    |at: Option<i64>| at.is_some_and(|it| content.records.contains_key(&it));
+                let may = found.is_none() && topic.may_be_gone(partition, *offset, now, stays);
+                assert!(
+                    found == Some(known.id) || may,
+                    "{name}-{partition}@{offset}: {found:?} while it runs, not {known:?}"
+                );
+            }
+        }
+    }
+
     async fn read_all(&mut self, name: &str) -> Vec<Content> {
+        let told = self.broker().describe_topic(name).expect("it is there");
+        for it in &told.partitions {
+            let end = it.log_end_offset;
+            assert_eq!(it.high_watermark, end, "{name}-{}: not all is served", it.partition);
+        }
+        self.read_visible(name).await.unwrap_or_else(|| panic!("{name} is dead"))
+    }
+
+    /// Reads up to the high watermark; nothing if the disk dies of it.
+    async fn read_visible(&mut self, name: &str) -> Option<Vec<Content>> {
         let told = self.broker().describe_topic(name).expect("it is there");
         let all: Vec<TopicPartition> =
             told.partitions.iter().map(|it| at(name, it.partition)).collect();
         let content = |it: &ottla::PartitionDescription| {
-            let end = it.log_end_offset;
-            assert_eq!(it.high_watermark, end, "{name}-{}: not all is served", it.partition);
+            let end = it.high_watermark;
             let (start, epoch) = (it.log_start_offset, it.leader_epoch);
-            Content { start, end, epoch, records: BTreeMap::new() }
+            Content { start, end, epoch, records: BTreeMap::new(), corrupt: Vec::new() }
         };
         let mut contents: Vec<Content> = told.partitions.iter().map(content).collect();
         let consumer = patiently(self.broker().consumer().assign(all.clone())).await;
+        let consumer = match consumer {
+            Err(_) if self.is_dead() => return None,
+            consumer => consumer,
+        };
         let mut consumer = consumer.unwrap_or_else(|error| panic!("reading {name}: {error}"));
-        let topic = self.slot(name).topic.as_ref().expect("it was looked for");
+        let topic = self.slots[name].topic.as_ref().expect("it was looked for");
         for turn in 0.. {
             match consumer.try_recv() {
                 Ok(Some(record)) => {
@@ -144,12 +198,16 @@ impl World {
                         positions[at].offset >= contents[at.partition as usize].end
                     };
                     if all.iter().all(is_read) {
-                        return contents;
+                        return Some(contents);
                     }
                     assert!(turn < 50_000, "{name} can't be read: {positions:?}");
                     tokio::task::yield_now().await;
                 }
-                Err(error) => panic!("reading {name} after a crash: {error}"),
+                Err(_) if self.is_dead() => return None,
+                Err(Error::Corrupt { at, from, to }) if self.is_damaged => {
+                    contents[at.partition as usize].corrupt.push((from, to));
+                }
+                Err(error) => panic!("reading {name}: {error}"),
             }
         }
         unreachable!("turns do not end")
@@ -172,7 +230,8 @@ impl World {
             let is_there = |place: &super::groups::Place| {
                 slots[&place.0].topic.as_ref().is_some_and(|topic| topic.life == place.1)
             };
-            self.ledger.observe(group, &committed, kept, is_there);
+            let damaged = self.are_offsets_damaged();
+            self.ledger.observe(group, &committed, (kept, damaged), is_there);
         }
     }
 
@@ -189,7 +248,14 @@ impl World {
     }
 }
 
-fn check_promises(topic: &mut Topic, partition: i32, content: &Content, worst: Crash, now: i64) {
+fn check_promises(
+    topic: &mut Topic,
+    partition: i32,
+    content: &Content,
+    worst: Crash,
+    now: i64,
+    is_lost: &dyn Fn(i64) -> bool,
+) {
     check_order(topic, partition, content);
     for (offset, known) in &content.records {
         topic.place(partition, *offset, known.id);
@@ -216,6 +282,7 @@ fn check_promises(topic: &mut Topic, partition: i32, content: &Content, worst: C
                 let epoch = known.epoch.is_none_or(|epoch| Some(epoch) == found.epoch);
                 assert!(found.id == known.id && epoch, "{name}@{offset}: {found:?}, not {known:?}");
             }
+            None if is_lost(*offset) => {}
             None if *offset >= content.end => {
                 assert!(*offset >= safe, "{name}@{offset}: {known:?} is lost, {worst:?}");
             }

@@ -1,0 +1,175 @@
+//! One bit of a file turns while nobody looks: what may be lost by that, and what must not.
+//!
+//! Never is a record served that was not sent, and opening does not fail. A batch that can't be
+//! read is lost, and no other, if it was known to be durable (before the recovery point); behind
+//! that it looks like what a crash leaves, and the log is cut there. Either is told. Of all other
+//! files of a partition no record is lost. What is in the catalog and of groups may be as it was
+//! earlier.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use super::faults::Kind;
+use super::groups::OFFSETS;
+use super::world::{Crash, World};
+
+const CATALOG: &str = "__ottla_catalog";
+
+/// What was damaged since the broker was open last.
+#[derive(Debug, Clone)]
+pub(super) enum Damage {
+    /// Of a partition's files, by which these offsets may be lost.
+    Partition {
+        topic: String,
+        partition: i32,
+        from: i64,
+        to: i64,
+    },
+    Catalog,
+    Offsets,
+    /// What concerns nobody.
+    Other,
+}
+
+impl Damage {
+    /// Whether a record may be lost by it.
+    pub(super) fn explains(&self, name: &str, number: i32, offset: i64) -> bool {
+        match self {
+            Damage::Partition { topic, partition, from, to } => {
+                topic == name && *partition == number && (*from..*to).contains(&offset)
+            }
+            _ => false,
+        }
+    }
+}
+
+impl World {
+    /// Turns a bit of some file, between two lives.
+    pub(super) fn perhaps_damage(&mut self) {
+        if self.kind != Kind::Damage || !self.dice.one_in(3) {
+            return;
+        }
+        let is_full = |path: &PathBuf| self.disk.read_file(path).is_some_and(|it| !it.is_empty());
+        let files: Vec<PathBuf> = self.disk.paths().into_iter().filter(is_full).collect();
+        let is_log = |path: &&PathBuf| path.extension().is_some_and(|it| it == "log");
+        let logs: Vec<PathBuf> = files.iter().filter(is_log).cloned().collect();
+        let from = if self.dice.one_in(2) { logs } else { files };
+        if from.is_empty() {
+            return;
+        }
+        let path = from[self.dice.index(from.len())].clone();
+        let before = self.disk.read_file(&path).expect("it was not empty");
+        let bit = self.disk.flip_random_bit(&path).expect("it was not empty");
+        let damage = self.damage_of(&path, &before, (bit / 8) as usize);
+        self.note(|| format!("bit {bit} of {} turns: {damage:?}", path.display()));
+        self.tally.flipped.add(1);
+        self.damage.push(damage);
+        self.is_damaged = true;
+    }
+
+    fn damage_of(&self, path: &Path, before: &[u8], byte: usize) -> Damage {
+        let folder = path.iter().next().expect("it has a name").to_string_lossy().into_owned();
+        if folder.starts_with(CATALOG) {
+            return Damage::Catalog;
+        }
+        if folder.starts_with(OFFSETS) {
+            return Damage::Offsets;
+        }
+        let parts = folder.rsplit_once('-');
+        let Some((topic, Ok(partition))) = parts.map(|(name, n)| (name, n.parse::<i32>())) else {
+            return Damage::Other;
+        };
+        let file = path.file_name().expect("it is a file").to_string_lossy().into_owned();
+        let (from, to) = match file.split_once(".log") {
+            Some((base, rest)) if !rest.starts_with(".cut-") => {
+                let base = base.parse().unwrap_or(0);
+                let (from, to) = batch_at(before, byte, base);
+                let durable = from < self.recovery_point(&folder);
+                (from, if durable { to } else { i64::MAX })
+            }
+            _ => (0, 0),
+        };
+        Damage::Partition { topic: topic.to_owned(), partition, from, to }
+    }
+
+    /// Up to where the log is known to be durable.
+    fn recovery_point(&self, folder: &str) -> i64 {
+        let folder = Path::new(folder);
+        let text = self.disk.read_file(folder.join("recovery-point-offset-checkpoint"));
+        let text = String::from_utf8(text.unwrap_or_default()).unwrap_or_default();
+        let point = text.split_whitespace().last().and_then(|it| it.parse().ok()).unwrap_or(0);
+        let snapshot = folder.join(format!("{point:020}.snapshot"));
+        if self.disk.read_file(snapshot).is_some() { point } else { 0 }
+    }
+
+    /// Whether the catalog can't be expected to be as it was.
+    pub(super) fn is_catalog_damaged(&self) -> bool {
+        self.damage.iter().any(|it| matches!(it, Damage::Catalog))
+    }
+
+    pub(super) fn are_offsets_damaged(&self) -> bool {
+        self.damage.iter().any(|it| matches!(it, Damage::Offsets))
+    }
+
+    /// What is left without a catalog: all topics that have records, and their records.
+    pub(super) async fn check_without_catalog(&mut self, worst: Crash) {
+        let report = self.broker().recovery_report().expect("it is on a disk").clone();
+        let broker = self.broker().clone();
+        let there = broker.topics().expect("it is open");
+        let there: BTreeSet<String> = there.iter().map(ToString::to_string).collect();
+        self.note(|| format!("without the catalog there are {there:?}"));
+        let names: Vec<String> = self.slots.keys().cloned().collect();
+        for name in names {
+            let slot = &self.slots[&name];
+            let Some(topic) = &slot.topic else { continue };
+            let told = broker.describe_topic(&name).ok();
+            if slot.pending.is_some() || told.as_ref().is_some_and(|it| Some(it.id) != topic.id) {
+                continue;
+            }
+            let Some(told) = told else {
+                let known = topic.partitions.iter().any(|it| !it.known.is_empty());
+                let has_files = known && topic.durability != ottla::Durability::Memory;
+                assert!(!has_files || self.lost_all(&name), "{name} is gone: {report:?}");
+                continue;
+            };
+            let shrunk = told.partitions.len() < topic.partitions.len();
+            if !shrunk && topic.durability != ottla::Durability::Memory {
+                // Where records were deleted up to is in the catalog.
+                let topic = self.slot(&name).topic.as_mut().expect("it was looked for");
+                topic.partitions.iter_mut().for_each(|it| it.deleted_to = 0);
+                self.check_topic(&name, worst).await;
+            }
+        }
+    }
+
+    /// Whether the power went, and with it all that a topic had without a promise.
+    fn lost_all(&self, name: &str) -> bool {
+        let topic = self.slots[name].topic.as_ref().expect("it was looked for");
+        topic.durability != ottla::Durability::Power
+    }
+}
+
+/// The offsets of the batch that has this byte; all from where batches can't be told apart.
+fn batch_at(bytes: &[u8], byte: usize, base: i64) -> (i64, i64) {
+    let (mut at, mut end) = (0, base);
+    let number = |at: usize, len: usize| -> Option<i64> {
+        let bytes = bytes.get(at..at + len)?;
+        Some(match len {
+            8 => i64::from_be_bytes(bytes.try_into().ok()?),
+            _ => i64::from(i32::from_be_bytes(bytes.try_into().ok()?)),
+        })
+    };
+    loop {
+        let header = (number(at, 8), number(at + 8, 4), number(at + 23, 4));
+        let (Some(from), Some(len), Some(delta)) = header else { return (end, i64::MAX) };
+        let size = 12 + usize::try_from(len).unwrap_or(0);
+        if size < 61 || from < end || at + size > bytes.len() {
+            return (end, i64::MAX);
+        }
+        end = from + delta + 1;
+        if byte < at + size {
+            return (from, end);
+        }
+        at += size;
+    }
+}

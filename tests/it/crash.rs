@@ -1,0 +1,74 @@
+//! A whole broker through crashes at any call of the storage: some thousands of them in each run of
+//! the tests, of the same seeds and of a few fresh ones.
+//!
+//! `OTTLA_SEED=n` runs one seed and tells what it does, `OTTLA_LIVES=n` so many seeds. The last
+//! test makes the disk lie, and wants the checks to notice.
+
+#[path = "../crash/mod.rs"]
+mod simulation;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use self::simulation::{Failed, Tally, asked, notes, play, play_all, unnoticed};
+
+/// Seeds that every run plays, the same ones each time.
+const FIXED: u64 = 580;
+
+/// How many crashes are in them, at least.
+const CRASHES: u64 = 10_000;
+
+/// Past the capture of output: who wants to repeat a run has to know.
+fn tell(text: &str) {
+    use std::io::Write;
+    std::io::stderr().write_all(text.as_bytes()).expect("stderr takes a line");
+}
+
+/// The names of temporary files are drawn from the system.
+fn fresh_seed() -> u64 {
+    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    let name = file.path().file_name().expect("it has a name").to_owned();
+    let fold = |sum: u64, byte: &u8| sum.wrapping_mul(131) + u64::from(*byte);
+    name.as_encoded_bytes().iter().fold(7, fold) % 1_000_000_007 * 1000
+}
+
+#[test]
+fn a_broker_survives_crashes() {
+    let tally = Arc::new(Tally::default());
+    if let Some(seed) = asked("OTTLA_SEED") {
+        let played = play(seed, None, &tally);
+        let number = played.unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+        return tell(&format!("{}\nthe run's number: {number:x}\n", notes()));
+    }
+    let lives = asked("OTTLA_LIVES");
+    let fixed = lives.unwrap_or(FIXED);
+    let (fresh, more) = (fresh_seed(), fixed / 20);
+    tell(&format!("crash: seeds 0..{fixed} and {fresh}.. +{more}\n"));
+    let seeds: Vec<u64> = (0..fixed).chain(fresh..fresh + more).collect();
+    let next = AtomicUsize::new(0);
+    let next = || seeds.get(next.fetch_add(1, Ordering::Relaxed)).copied();
+    if let Some(Failed { seed, why }) = play_all(next, &tally) {
+        panic!(
+            "seed {seed}: {why}\nseed {seed} failed; again, and all it does: OTTLA_SEED={seed} \
+             cargo test --test it crash::a_broker_survives_crashes"
+        );
+    }
+    tell(&format!("crash: {tally}\n"));
+    assert!(lives.is_some() || tally.crashes() >= CRASHES, "too few crashes: {tally}");
+}
+
+#[test]
+fn the_same_seed_is_the_same_run() {
+    let tally = Arc::new(Tally::default());
+    let run = |seed| play(seed, None, &tally).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+    for seed in 0..8 {
+        assert_eq!(run(seed), run(seed), "seed {seed} was two different runs");
+    }
+    assert_ne!(run(0), run(1));
+}
+
+#[test]
+fn a_disk_that_lies_is_noticed() {
+    let unnoticed = unnoticed();
+    assert!(unnoticed.is_empty(), "{unnoticed:?}");
+}
