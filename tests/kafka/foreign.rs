@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use ottla::batch::Compression;
+use ottla::inspect::{self, Severity};
 
 use crate::check::{children, name, partition, print_row};
 use crate::said::{Said, same};
@@ -68,7 +69,15 @@ fn compare(log: &Path, path: &Path, said: &Path, numbers: &mut [usize; 6]) -> Re
     Ok(())
 }
 
-/// What our own verification says of the whole directory goes here.
-fn verify(_dir: &Path) -> Result<(), String> {
-    Ok(())
+/// Our own verification reads the whole directory, and finds it sound. Worth a note is no more than
+/// that it does not look into compressed batches.
+fn verify(dir: &Path) -> Result<(), String> {
+    let found = inspect::verify(dir).map_err(|error| error.to_string())?;
+    let is_clean = dir.join(".kafka_cleanshutdown").exists();
+    if !found.is_kafkas || found.clean_shutdown != is_clean || found.partitions.is_empty() {
+        return Err(format!("not seen for what it is: {found:?}"));
+    }
+    let worse = found.findings().filter(|finding| finding.severity > Severity::Note);
+    let worse: Vec<String> = worse.map(ToString::to_string).collect();
+    if worse.is_empty() { Ok(()) } else { Err(worse.join("; ")) }
 }

@@ -12,7 +12,7 @@ use ottla::log::{Log, LogConfig, Opening};
 use ottla::storage::FileStorage;
 use ottla::{
     Broker, CleanupPolicy, Durability, Producer, Record, Timestamp, TimestampType, TopicConfig,
-    TopicId, TopicPartition,
+    TopicPartition,
 };
 
 use crate::check::{children, name};
@@ -31,7 +31,7 @@ pub async fn all(dirs: &Path) {
     }
     shut_down(&dirs.join("shutdown")).await;
     compacted(&dirs.join("shutdown"), &dirs.join("compacted")).await;
-    idempotent(&dirs.join("idempotent"));
+    idempotent(&dirs.join("idempotent")).await;
     for records in [30, 300, 3_000] {
         let name = format!("killed-after-{records}");
         killed::make(&dirs.join(&name), records);
@@ -136,20 +136,25 @@ fn size(dir: &Path) -> u64 {
 
 /// A log with batches of idempotent producers, which no producer in the process is: what the
 /// network will write. Closed once between, so that it goes on from a snapshot.
-fn idempotent(dir: &Path) {
+async fn idempotent(dir: &Path) {
+    let broker = Broker::open(dir).await.unwrap();
+    let topic = TopicConfig::new().retention(None);
+    let topic_id = broker.create_topic("producers", topic).await.unwrap().id;
+    broker.shutdown().await.unwrap();
     let config = LogConfig { segment_bytes: 9_000, index_interval_bytes: 700, ..config() };
     let opening = Opening {
         storage: Arc::new(FileStorage::new(dir, 10)),
         dir: "producers-0".into(),
         partition: TopicPartition::new("producers", 0).unwrap(),
-        topic_id: TopicId([7; 16]),
+        topic_id,
         config,
         clean: true,
         min_epoch: 0,
         log_start_offset: 0,
+        sparse: false,
+        recovery_point: None,
         pressure: None,
     };
-    fs::create_dir(dir).unwrap();
     // Kafka forgets producers that have been silent for long.
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis() as i64;
     for round in 0..2 {
