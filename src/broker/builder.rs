@@ -150,8 +150,8 @@ impl BrokerBuilder {
     /// descriptions are not. No record expires meanwhile, and no lock is taken. If the other
     /// process removes or compacts a segment that has yet to be read, reading it fails.
     ///
-    /// From Kafka's directories it reads all records that are not compressed, and its groups'
-    /// offsets; topics have default settings.
+    /// From Kafka's directories it reads all records that are not compressed (those of aborted
+    /// transactions, too), and its groups' offsets; topics have default settings.
     ///
     /// # Errors
     /// [`Error::UnsupportedFormat`] if a later version wrote it, [`Error::Io`] if there is no such

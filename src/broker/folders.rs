@@ -49,17 +49,12 @@ impl Origin {
             Some(version) if version.parse::<u32>().is_ok_and(|it| it <= FORMAT_VERSION) => {
                 Ok(Origin::Ottla)
             }
-            None if value("cluster.id=").is_some() => Ok(Origin::Kafka),
-            found => Err(Origin::unsupported(path, found.unwrap_or("unknown"))),
-        }
-    }
-
-    /// The error for a directory that this version can't write.
-    pub(super) fn unsupported(path: &str, found: &str) -> Error {
-        Error::UnsupportedFormat {
-            path: path.to_owned(),
-            found: found.chars().take(20).collect(),
-            supported: FORMAT_VERSION,
+            None if value("cluster.id=").is_some() && !has_catalog(storage)? => Ok(Origin::Kafka),
+            found => Err(Error::UnsupportedFormat {
+                path: path.to_owned(),
+                found: found.unwrap_or("unknown").chars().take(20).collect(),
+                supported: FORMAT_VERSION,
+            }),
         }
     }
 
@@ -68,6 +63,13 @@ impl Origin {
         let at = parse_folder(name)?;
         (self != Origin::Kafka || at.topic != KAFKA_METADATA).then_some(at)
     }
+}
+
+/// Whether it is ottla's after all.
+fn has_catalog(storage: &dyn Storage) -> Result<bool> {
+    let entries = storage.list(Path::new(""));
+    let entries = entries.map_err(|error| Error::io("listing the data directory", error))?;
+    Ok(entries.iter().any(|it| parse_folder(&it.name).is_some_and(|at| at.topic == CATALOG_TOPIC)))
 }
 
 /// What Kafka keeps in files of the data directory that ottla has in each partition's folder, or

@@ -114,7 +114,10 @@ fn check_format(core: &Core, storage: &dyn Storage, path: &str) -> Result<Origin
                 .map_err(|error| Error::io(format!("writing {path}/{META_FILE}"), error))?;
         }
         Origin::Kafka if !core.settings.read_only => {
-            return Err(Origin::unsupported(path, "unknown"));
+            return Err(Error::InvalidState(format!(
+                "{path} is Apache Kafka's: what it holds can be read (Broker::open_read_only), \
+                 but not changed"
+            )));
         }
         Origin::Ottla | Origin::Kafka => {}
     }

@@ -15,8 +15,8 @@ use crate::storage::{EntryKind, FileStorage, Storage};
 use super::meaning::meaning;
 
 /// Shows what a file holds: a `.log`, an `.index`, a `.timeindex` or a `.snapshot`, also one that
-/// was set aside (`.log.cut-…`) or is not in place yet (`….swap`). Given a partition's folder, all of
-/// its `.log`s, in the order of their offsets.
+/// was set aside (`.log.cut-…`) or is not in place yet (`….swap`). Given a partition's folder, all
+/// of its `.log`s, in the order of their offsets.
 ///
 /// The offsets that ottla's and Kafka's groups have committed, and ottla's catalog, are put into
 /// words: [`DumpedRecord::meaning`].

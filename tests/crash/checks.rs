@@ -122,9 +122,11 @@ impl World {
                     content.corrupt.iter().any(|(from, to)| (*from..*to).contains(&offset));
                 told_before || corrupt || recovered.is_some_and(cut)
             };
-            let is_lost = |offset| {
-                let explained = damage.iter().any(|it| it.explains(name, partition as i32, offset));
-                explained && is_told(offset)
+            let explains =
+                |offset| damage.iter().any(|it| it.explains(name, partition as i32, offset));
+            let is_lost = |offset: Option<i64>| match offset {
+                Some(offset) => explains(Some(offset)) && is_told(offset),
+                None => explains(None),
             };
             check_promises(topic, partition as i32, content, worst, now, &is_lost);
         }
@@ -254,7 +256,7 @@ fn check_promises(
     content: &Content,
     worst: Crash,
     now: i64,
-    is_lost: &dyn Fn(i64) -> bool,
+    is_lost: &dyn Fn(Option<i64>) -> bool,
 ) {
     check_order(topic, partition, content);
     for (offset, known) in &content.records {
@@ -282,13 +284,14 @@ fn check_promises(
                 let epoch = known.epoch.is_none_or(|epoch| Some(epoch) == found.epoch);
                 assert!(found.id == known.id && epoch, "{name}@{offset}: {found:?}, not {known:?}");
             }
-            None if is_lost(*offset) => {}
+            None if is_lost(Some(*offset)) => {}
             None if *offset >= content.end => {
                 assert!(*offset >= safe, "{name}@{offset}: {known:?} is lost, {worst:?}");
             }
             None => {
-                let stays =
-                    |at: Option<i64>| at.is_some_and(|at| content.records.contains_key(&at));
+                // What replaced it may have been lost since.
+                let is_there = |at: i64| content.records.contains_key(&at);
+                let stays = |at: Option<i64>| at.is_some_and(is_there) || is_lost(at);
                 let may = topic.may_be_gone(partition, *offset, now, stays);
                 assert!(may, "{name}@{offset}: {known:?}, {:?} is gone", topic.sent[&known.id]);
             }

@@ -9,11 +9,27 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use super::disk::{Lie, What};
 use super::faults::Kind;
 use super::groups::OFFSETS;
 use super::world::{Crash, World};
 
+/// Where a batch has its CRC, and its records.
+const CRC: usize = 17;
+const HEADER: usize = 61;
+
 const CATALOG: &str = "__ottla_catalog";
+
+const RECOVERY_POINT: &str = "recovery-point-offset-checkpoint";
+
+/// What was damaged in a partition's folder at any time.
+#[derive(Debug, Default)]
+pub(super) struct History {
+    /// The first offset of a batch.
+    from: Option<i64>,
+    /// What says up to where the log is known to be durable.
+    point: bool,
+}
 
 /// What was damaged since the broker was open last.
 #[derive(Debug, Clone)]
@@ -32,11 +48,12 @@ pub(super) enum Damage {
 }
 
 impl Damage {
-    /// Whether a record may be lost by it.
-    pub(super) fn explains(&self, name: &str, number: i32, offset: i64) -> bool {
+    /// Whether a record may be lost by it: the one at this offset, or any.
+    pub(super) fn explains(&self, name: &str, number: i32, offset: Option<i64>) -> bool {
         match self {
             Damage::Partition { topic, partition, from, to } => {
-                topic == name && *partition == number && (*from..*to).contains(&offset)
+                let here = topic == name && *partition == number;
+                here && offset.map_or(from < to, |offset| (*from..*to).contains(&offset))
             }
             _ => false,
         }
@@ -46,10 +63,17 @@ impl Damage {
 impl World {
     /// Turns a bit of some file, between two lives.
     pub(super) fn perhaps_damage(&mut self) {
+        if let Some(lie) = self.lie {
+            return self.damage_unseen(lie);
+        }
         if self.kind != Kind::Damage || !self.dice.one_in(3) {
             return;
         }
-        let is_full = |path: &PathBuf| self.disk.read_file(path).is_some_and(|it| !it.is_empty());
+        // What says which version of the format this is must be believed, or nothing can be.
+        let is_meant = |path: &PathBuf| path.iter().count() > 1;
+        let is_full = |path: &PathBuf| {
+            is_meant(path) && self.disk.read_file(path).is_some_and(|it| !it.is_empty())
+        };
         let files: Vec<PathBuf> = self.disk.paths().into_iter().filter(is_full).collect();
         let is_log = |path: &&PathBuf| path.extension().is_some_and(|it| it == "log");
         let logs: Vec<PathBuf> = files.iter().filter(is_log).cloned().collect();
@@ -67,7 +91,30 @@ impl World {
         self.is_damaged = true;
     }
 
-    fn damage_of(&self, path: &Path, before: &[u8], byte: usize) -> Damage {
+    /// Turns a bit in the first batch of some file, and sets its CRC right.
+    fn damage_unseen(&mut self, lie: Lie) {
+        let is_meant = |path: &PathBuf| lie.is_told(What::Checksum, path);
+        let files: Vec<PathBuf> = self.disk.paths().into_iter().filter(is_meant).collect();
+        let content = |path: &PathBuf| self.disk.read_file(path).filter(|it| it.len() > HEADER);
+        for (path, bytes) in files.iter().filter_map(|path| Some((path, content(path)?))) {
+            let len = i32::from_be_bytes(bytes[8..12].try_into().expect("four bytes"));
+            let size = 12 + usize::try_from(len).unwrap_or(0);
+            if size <= HEADER || size > bytes.len() {
+                continue;
+            }
+            let mut batch = bytes[..size].to_vec();
+            let byte = HEADER + self.dice.index(size - HEADER);
+            batch[byte] ^= 1;
+            let crc = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, &batch[CRC + 4..]);
+            batch[CRC..CRC + 4].copy_from_slice(&(crc as u32).to_be_bytes());
+            let differs = |bit: &usize| (batch[bit / 8] ^ bytes[bit / 8]) >> (bit % 8) & 1 == 1;
+            for bit in (0..size * 8).filter(differs) {
+                self.disk.flip_bit(path, bit as u64);
+            }
+        }
+    }
+
+    fn damage_of(&mut self, path: &Path, before: &[u8], byte: usize) -> Damage {
         let folder = path.iter().next().expect("it has a name").to_string_lossy().into_owned();
         if folder.starts_with(CATALOG) {
             return Damage::Catalog;
@@ -80,22 +127,29 @@ impl World {
             return Damage::Other;
         };
         let file = path.file_name().expect("it is a file").to_string_lossy().into_owned();
+        let topic = topic.to_owned();
+        let point = self.recovery_point(&folder);
+        let history = self.history.entry(folder).or_default();
         let (from, to) = match file.split_once(".log") {
             Some((base, rest)) if !rest.starts_with(".cut-") => {
-                let base = base.parse().unwrap_or(0);
-                let (from, to) = batch_at(before, byte, base);
-                let durable = from < self.recovery_point(&folder);
-                (from, if durable { to } else { i64::MAX })
+                let (from, to) = batch_at(before, byte, base.parse().unwrap_or(0));
+                history.from = Some(history.from.map_or(from, |it| it.min(from)));
+                (from, if from < point && !history.point { to } else { i64::MAX })
+            }
+            _ if file == RECOVERY_POINT || file.ends_with(".snapshot") => {
+                // What was damaged before it may from now on look like what a crash leaves.
+                history.point = true;
+                history.from.map_or((0, 0), |from| (from, i64::MAX))
             }
             _ => (0, 0),
         };
-        Damage::Partition { topic: topic.to_owned(), partition, from, to }
+        Damage::Partition { topic, partition, from, to }
     }
 
     /// Up to where the log is known to be durable.
     fn recovery_point(&self, folder: &str) -> i64 {
         let folder = Path::new(folder);
-        let text = self.disk.read_file(folder.join("recovery-point-offset-checkpoint"));
+        let text = self.disk.read_file(folder.join(RECOVERY_POINT));
         let text = String::from_utf8(text.unwrap_or_default()).unwrap_or_default();
         let point = text.split_whitespace().last().and_then(|it| it.parse().ok()).unwrap_or(0);
         let snapshot = folder.join(format!("{point:020}.snapshot"));

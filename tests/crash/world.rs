@@ -13,7 +13,7 @@ use ottla::{
     TopicPartition,
 };
 
-use super::damage::Damage;
+use super::damage::{Damage, History};
 use super::dice::Dice;
 use super::disk::{Lie, Tap, Trace};
 use super::faults::Kind;
@@ -71,7 +71,7 @@ pub(super) struct World {
     pub(super) dice: Dice,
     pub(super) disk: SimDisk,
     pub(super) trace: Trace,
-    lie: Option<Lie>,
+    pub(super) lie: Option<Lie>,
     pub(super) clock: ManualClock,
     pub(super) tally: Arc<Tally>,
     /// The broker, and all that ends with it.
@@ -99,6 +99,8 @@ pub(super) struct World {
     pub(super) is_full: bool,
     /// What was damaged since the broker was open last.
     pub(super) damage: Vec<Damage>,
+    /// What was damaged of each partition at any time, by folder.
+    pub(super) history: BTreeMap<String, History>,
     /// Something was damaged at some time.
     pub(super) is_damaged: bool,
     /// How often it was tried to open the broker since it was open last.
@@ -141,6 +143,7 @@ impl World {
             opened_at: 0,
             is_full: false,
             damage: Vec::new(),
+            history: BTreeMap::new(),
             is_damaged: false,
             attempts: 0,
             read_only: BTreeSet::new(),

@@ -7,8 +7,13 @@ use std::fs;
 use std::path::Path;
 
 use bytes::Bytes;
-use ottla::Timestamp;
 use ottla::batch::{Batch, RecordView};
+use ottla::inspect::{Dumped, Severity, dump, verify};
+use ottla::{Broker, Clock, Timestamp};
+use tempfile::TempDir;
+
+use crate::golden::golden;
+use crate::support::{at, copy_dir, flip_bit, read_topic, says};
 
 /// A directory, and how many records each of its topics was given.
 const DIRS: [(&str, i64); 2] = [("kafka-4.3", 300), ("kafka-4.3-killed", 200)];
@@ -109,5 +114,84 @@ fn transactions_end_with_a_control_batch() {
             let marker = end.records().next().unwrap().unwrap();
             assert_eq!(marker.key, Some(&[0, 0, 0, u8::from(n % 2 == 0)][..]));
         }
+    }
+}
+
+#[test]
+fn they_are_verified() {
+    for (dir, records) in DIRS {
+        let found = verify(golden(dir)).unwrap();
+        let texts: Vec<_> = found.findings().map(ToString::to_string).collect();
+        assert!(found.is_kafkas && found.worst() == Some(Severity::Note), "{texts:#?}");
+        assert_eq!(found.clean_shutdown, dir == "kafka-4.3");
+        for codec in ["none", "gzip", "snappy", "lz4", "zstd"] {
+            let log = &found.partitions[&at(&format!("codec-{codec}"), 0)];
+            assert_eq!((log.log_start_offset, log.log_end_offset), (0, records));
+            assert_eq!(log.records as i64, records);
+            let note = format!("note: codec-{codec}-0: {} batches are compressed", log.batches);
+            assert_eq!(texts.iter().any(|text| text.starts_with(&note)), codec != "none");
+        }
+        // Compacted: some offsets are gone with their records.
+        let table = &found.partitions[&at("table", 0)];
+        assert!((1..records).contains(&(table.records as i64)) && table.log_end_offset == records);
+    }
+}
+
+#[test]
+fn damage_in_them_is_found() {
+    let dir = TempDir::new().unwrap();
+    copy_dir(&golden("kafka-4.3"), dir.path());
+    for folder in ["table-0", "codec-zstd-0", "__consumer_offsets-0"] {
+        for file in fs::read_dir(dir.path().join(folder)).unwrap() {
+            let file = file.unwrap().path();
+            let vital = ["log", "index", "timeindex", "snapshot"].map(std::ffi::OsStr::new);
+            if !vital.iter().any(|it| file.extension() == Some(it)) {
+                continue;
+            }
+            let bytes = fs::read(&file).unwrap();
+            for position in (3..bytes.len()).step_by(211) {
+                flip_bit(&file, position);
+                let found = verify(dir.path()).unwrap();
+                assert!(found.worst() >= Some(Severity::Unfinished), "{file:?} at {position}");
+                fs::write(&file, &bytes).unwrap();
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn they_are_read_and_not_written() {
+    for (dir, records) in DIRS {
+        let view = Broker::builder().clock(Clock::manual());
+        let view = view.open_read_only(golden(dir)).await.unwrap();
+        let client = view.client();
+        let plain = read_topic(&client, "codec-none").await;
+        assert_eq!(plain.len() as i64, records);
+        for (n, record) in plain.iter().enumerate() {
+            assert_eq!((record.offset, record.value.is_some()), (n as i64, n % 5 != 0));
+        }
+        // Read to the end, over the holes, each record at its offset.
+        let table = read_topic(&client, "table").await;
+        let dumped = dump(golden(dir).join("table-0")).unwrap().map(Result::unwrap);
+        let dumped = dumped.filter_map(|item| match item {
+            Dumped::Batch(batch) => Some(batch),
+            _ => None,
+        });
+        let dumped: Vec<_> =
+            dumped.flat_map(|it| it.records().map(Result::unwrap).collect::<Vec<_>>()).collect();
+        assert!(!table.is_empty() && (table.len() as i64) < records);
+        assert_eq!(table.len(), dumped.len());
+        for (read, dumped) in table.iter().zip(&dumped) {
+            assert_eq!((read.offset, &read.key), (dumped.offset, &dumped.key));
+            assert_eq!(read.value, dumped.value);
+        }
+        let group = view.admin().group_offsets("readers").await.unwrap();
+        assert!(group.values().all(|committed| committed.offset == records) && !group.is_empty());
+        let mut zstd = view.consumer().subscribe(["codec-zstd"]).await.unwrap();
+        says(&zstd.recv().await.unwrap_err(), &["codec-zstd-0", "compressed with zstd"]);
+        let copy = TempDir::new().unwrap();
+        copy_dir(&golden(dir), copy.path());
+        let error = Broker::open(copy.path()).await.unwrap_err();
+        says(&error, &["is Apache Kafka's", "open_read_only"]);
     }
 }

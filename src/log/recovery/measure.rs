@@ -259,6 +259,10 @@ impl Found {
             self.end = opening.log_start_offset;
             self.sealed = true;
         }
+        if !self.survey.exists {
+            // Nothing is there that might not be durable, nor a folder to write that down in.
+            self.recovery_point = self.end;
+        }
         let ended = self.segments.len().saturating_sub(usize::from(!self.sealed));
         self.segments[..ended].iter().for_each(Segment::seal_times);
     }

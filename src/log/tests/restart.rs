@@ -150,6 +150,21 @@ fn a_log_that_ends_below_its_start_begins_there() {
 }
 
 #[test]
+fn a_log_that_lost_its_folder_begins_where_it_did_and_can_be_closed() {
+    let disk = SimDisk::new(1);
+    let begin = |opening| Opening { log_start_offset: 100, ..opening };
+    let (mut log, _) = open_as(&disk, begin);
+    log.close().unwrap();
+    let (mut log, _) = open_as(&disk, begin);
+    assert_eq!((log.reader().log_start_offset(), log.log_end_offset()), (100, 100));
+    assert_eq!(plain(&mut log, 7).base_offset, 100);
+    log.close().unwrap();
+    let (log, report) = open_as(&disk, begin);
+    assert!(report.is_clean(), "{report:?}");
+    assert_eq!(Content::of(&log.reader(), 1).unwrap().records.len(), 1);
+}
+
+#[test]
 fn a_log_with_a_lost_end_goes_on_behind_it() {
     let disk = SimDisk::new(1);
     let mut log = open(&disk);

@@ -85,6 +85,8 @@ pub(super) struct Beside<E> {
     recovery_point: i64,
     sparse: bool,
     max_timestamp: i64,
+    /// Where an entry stands, and its offset, with which a later batch has to end.
+    owed: Option<(u64, i64)>,
     pub(super) faults: Faults,
 }
 
@@ -103,8 +105,16 @@ impl<E: Entry> Beside<E> {
             faults.add(whole, false, format!("{} bytes are no whole entry", entries.rest()));
         }
         let next = entries.next()?;
-        let max_timestamp = i64::MIN;
-        Ok(Beside { entries, next, last: None, recovery_point, sparse, max_timestamp, faults })
+        Ok(Beside {
+            entries,
+            next,
+            last: None,
+            recovery_point,
+            sparse,
+            max_timestamp: i64::MIN,
+            owed: None,
+            faults,
+        })
     }
 
     fn step(&mut self) -> io::Result<()> {
@@ -126,20 +136,35 @@ impl Beside<OffsetEntry> {
     /// The walk has come to this batch.
     pub(super) fn batch(&mut self, position: u64, header: &BatchHeader) -> io::Result<()> {
         while let Some((at, entry)) = self.next.filter(|(_, entry)| entry.position <= position) {
-            // Kafka's older versions have the last offset of several batches appended at once.
             let last = header.last_offset();
-            let fits = entry.last_offset == last || self.sparse && entry.last_offset > last;
+            // Kafka's older versions have the last offset of several batches appended at once.
+            let is_owed = self.sparse && entry.last_offset > last;
+            self.owed = is_owed.then_some((at, entry.last_offset));
+            let fits = entry.last_offset == last || is_owed;
             if entry.position < position || !fits || !self.rises() {
                 let what = format!("offset {} is not at {}", entry.last_offset, entry.position);
                 self.faults.add(at, entry.last_offset < self.recovery_point, what);
             }
             self.step()?;
         }
+        if let Some((at, offset)) = self.owed.take_if(|(_, it)| *it <= header.last_offset())
+            && offset != header.last_offset()
+        {
+            self.nothing_ends_with(at, offset);
+        }
         Ok(())
+    }
+
+    fn nothing_ends_with(&mut self, at: u64, offset: i64) {
+        let what = format!("no batch ends with offset {offset}");
+        self.faults.add(at, offset < self.recovery_point, what);
     }
 
     /// The walk has come to the end.
     pub(super) fn end(&mut self) -> io::Result<()> {
+        if let Some((at, offset)) = self.owed.take() {
+            self.nothing_ends_with(at, offset);
+        }
         while let Some((at, entry)) = self.next {
             let what =
                 format!("offset {} at {}: no batch is there", entry.last_offset, entry.position);
