@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use ottla::inspect::{self, Finding, Severity};
 use ottla::{Broker, Clock, TopicPartition};
 use tempfile::TempDir;
 
@@ -138,6 +139,8 @@ struct Check<'a> {
 
 impl Check<'_> {
     async fn run(&mut self) {
+        let verified = verify(&self.dir);
+        self.take(&self.dir.clone(), "our own verification", verified);
         // Opening it changes files.
         let copy = TempDir::new().unwrap();
         copy_dir(&self.dir, copy.path()).unwrap();
@@ -277,8 +280,8 @@ impl Check<'_> {
     /// It is the one file that is not synced: it carries a CRC, by which Kafka, too, knows.
     fn check_damaged_snapshot(&mut self, path: &Path) {
         let outcome = self.hear(path, "producers").and_then(|said| {
-            if !name(&self.dir).starts_with("power-lost") {
-                return Err("is damaged, without a loss of power".to_owned());
+            if !may_have_half_snapshots(&self.dir) {
+                return Err("is damaged, without a crash".to_owned());
             }
             match said.complaints[..] {
                 [] => Err("is damaged, and Kafka does not notice".to_owned()),
@@ -331,6 +334,24 @@ impl Check<'_> {
         }
         self.tally.loaded += 1;
     }
+}
+
+/// Our own verification finds nothing wrong, but for snapshots that a crash has left half-written.
+fn verify(dir: &Path) -> Result<(), String> {
+    let found = inspect::verify(dir).map_err(|error| error.to_string())?;
+    let is_left = |finding: &&Finding| may_have_half_snapshots(dir) && is_snapshot(finding);
+    let wrong = found.findings().filter(|finding| finding.severity > Severity::Unfinished);
+    let wrong: Vec<String> = wrong.filter(|it| !is_left(it)).map(ToString::to_string).collect();
+    if wrong.is_empty() { Ok(()) } else { Err(wrong.join("; ")) }
+}
+
+fn is_snapshot(finding: &Finding) -> bool {
+    finding.severity == Severity::Derived && finding.file.ends_with(".snapshot")
+}
+
+/// Whether a crash is behind this directory.
+fn may_have_half_snapshots(dir: &Path) -> bool {
+    ["killed", "reopened", "power-lost"].iter().any(|it| name(dir).starts_with(it))
 }
 
 /// Whether Kafka misses the index of a segment without a record: where a process died before the

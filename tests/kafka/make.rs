@@ -7,14 +7,16 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::BytesMut;
-use ottla::batch::BatchBuilder;
+use ottla::batch::{self, BatchBuilder};
 use ottla::log::{Log, LogConfig, Opening};
 use ottla::storage::FileStorage;
 use ottla::{
     Broker, CleanupPolicy, Durability, Producer, Record, Timestamp, TimestampType, TopicConfig,
-    TopicId, TopicPartition,
+    TopicPartition,
 };
 
+use crate::check::{children, name};
+use crate::seen::Segment;
 use crate::{copy_dir, killed, power};
 
 /// When records were made: far from now, so that no time of day is taken for it.
@@ -29,7 +31,7 @@ pub async fn all(dirs: &Path) {
     }
     shut_down(&dirs.join("shutdown")).await;
     compacted(&dirs.join("shutdown"), &dirs.join("compacted")).await;
-    idempotent(&dirs.join("idempotent"));
+    idempotent(&dirs.join("idempotent")).await;
     for records in [30, 300, 3_000] {
         let name = format!("killed-after-{records}");
         killed::make(&dirs.join(&name), records);
@@ -134,20 +136,25 @@ fn size(dir: &Path) -> u64 {
 
 /// A log with batches of idempotent producers, which no producer in the process is: what the
 /// network will write. Closed once between, so that it goes on from a snapshot.
-fn idempotent(dir: &Path) {
+async fn idempotent(dir: &Path) {
+    let broker = Broker::open(dir).await.unwrap();
+    let topic = TopicConfig::new().retention(None);
+    let topic_id = broker.create_topic("producers", topic).await.unwrap().id;
+    broker.shutdown().await.unwrap();
     let config = LogConfig { segment_bytes: 9_000, index_interval_bytes: 700, ..config() };
     let opening = Opening {
         storage: Arc::new(FileStorage::new(dir, 10)),
         dir: "producers-0".into(),
         partition: TopicPartition::new("producers", 0).unwrap(),
-        topic_id: TopicId([7; 16]),
+        topic_id,
         config,
         clean: true,
         min_epoch: 0,
         log_start_offset: 0,
+        sparse: false,
+        recovery_point: None,
         pressure: None,
     };
-    fs::create_dir(dir).unwrap();
     // Kafka forgets producers that have been silent for long.
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis() as i64;
     for round in 0..2 {
@@ -192,20 +199,25 @@ async fn reopened(from: &Path, to: &Path) {
     broker.shutdown().await.unwrap();
 }
 
-/// A write that got only half of its way: the last batch of each partition lacks its end.
+/// A write that got only half of its way: each partition ends with a batch that lacks its end.
 fn torn(from: &Path, to: &Path) {
     copy_dir(from, to).unwrap();
-    for partition in fs::read_dir(to).unwrap().map(|entry| entry.unwrap().path()) {
-        let is_users = |topic| partition.file_name().unwrap().to_str().unwrap().starts_with(topic);
-        if !killed::TOPICS.iter().any(is_users) {
+    for partition in children(to) {
+        if !killed::TOPICS.iter().any(|topic| name(&partition).starts_with(topic)) {
             continue;
         }
-        let files = fs::read_dir(&partition).unwrap().map(|entry| entry.unwrap().path());
-        let logs = files.filter(|it| it.extension().is_some_and(|extension| extension == "log"));
+        let logs = children(&partition).into_iter();
+        let logs = logs.filter(|it| it.extension().is_some_and(|extension| extension == "log"));
         let log = logs.max().expect("it has a segment");
-        let file = fs::File::options().write(true).open(log).unwrap();
-        let len = file.metadata().unwrap().len();
-        // The last segment may just have been begun.
-        file.set_len(len.saturating_sub(5)).unwrap();
+        let base_offset = log.file_stem().unwrap().to_str().unwrap().parse().unwrap();
+        let mut bytes = fs::read(&log).unwrap();
+        let segment = Segment::read(base_offset, bytes.clone());
+        // The segment may just have been begun; then it has no batch to be like.
+        let Some(last) = segment.batches.last() else { continue };
+        let mut torn = last.bytes().to_vec();
+        batch::patch(&mut torn, segment.end_offset(), last.header().partition_leader_epoch);
+        bytes.truncate(segment.size());
+        bytes.extend_from_slice(&torn[..torn.len() - 5]);
+        fs::write(&log, bytes).unwrap();
     }
 }
