@@ -214,7 +214,10 @@ impl Compaction {
             match moved.and_then(|()| fresh.open(&shared, Stage::Final)) {
                 Ok(segment) => list[place] = Arc::new(segment),
                 Err(error) => {
-                    // The log was not renamed, or can't be opened: at least it must be live.
+                    // The log may have been renamed, and its old handle be of no use; or not, and
+                    // there is none of the final name. At least it must be live.
+                    let path = log_path(&shared.dir, fresh.base_offset);
+                    let file = shared.storage.open(&path, false).unwrap_or(file);
                     list[place] = Arc::new(fresh.without_indexes(file));
                     return Err(error);
                 }
