@@ -6,7 +6,7 @@
 //! is not kept; the batches above have their CRCs.
 //!
 //! It looks two folders deep, as deep as data directories are; folders further down seem empty.
-//! What it holds in memory is limited: an append over the limit fails with `StorageFull`.
+//! What it holds in memory is limited: an append over the limit fails with `OutOfMemory`.
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -146,7 +146,7 @@ impl Room {
         match self.used.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits) {
             Ok(_) => Ok(()),
             Err(used) => Err(io::Error::new(
-                ErrorKind::StorageFull,
+                ErrorKind::OutOfMemory,
                 format!(
                     "a view that changes nothing keeps its changes in memory: {used} and {len} \
                      bytes are over its limit of {} (memory_limit)",
@@ -381,7 +381,7 @@ mod tests {
         let file = view.open(Path::new("a"), true).unwrap();
         file.append(0, &[b"12345678"]).unwrap();
         let full = file.append(8, &[b"abc"]).unwrap_err();
-        assert_eq!(full.kind(), ErrorKind::StorageFull);
+        assert_eq!(full.kind(), ErrorKind::OutOfMemory);
         assert!(full.to_string().contains("limit of 10 (memory_limit)"), "{full}");
         file.truncate(7).unwrap();
         file.append(7, &[b"abc"]).unwrap();

@@ -48,6 +48,10 @@ fn partition_of(record: &ConsumerRecord) -> TopicPartition {
 }
 
 impl Reader {
+    pub(super) fn topic(&self) -> &str {
+        &self.topic
+    }
+
     pub(super) fn stop(&mut self) {
         self.consumer = None;
     }

@@ -79,7 +79,10 @@ fn a_flipped_bit_is_found_wherever_it_is() {
             for position in (flips % 5..bytes.len()).step_by(23) {
                 flip_bit(&file, position);
                 let found = verify(dir.path()).unwrap();
-                if found.worst() < Some(Severity::Unfinished) {
+                // Of the snapshots only the latest counts.
+                let is_snapshot = file.extension().is_some_and(|it| it == "snapshot");
+                let least = if is_snapshot { Severity::Note } else { Severity::Unfinished };
+                if found.worst() < Some(least) {
                     missed.push((file.clone(), position));
                 }
                 fs::write(&file, &bytes).unwrap();

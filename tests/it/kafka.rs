@@ -144,7 +144,7 @@ fn damage_in_them_is_found() {
     for folder in ["table-0", "codec-zstd-0", "__consumer_offsets-0"] {
         for file in fs::read_dir(dir.path().join(folder)).unwrap() {
             let file = file.unwrap().path();
-            let vital = ["log", "index", "timeindex", "snapshot"].map(std::ffi::OsStr::new);
+            let vital = ["log", "index", "timeindex"].map(std::ffi::OsStr::new);
             if !vital.iter().any(|it| file.extension() == Some(it)) {
                 continue;
             }

@@ -31,6 +31,8 @@ pub(super) struct Found {
     /// Whether the disk knows of it, or needs not.
     pub(super) epoch_is_stored: bool,
     pub(super) producers: ProducerState,
+    /// Snapshots that a crash left half written: they are synced by nobody.
+    pub(super) bad_snapshots: Vec<i64>,
     /// Batches with a producer id in the scanned part.
     produced: Vec<(ProducerBatch, i64)>,
     scan_start: i64,
@@ -70,6 +72,7 @@ impl Found {
             epoch_rises: false,
             epoch_is_stored: true,
             producers: ProducerState::new(opening.config.max_producers),
+            bad_snapshots: Vec::new(),
             produced: Vec::new(),
             segments: Vec::new(),
             first_scanned: trusted,
@@ -299,9 +302,14 @@ impl Found {
         for &offset in self.survey.snapshots.iter().rev().filter(|offset| **offset <= self.end) {
             let path = opening.dir.join(snapshot_file_name(offset));
             let bytes = read_whole(&*opening.storage, &path, MAX_SNAPSHOT_BYTES)?;
-            if let Ok(state) = ProducerState::decode(&bytes, opening.config.max_producers) {
-                (self.producers, since) = (state, offset);
-                break;
+            match ProducerState::decode(&bytes, opening.config.max_producers) {
+                Ok(state) => {
+                    (self.producers, since) = (state, offset);
+                    break;
+                }
+                // Its name is what the recovery point is believed for.
+                Err(_) if offset == self.recovery_point => {}
+                Err(_) => self.bad_snapshots.push(offset),
             }
         }
         self.replay(since)?;

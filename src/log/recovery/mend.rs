@@ -104,7 +104,9 @@ impl Found {
         }
         storage.sync_dir(dir)?;
         self.report.rewritten = self.survey.sync_failed;
-        remove_snapshots(storage, dir, |offset| offset > self.end)?;
+        remove_snapshots(storage, dir, |offset| {
+            offset > self.end || self.bad_snapshots.contains(&offset)
+        })?;
         self.store_epochs(opening)?;
         let moves = self.sealed || !self.report.is_clean();
         if moves || self.report.scanned_bytes > WORTH_A_CHECKPOINT {

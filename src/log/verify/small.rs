@@ -50,20 +50,25 @@ impl Examination<'_> {
         }
     }
 
+    /// The newest that is sound counts. Nobody syncs them, so a crash may leave some that are not.
     fn snapshots(&mut self) {
         let (storage, dir) = (self.folder.storage, self.folder.dir);
-        let mut sound = Vec::new();
-        for offset in self.survey.snapshots.clone() {
+        self.survey.snapshots.sort_unstable();
+        let mut is_needed = true;
+        for offset in self.survey.snapshots.clone().into_iter().rev() {
             let name = snapshot_file_name(offset);
             let bytes = read_whole(storage, &dir.join(&name), MAX_SNAPSHOT_BYTES);
             let decoded = bytes.map_err(|error| error.to_string()).and_then(|bytes| {
                 ProducerState::decode(&bytes, usize::MAX).map_err(|error| error.to_string())
             });
-            match decoded {
-                Ok(_) => sound.push(offset),
-                Err(error) => {
+            match (decoded, is_needed) {
+                (Ok(_), _) => is_needed = false,
+                (Err(error), true) => {
                     let text = format!("{error}; the next open goes by the batches");
-                    self.find(Severity::Derived, &name, None, text);
+                    self.find(Severity::Unfinished, &name, None, text);
+                }
+                (Err(error), false) => {
+                    self.find(Severity::Note, &name, None, format!("{error}; a later one counts"));
                 }
             }
         }
