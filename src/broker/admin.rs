@@ -84,8 +84,9 @@ impl BrokerHandle {
                 log_end_offset: high_watermark,
             });
         }
-        if offset > start {
-            // Written down first: what was seen to be gone does not come back.
+        if offset > 0 {
+            // Written down first: what was seen to be gone does not come back. Also where retention
+            // has come further: nobody has made durable that those segments are gone.
             let (at, id) = (at.clone(), topic.id());
             let keep = || {
                 let at = at.clone();
@@ -98,6 +99,8 @@ impl BrokerHandle {
                 }
                 kept => kept?,
             }
+        }
+        if offset > start {
             let advanced = partition.run(move |log| log.advance_log_start(offset)).await?;
             advanced.map_err(|error| Error::append(partition.at(), error))?;
             self.core.context.memory.ring();

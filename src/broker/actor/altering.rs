@@ -96,7 +96,10 @@ impl Actor {
             _ => {
                 // Of two calls the one that wanted less may come last.
                 let known = self.catalog.log_starts.get(&at).copied().unwrap_or(0);
-                self.record(vec![Change::LogStart(at, Some(offset.max(known)))]).await
+                if offset <= known {
+                    return Ok(());
+                }
+                self.record(vec![Change::LogStart(at, Some(offset))]).await
             }
         }
     }

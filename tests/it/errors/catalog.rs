@@ -77,3 +77,30 @@ fn a_deletion_that_fails_half_way_is_finished_later() {
         });
     }
 }
+
+/// Retention has moved the log's start, but could not remove what was before it.
+#[test]
+fn what_is_deleted_stays_so_where_retention_has_come_further() {
+    run(async {
+        let tap = Tap::new(1);
+        let (broker, clock) = open(tap.clone()).await.unwrap();
+        let config = small(Durability::Power).retention(Some(Duration::from_secs(60)));
+        create(&broker, "t", config).await.unwrap();
+        let producer = broker.producer().build();
+        for n in 0..60 {
+            send(&producer, "t", &n.to_string()).await.unwrap();
+        }
+        tap.next(Remove, "t-0/00000000000000000000.log", Harm::Eio);
+        clock.advance(Duration::from_secs(3600));
+        turns().await;
+        let start = broker.describe_topic("t").unwrap().partitions[0].log_start_offset;
+        assert!(start > 3 && broker.stats().unwrap().read_only_partitions == 1);
+        let deleted = patiently(broker.admin().delete_records(&at("t", 0), 3)).await;
+        assert_eq!(deleted.unwrap(), start);
+        drop((broker, producer));
+        turns().await;
+        let (broker, _) = open(tap).await.unwrap();
+        let again = broker.describe_topic("t").unwrap().partitions[0].log_start_offset;
+        assert!((3..start).contains(&again), "{again}, {start}");
+    });
+}
