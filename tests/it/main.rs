@@ -10,6 +10,7 @@ mod cancel;
 mod crash;
 mod damage;
 mod durability;
+mod fuzzed;
 mod golden;
 mod group_model;
 mod many;

@@ -73,7 +73,7 @@ fn asked(name: &str) -> Option<u64> {
 }
 
 /// Past the capture of output: who wants to repeat a run has to know.
-fn tell(text: &str) {
+pub(crate) fn tell(text: &str) {
     use std::io::Write;
     std::io::stderr().write_all(text.as_bytes()).expect("stderr takes a line");
 }
@@ -99,7 +99,7 @@ fn play_all(seeds: &[u64], tally: &Arc<Tally>) -> Option<(u64, String)> {
 }
 
 /// The names of temporary files are drawn from the system.
-fn fresh_seed() -> u64 {
+pub(crate) fn fresh_seed() -> u64 {
     let file = tempfile::NamedTempFile::new().expect("a temporary file");
     let name = file.path().file_name().expect("it has a name").to_owned();
     let fold = |sum: u64, byte: &u8| sum.wrapping_mul(131) + u64::from(*byte);
