@@ -207,7 +207,7 @@ impl Directory {
             7 => self.append_batch(input),
             8 => self.reseal(input),
             9 => self.change(input, repeat),
-            10 => self.change(input, flip),
+            10 => self.change(input, |file, input| flip(file, input)),
             11 => self.set_field(input),
             12 => self.copy_folder(input),
             _ => self.write_checkpoint(input),
@@ -380,7 +380,7 @@ fn repeat(file: &mut Vec<u8>, input: &mut Input<'_>) {
     file.splice(at..at, part);
 }
 
-fn flip(file: &mut Vec<u8>, input: &mut Input<'_>) {
+fn flip(file: &mut [u8], input: &mut Input<'_>) {
     let (at, bit) = (input.position(file.len()), input.byte() % 8);
     if let Some(byte) = file.get_mut(at) {
         *byte ^= 1 << bit;

@@ -1,6 +1,7 @@
 //! A broker opened on a directory that may hold anything.
 //!
-//! * It opens, or the directory's own file, or a file in a folder's place, is the reason why not.
+//! * It opens, or the directory's own file, or a file in a folder's place, is the reason why not;
+//!   or that the catalog has used up all 2^63 offsets, which a file's name may say.
 //! * What it serves can be read to the end: records in order, and each gap told once.
 //! * Then a record goes into every partition and comes back, groups say what they have committed,
 //!   topics are compacted, and nothing else changes.
@@ -80,7 +81,7 @@ async fn first_life(directory: &Directory, disk: SimDisk) -> Option<Left> {
     let broker = match open(&disk, 1).await {
         Ok(broker) => broker,
         Err(error) => {
-            assert!(directory.may_be_refused(), "open fails: {error}");
+            assert!(directory.may_be_refused() || is_used_up(&error), "open fails: {error}");
             if let Error::UnsupportedFormat { .. } = error {
                 let same = |(path, content)| disk.read_file(path).as_ref() == Some(content);
                 assert!(directory.files.iter().all(same), "it was refused, and changed");
@@ -110,7 +111,11 @@ async fn first_life(directory: &Directory, disk: SimDisk) -> Option<Left> {
 }
 
 async fn second_life(directory: &Directory, disk: SimDisk, mut left: Left) {
-    let broker = open(&disk, 2).await.expect("it was open before");
+    let broker = match open(&disk, 2).await {
+        Ok(broker) => broker,
+        Err(error) if is_used_up(&error) => return,
+        Err(error) => panic!("it was open before: {error}"),
+    };
     let report = broker.recovery_report().expect("it is on a disk");
     assert_eq!(report.clean_shutdown, !directory.kill);
     let cut = report.partitions.iter().find(|(_, found)| !found.cut.is_empty());
@@ -132,6 +137,11 @@ async fn second_life(directory: &Directory, disk: SimDisk, mut left: Left) {
 async fn open(disk: &SimDisk, id_seed: u64) -> Result<Broker, Error> {
     let builder = Broker::builder().clock(Clock::manual()).auto_create_topics(false);
     patiently(builder.id_seed(id_seed).open_on(Arc::new(disk.clone()))).await
+}
+
+/// Whether a log has no offset left to give.
+fn is_used_up(error: &impl ToString) -> bool {
+    error.to_string().contains("no offsets left")
 }
 
 /// Partitions that are looked at, and how many bytes they have.
@@ -250,8 +260,7 @@ async fn send_to_all(broker: &Broker, found: &Served) -> BTreeMap<TopicPartition
         let RecordMetadata { offset, timestamp, .. } = match patiently(producer.send(record)).await
         {
             Ok(metadata) => metadata,
-            // A file's name may say so.
-            Err(error) if error.to_string().contains("no offsets left") => continue,
+            Err(error) if is_used_up(&error) => continue,
             Err(error) => panic!("{at}: {error}"),
         };
         let item = Item::Record {
