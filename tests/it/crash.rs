@@ -11,26 +11,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use self::simulation::{Failed, Tally, asked, notes, play, play_all, unnoticed};
+use crate::support::{fresh_seed, tell};
 
 /// Seeds that every run plays, the same ones each time.
 const FIXED: u64 = 620;
 
 /// How many crashes are in them, at least.
 const CRASHES: u64 = 10_000;
-
-/// Past the capture of output: who wants to repeat a run has to know.
-fn tell(text: &str) {
-    use std::io::Write;
-    std::io::stderr().write_all(text.as_bytes()).expect("stderr takes a line");
-}
-
-/// The names of temporary files are drawn from the system.
-fn fresh_seed() -> u64 {
-    let file = tempfile::NamedTempFile::new().expect("a temporary file");
-    let name = file.path().file_name().expect("it has a name").to_owned();
-    let fold = |sum: u64, byte: &u8| sum.wrapping_mul(131) + u64::from(*byte);
-    name.as_encoded_bytes().iter().fold(7, fold) % 1_000_000_007 * 1000
-}
 
 #[test]
 fn a_broker_survives_crashes() {

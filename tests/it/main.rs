@@ -11,6 +11,7 @@ mod crash;
 mod damage;
 mod durability;
 mod errors;
+mod fuzzed;
 mod golden;
 mod group_model;
 mod inspect;

@@ -22,7 +22,7 @@ use crate::topic::{TopicId, TopicName, TopicPartition};
 use super::catalog::{Catalog, Change, TopicEntry, encode};
 use super::catalog_log::{is_mostly_history, shorten};
 use super::core::{Core, Topic, with_disk};
-use super::folders::{CATALOG_TOPIC, CLEAN_MARK, remove_folder, rename_for_deletion};
+use super::folders::{CATALOG_TOPIC, CLEAN_MARK, is_doomed, remove_folder, rename_for_deletion};
 use super::groups::OFFSETS_TOPIC;
 use super::groups::check_not_internal;
 use super::lock::DirLock;
@@ -357,7 +357,12 @@ impl Actor {
                 doomed.push(rename_for_deletion(&*storage, at, id)?);
             }
             storage.sync_dir(Path::new(""))?;
-            doomed.iter().try_for_each(|dir| remove_folder(&*storage, dir))
+            doomed.iter().try_for_each(|dir| remove_folder(&*storage, dir))?;
+            // One that could not be renamed must not be back once nobody knows it was deleted.
+            match doomed.iter().all(|dir| dir.to_str().is_some_and(is_doomed)) {
+                true => Ok(()),
+                false => storage.sync_dir(Path::new("")),
+            }
         };
         let failed = move |error| Error::io(format!("deleting topic {name}"), error);
         let runtime = self.core.context.runtime.clone();

@@ -311,7 +311,7 @@ pub(in crate::log) fn settle(storage: &dyn Storage, dir: &Path) -> io::Result<()
         let end = end_of_swap(storage, dir, base)?;
         for entry in storage.list(dir)? {
             let covered = base_offset_in(&entry.name, "log");
-            if let Some(other) = covered.filter(|other| (base + 1..end).contains(other)) {
+            if let Some(other) = covered.filter(|other| base < *other && *other < end) {
                 remove_segment_files(storage, dir, other)?;
             }
         }

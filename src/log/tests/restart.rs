@@ -240,6 +240,17 @@ fn retention_keeps_what_it_is_told_to() {
 }
 
 #[test]
+fn files_may_be_named_after_the_last_offset() {
+    for ending in ["log", "log.swap", "log.cleaned", "index", "snapshot"] {
+        let disk = SimDisk::new(1);
+        plain_ones(&mut open(&disk), 0..3);
+        disk.open(&Path::new("t-0").join(format!("{:020}.{ending}", i64::MAX)), true).unwrap();
+        let log = open(&disk);
+        assert_eq!(Content::of(&log.reader(), 1000).unwrap().records.len(), 3, "{ending}");
+    }
+}
+
+#[test]
 fn foreign_files_are_named_and_left_alone() {
     let disk = SimDisk::new(1);
     let mut log = open(&disk);

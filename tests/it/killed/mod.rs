@@ -30,7 +30,7 @@ use std::str::FromStr;
 
 use tempfile::TempDir;
 
-use crate::support::{child_dir, runtime, truncate_file};
+use crate::support::{child_dir, fresh_seed, runtime, tell, truncate_file};
 
 use self::rounds::Rounds;
 use self::script::Script;
@@ -74,18 +74,6 @@ fn asked<T: FromStr>(name: &str) -> Option<T> {
     env::var(name).ok().and_then(|text| text.parse().ok())
 }
 
-/// Past the capture of output: who wants to repeat a run has to know.
-fn tell(text: &str) {
-    use std::io::Write;
-    std::io::stderr().write_all(text.as_bytes()).expect("stderr takes a line");
-}
-
-/// The names of temporary folders are drawn from the system.
-fn fresh_seed(dir: &TempDir) -> u64 {
-    let name = dir.path().file_name().expect("it has a name").as_encoded_bytes();
-    name.iter().fold(7, |sum: u64, byte| sum.wrapping_mul(131) + u64::from(*byte)) % 1_000_000
-}
-
 /// Plays a seed until so many kills; what was done, or what is wrong.
 pub(crate) fn play(seed: u64, kills: u64) -> Result<Tally, String> {
     let dir = TempDir::new().map_err(|error| format!("no temporary folder: {error}"))?;
@@ -120,7 +108,7 @@ fn a_process_that_is_killed_again_and_again_loses_nothing() {
     if let Some(seed) = asked("OTTLA_SEED") {
         return tell(&format!("killed: seed {seed}: {}\n", play(seed)));
     }
-    let fresh = fresh_seed(&TempDir::new().unwrap());
+    let fresh = fresh_seed();
     tell(&format!("killed: seeds 1 and {fresh}\n"));
     let tally = std::thread::scope(|scope| {
         let other = scope.spawn(|| play(fresh));

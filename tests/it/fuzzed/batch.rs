@@ -1,0 +1,233 @@
+//! Arbitrary bytes as a record batch: nothing panics, and what validates holds what it says.
+//!
+//! Input: the bytes. They are looked at as they are, and once more with length, magic and CRC put
+//! right, so that mutations reach the records.
+
+use std::borrow::Cow;
+
+use bytes::{Bytes, BytesMut};
+use ottla::batch::{
+    Batch, BatchBuilder, BatchError, BatchHeader, Compression, HEADER_LEN, LOG_OVERHEAD, MAGIC,
+    RecordView, Retained, check_crc, first_without_key, patch, put_emptied, put_filler,
+    set_log_append_time, to_consumer_record,
+};
+use ottla::{ConsumerRecord, Payload, TimestampType, TopicName};
+
+/// Where the bytes that the CRC covers begin.
+const CRC_FROM: usize = 21;
+/// The fewest bytes that a record takes.
+const MIN_RECORD_LEN: usize = 7;
+
+/// Looks at one input. Panics are findings.
+pub fn run(data: &[u8]) {
+    inspect(data);
+    if data.len() >= HEADER_LEN {
+        inspect(&mended(data));
+    }
+}
+
+/// With length, magic and CRC of what it is.
+fn mended(data: &[u8]) -> Vec<u8> {
+    let mut bytes = data.to_vec();
+    bytes[8..12].copy_from_slice(&((data.len() - LOG_OVERHEAD) as i32).to_be_bytes());
+    bytes[16] = MAGIC as u8;
+    if let Err(BatchError::CrcMismatch { computed, .. }) = check_crc(&bytes) {
+        bytes[CRC_FROM - 4..CRC_FROM].copy_from_slice(&computed.to_be_bytes());
+    }
+    bytes
+}
+
+fn inspect(data: &[u8]) {
+    let header = BatchHeader::parse(data);
+    let keyless = first_without_key(data);
+    let Ok(batch) = Batch::parse(Bytes::copy_from_slice(data)) else {
+        assert!(check_crc(data).is_err());
+        return;
+    };
+    assert_eq!(header.as_ref(), Ok(batch.header()));
+    assert_eq!(batch.bytes(), &data[..batch.header().size()]);
+    let records = decode(&batch);
+    assert_eq!(check_crc(data).is_ok(), Batch::parse_checked(batch.bytes().clone()).is_ok());
+    check_leftovers(&batch);
+    if check_crc(data).is_err() {
+        return;
+    }
+    flip_bits(batch.bytes());
+    relabel(&batch);
+    if let Ok(records) = records {
+        check_keys(&batch, &records, keyless);
+        check_records(&batch, &records);
+        check_owned(&batch, &records);
+        encode_again(&records);
+        retain(&batch, &records);
+    }
+}
+
+/// All records, or the first error, after which nothing comes.
+fn decode(batch: &Batch) -> Result<Vec<RecordView<'_>>, BatchError> {
+    let (mut found, mut iter) = (Vec::new(), batch.records());
+    for record in iter.by_ref() {
+        match record {
+            Ok(record) => found.push(record),
+            Err(error) => {
+                assert!(iter.next().is_none(), "something follows {error}");
+                return Err(error);
+            }
+        }
+    }
+    assert!(found.len() * MIN_RECORD_LEN <= batch.bytes().len());
+    Ok(found)
+}
+
+/// The header says what the records are.
+fn check_records(batch: &Batch, records: &[RecordView<'_>]) {
+    let header = batch.header();
+    assert_eq!(records.len(), header.record_count as usize);
+    assert!(records.is_empty() || header.compression() == Compression::None);
+    for record in records {
+        assert!((header.base_offset..=header.last_offset()).contains(&record.offset));
+        assert_eq!(record.headers().count(), record.header_count());
+        if header.timestamp_type() == TimestampType::LogAppendTime {
+            assert_eq!(record.timestamp.as_millis(), header.max_timestamp);
+        }
+    }
+    assert_eq!(header.next_offset(), header.last_offset() + 1);
+}
+
+fn check_keys(batch: &Batch, records: &[RecordView<'_>], keyless: Result<Option<i32>, BatchError>) {
+    let first = records.iter().position(|record| record.key.is_none());
+    assert_eq!(keyless, Ok(first.map(|index| index as i32)), "{batch:?}");
+}
+
+/// What a consumer gets is what is there.
+fn check_owned(batch: &Batch, records: &[RecordView<'_>]) {
+    let topic = TopicName::parse("t").expect("a legal name");
+    for view in records {
+        let record: ConsumerRecord = to_consumer_record(view, batch, &topic, 3);
+        assert_eq!((record.offset, record.timestamp), (view.offset, view.timestamp));
+        assert_eq!((record.key.as_deref(), record.value.as_deref()), (view.key, view.value));
+        assert_eq!(record.headers.len(), view.header_count());
+        assert!(record.headers.iter().eq(view.headers()));
+    }
+}
+
+type OwnedHeaders<'a> = Vec<(Cow<'a, str>, Option<Payload<'a>>)>;
+
+fn headers<'a>(record: &RecordView<'a>) -> OwnedHeaders<'a> {
+    record.headers().map(|it| (it.key, it.value.map(Payload::from))).collect()
+}
+
+/// The same, but for the offset.
+fn same(one: &RecordView<'_>, other: &RecordView<'_>) -> bool {
+    (one.timestamp, one.key, one.value) == (other.timestamp, other.key, other.value)
+        && one.headers().eq(other.headers())
+}
+
+/// Encoded anew, the records are the same, and numbered without gaps.
+fn encode_again(records: &[RecordView<'_>]) {
+    if records.is_empty() {
+        return;
+    }
+    let mut builder = BatchBuilder::new(BytesMut::new());
+    for (record, index) in records.iter().zip(0..) {
+        let headers = headers(record);
+        let at = record.timestamp.as_millis();
+        let most = builder.len()
+            + BatchBuilder::record_size_upper_bound(record.key, record.value, &headers);
+        assert_eq!(builder.push(at, record.key, record.value, &headers), index);
+        assert!(builder.len() <= most);
+        if index == 0 {
+            let size = BatchBuilder::single_record_size(record.key, record.value, &headers);
+            assert_eq!(builder.len(), size);
+        }
+    }
+    let bytes = builder.finish().freeze();
+    let batch = Batch::parse_checked(bytes.clone()).expect("it was just built");
+    assert_eq!(batch.bytes(), &bytes);
+    let again = decode(&batch).expect("it was just built");
+    assert_eq!(again.len(), records.len());
+    assert!(again.iter().zip(records).all(|(new, old)| same(new, old)));
+    assert!(again.iter().zip(0..).all(|(record, index)| record.offset == index));
+    let latest = records.iter().map(|record| record.timestamp.as_millis()).max();
+    assert_eq!(Some(batch.header().max_timestamp), latest);
+    assert_eq!(batch.header().base_timestamp, records[0].timestamp.as_millis());
+}
+
+/// What compaction leaves is a batch with just what was kept.
+fn retain(batch: &Batch, records: &[RecordView<'_>]) {
+    for (step, horizon) in [(1, None), (2, None), (1, Some(i64::MAX)), (3, Some(5))] {
+        let mut nth = 0_usize;
+        let mut retained = Retained::default();
+        let keep = |_: &RecordView<'_>| {
+            nth += 1;
+            nth.is_multiple_of(step)
+        };
+        retained.select(batch, keep).expect("its records can be read");
+        let wanted = || records.iter().skip(step - 1).step_by(step);
+        assert_eq!(retained.kept() as usize, wanted().count());
+        let mut to = BytesMut::new();
+        if retained.kept() == 0 || !retained.write(batch, horizon, &mut to) {
+            continue;
+        }
+        let left = Batch::parse_checked(to.freeze()).expect("it was just written");
+        let kept = decode(&left).expect("it was just written");
+        assert_eq!(kept.len(), wanted().count());
+        assert!(kept.iter().zip(wanted()).all(|(new, old)| same(new, old)));
+        assert!(kept.iter().zip(wanted()).all(|(new, old)| new.offset == old.offset));
+        assert_eq!(left.header().last_offset(), batch.header().last_offset());
+        if horizon.is_some() {
+            assert_eq!(left.header().delete_horizon(), horizon);
+        }
+    }
+}
+
+/// Batches that stand in this one's place.
+fn check_leftovers(batch: &Batch) {
+    let header = batch.header();
+    let mut to = BytesMut::new();
+    put_emptied(header, &mut to);
+    let emptied = Batch::parse_checked(to.split().freeze()).expect("it was just written");
+    assert_eq!(decode(&emptied), Ok(Vec::new()));
+    assert_eq!(emptied.header().next_offset(), header.next_offset());
+    assert_eq!(emptied.header().last_sequence(), header.last_sequence());
+    put_filler(header.base_offset..header.next_offset(), 7, &mut to);
+    let filler = Batch::parse_checked(to.freeze()).expect("it was just written");
+    assert_eq!(filler.header().base_offset, header.base_offset);
+    assert_eq!(filler.header().next_offset(), header.next_offset());
+}
+
+/// Whatever bit of what the CRC covers is not as it was: it is noticed. Tries some, other ones
+/// in each batch.
+fn flip_bits(batch: &[u8]) {
+    let mut bytes = batch.to_vec();
+    let bits = (batch.len() - CRC_FROM) * 8;
+    let step = 1 + bits / 61;
+    let phase = usize::from(batch[CRC_FROM - 1]) % step;
+    for bit in (phase..bits).step_by(step) {
+        let (byte, mask) = (CRC_FROM + bit / 8, 1 << (bit % 8));
+        bytes[byte] ^= mask;
+        assert!(check_crc(&bytes).is_err(), "bit {bit} was flipped");
+        bytes[byte] ^= mask;
+    }
+}
+
+/// A log gives it a place, and maybe a time. The records stay.
+fn relabel(batch: &Batch) {
+    let mut bytes = BytesMut::from(&batch.bytes()[..]);
+    patch(&mut bytes, 1 << 40, 9);
+    let moved = Batch::parse_checked(bytes.clone().freeze()).expect("the CRC does not cover that");
+    assert_eq!((moved.header().base_offset, moved.header().partition_leader_epoch), (1 << 40, 9));
+    set_log_append_time(&mut bytes, 77);
+    let stamped = Batch::parse_checked(bytes.freeze()).expect("it has a new CRC");
+    assert_eq!(stamped.header().timestamp_type(), TimestampType::LogAppendTime);
+    match (decode(batch), decode(&stamped)) {
+        (Ok(old), Ok(new)) => {
+            assert_eq!(old.len(), new.len());
+            for (old, new) in old.iter().zip(&new) {
+                assert_eq!((old.key, old.value), (new.key, new.value));
+                assert_eq!(new.timestamp.as_millis(), 77);
+            }
+        }
+        (old, new) => assert_eq!(old.err(), new.err()),
+    }
+}
