@@ -30,7 +30,9 @@ use std::str::FromStr;
 
 use tempfile::TempDir;
 
-use crate::support::{child_dir, fresh_seed, runtime, tell, truncate_file};
+use crate::support::{child_dir, runtime, truncate_file};
+#[cfg(test)]
+use crate::support::{fresh_seed, tell};
 
 use self::rounds::Rounds;
 use self::script::Script;
