@@ -100,6 +100,18 @@ impl World {
         failures[self.opened_at..].iter().any(|it| it.concerns(folders))
     }
 
+    /// Whether a sync has failed, and the process died before it could write that down. What it
+    /// then leaves in the cache, seemingly clean, nobody can tell from what the disk has: so the
+    /// simulation does not let the cache outlive it. README.md says that this is not survived.
+    pub(super) fn hides_a_failed_sync(&self) -> bool {
+        let failures = self.trace.failures();
+        let mut syncs = failures[self.crashed_at..].iter().filter(|it| it.call == "sync");
+        syncs.any(|it| {
+            let folder = it.path.parent().unwrap_or(Path::new(""));
+            self.disk.read_file(folder.join("sync-failed")).is_none()
+        })
+    }
+
     /// Whether what is in these folders may take no more, until it is opened again.
     fn may_be_read_only(&self, folders: &[&str]) -> bool {
         let failures = self.trace.failures();

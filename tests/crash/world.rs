@@ -95,6 +95,8 @@ pub(super) struct World {
     opens: u64,
     /// How many calls had failed when the broker began to open.
     pub(super) opened_at: usize,
+    /// And by the time of the last crash.
+    pub(super) crashed_at: usize,
     /// The disk has little room, or none.
     pub(super) is_full: bool,
     /// What was damaged since the broker was open last.
@@ -141,6 +143,7 @@ impl World {
             death: u64::MAX,
             opens: 0,
             opened_at: 0,
+            crashed_at: 0,
             is_full: false,
             damage: Vec::new(),
             history: BTreeMap::new(),
@@ -318,7 +321,9 @@ impl World {
     }
 
     fn crash(&mut self) -> Crash {
-        let crash = self.dice.pick(&[Crash::Process, Crash::Power]);
+        let any = self.dice.pick(&[Crash::Process, Crash::Power]);
+        let crash = if self.hides_a_failed_sync() { Crash::Power } else { any };
+        self.crashed_at = self.failures();
         let dead = self.is_dead();
         self.tally.crashed(crash, dead);
         self.note(|| format!("crash: {crash:?}, dead already: {dead}"));

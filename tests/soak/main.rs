@@ -8,7 +8,7 @@
 mod crash;
 mod groups;
 mod kill;
-#[allow(dead_code, reason = "the integration tests use all of it")]
+#[allow(unused, reason = "the integration tests use all of it")]
 #[path = "../it/killed/mod.rs"]
 mod killed;
 mod ledger;
