@@ -196,7 +196,12 @@ fn settle_folders(
 
 /// Renames a folder that is in the way of another topic's; returns its new name.
 fn move_aside(storage: &dyn Storage, name: &str, id: TopicId) -> io::Result<String> {
-    let stray = format!("{name}.{id}-stray");
+    let entries = storage.list(Path::new(""))?;
+    let is_taken = |stray: &String| entries.iter().any(|entry| entry.name == *stray);
+    // There may be one already, of another crash.
+    let numbered = (2..).map(|n| format!("{name}.{id}.{n}-stray"));
+    let mut names = std::iter::once(format!("{name}.{id}-stray")).chain(numbered);
+    let stray = names.find(|stray| !is_taken(stray)).expect("there is no end of them");
     storage.rename(Path::new(name), Path::new(&stray))?;
     Ok(stray)
 }

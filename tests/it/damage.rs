@@ -295,6 +295,13 @@ async fn a_folder_of_another_life_is_moved_aside() {
     assert!(damaged.dir.path().join(stray).is_dir());
     // This life's records are lost with their folder, and a stranger's are not taken for them.
     assert!(read_all(&broker).await.is_empty());
+    broker.shutdown().await.unwrap();
+    // The same once more does not meet the first.
+    fs::remove_dir_all(damaged.dir.path().join("t-0")).ok();
+    copy_dir(&other.dir.path().join("t-0"), &damaged.dir.path().join("t-0"));
+    let again = damaged.open().await;
+    let [second] = &again.recovery_report().unwrap().stray[..] else { panic!("one folder") };
+    assert!(second.ends_with(".2-stray") && damaged.dir.path().join(second).is_dir(), "{second}");
 }
 
 #[tokio::test]
