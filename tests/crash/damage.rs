@@ -48,6 +48,14 @@ pub(super) enum Damage {
 }
 
 impl Damage {
+    /// Whether it is in this partition's folder.
+    pub(super) fn is_in(&self, name: &str, number: i32) -> bool {
+        matches!(
+            self,
+            Damage::Partition { topic, partition, .. } if topic == name && *partition == number
+        )
+    }
+
     /// Whether a record may be lost by it: the one at this offset, or any.
     pub(super) fn explains(&self, name: &str, number: i32, offset: Option<i64>) -> bool {
         match self {

@@ -261,10 +261,16 @@ impl Found {
             self.end = to;
             self.sealed = true;
         }
-        if self.end < opening.log_start_offset {
-            self.end = opening.log_start_offset;
+        let start = opening.log_start_offset;
+        if self.end < start {
+            self.end = start;
             self.sealed = true;
         }
+        // What was deleted is not lost, also if not all of its files went at once.
+        self.report.lost.retain_mut(|lost| {
+            lost.from = lost.from.max(start);
+            lost.from < lost.to
+        });
         if !self.survey.exists {
             // Nothing is there that might not be durable, nor a folder to write that down in.
             self.recovery_point = self.end;

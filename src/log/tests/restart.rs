@@ -150,6 +150,24 @@ fn a_log_that_ends_below_its_start_begins_there() {
 }
 
 #[test]
+fn what_was_deleted_and_is_half_removed_is_not_lost() {
+    for (start, lost) in [(9, vec![]), (7, vec![7..9])] {
+        let disk = SimDisk::new(1);
+        let mut log = open(&disk);
+        plain_ones(&mut log, 0..9);
+        let done = log.checkpoint().unwrap().expect("there is something to do").run();
+        log.checkpointed(done).unwrap();
+        disk.crash_process();
+        // Of the segment the name is back, and nothing else.
+        let path = Path::new("t-0/00000000000000000000.log");
+        disk.open(path, false).unwrap().truncate(0).unwrap();
+        let (log, report) = open_as(&disk, |it| Opening { log_start_offset: start, ..it });
+        let told: Vec<_> = report.lost.iter().map(|it| it.from..it.to).collect();
+        assert_eq!((log.log_end_offset(), told), (9, lost));
+    }
+}
+
+#[test]
 fn a_log_that_lost_its_folder_begins_where_it_did_and_can_be_closed() {
     let disk = SimDisk::new(1);
     let begin = |opening| Opening { log_start_offset: 100, ..opening };
