@@ -152,7 +152,7 @@ fn settle_folders(
         }
         let id = partition_topic_id(storage, Path::new(name))?;
         match (catalog.topics.get(&at.topic), id) {
-            (_, Some(id)) if catalog.deleted.contains_key(&id) => {
+            (_, Some(id)) if was_deleted(catalog, id) => {
                 let doomed = rename_for_deletion(storage, &at, id)?;
                 remove_folder(storage, &doomed)?;
             }
@@ -204,6 +204,12 @@ fn move_aside(storage: &dyn Storage, name: &str, id: TopicId) -> io::Result<Stri
     let stray = names.find(|stray| !is_taken(stray)).expect("there is no end of them");
     storage.rename(Path::new(name), Path::new(&stray))?;
     Ok(stray)
+}
+
+/// Whether a folder is a deleted topic's, by its id.
+fn was_deleted(catalog: &Catalog, id: TopicId) -> bool {
+    let ids = &mut catalog.deleted.keys();
+    ids.any(|deleted| *deleted == id || is_misread(id, *deleted))
 }
 
 /// Whether a folder that has lost its topic's id can only be a deleted topic's.
