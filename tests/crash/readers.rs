@@ -59,10 +59,6 @@ impl Reader {
     /// Compares what it has read with what the log holds now.
     fn compare(&mut self, partition: i32, topic: &Topic) {
         let Some(view) = self.views.get_mut(&partition) else { return };
-        if view.position.leader_epoch.is_none() {
-            // It began there, or was sent there, and has read nothing since: nobody can tell.
-            return;
-        }
         let part = &topic.partitions[partition as usize];
         let differs = |(offset, id): (&i64, &Id)| {
             let lost = match part.known.get(offset) {
@@ -72,6 +68,11 @@ impl Reader {
             lost.then_some(*offset)
         };
         let lost = view.read.iter().find_map(differs);
+        if view.position.leader_epoch.is_none() {
+            // It began there, or was sent there, and has read nothing since: nobody can tell.
+            drop(lost.map(|first| view.read.split_off(&first)));
+            return;
+        }
         // It has passed offsets without records, which may be lost too.
         let beyond = (view.position.offset > part.opened_end).then_some(part.opened_end);
         let lost = lost.into_iter().chain(beyond).min().unwrap_or(i64::MAX);
