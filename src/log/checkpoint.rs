@@ -18,7 +18,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use super::recovery::readable;
 use crate::storage::{self, Storage};
 use crate::topic::{TopicId, TopicName, TopicPartition};
 
@@ -230,6 +229,18 @@ pub(super) enum CheckpointError {
         /// What the storage said.
         source: io::Error,
     },
+}
+
+/// A small file that is damaged counts as absent: it can be derived.
+pub(super) fn readable<T>(loaded: Result<Option<T>, CheckpointError>) -> io::Result<Option<T>> {
+    match loaded {
+        Ok(value) => Ok(value),
+        Err(CheckpointError::Io { source, .. }) => Err(source),
+        Err(error) => {
+            tracing::warn!(%error, "a damaged checkpoint is left aside");
+            Ok(None)
+        }
+    }
 }
 
 /// Reads and decodes `dir/file`; `None` if there is no such file.

@@ -239,7 +239,7 @@ pub fn remove_contents(storage: &dyn Storage, dir: &Path) -> io::Result<()> {
 
 /// The id of the topic that a partition's folder belongs to, if it says so legibly.
 pub fn partition_topic_id(storage: &dyn Storage, dir: &Path) -> io::Result<Option<TopicId>> {
-    let metadata = recovery::readable(PartitionMetadata::load(storage, dir))?;
+    let metadata = checkpoint::readable(PartitionMetadata::load(storage, dir))?;
     Ok(metadata.map(|metadata| metadata.topic_id))
 }
 

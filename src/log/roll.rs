@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::storage::is_full;
 
 use super::append::MEMORY_SEGMENT_BYTES;
-use super::checkpoint::PartitionMetadata;
+use super::checkpoint::{self, PartitionMetadata};
 use super::error::AppendError;
 use super::segment::{Indexes, Segment, file_name};
 use super::{Active, Log, recovery};
@@ -108,7 +108,7 @@ impl Log {
         if !self.shared.verify {
             return Ok(());
         }
-        if recovery::readable(PartitionMetadata::load(storage, dir))?.is_none() {
+        if checkpoint::readable(PartitionMetadata::load(storage, dir))?.is_none() {
             PartitionMetadata { topic_id: self.topic_id }.store(storage, dir)?;
         }
         storage.sync_dir(dir.parent().unwrap_or(Path::new("")))

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGua
 
 use bytes::{Bytes, BytesMut};
 
-use super::tree::{Node, Tree};
+use super::tree::Tree;
 use super::{DirEntry, EntryKind, Storage, StorageFile, failure, lock};
 
 /// What changes of another storage would be.
@@ -97,14 +97,7 @@ impl Storage for Overlay {
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
-        let entry = |(name, node): (&str, &Node<Arc<Content>>)| {
-            let (kind, len) = match node {
-                Node::Dir => (EntryKind::Dir, 0),
-                Node::File(content) => (EntryKind::File, content.len().unwrap_or(0)),
-            };
-            DirEntry { name: name.to_owned(), kind, len }
-        };
-        Ok(lock(&self.tree).list(dir)?.map(entry).collect())
+        lock(&self.tree).entries(dir, |content| content.len())
     }
 
     fn create_dir(&self, dir: &Path) -> io::Result<()> {

@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind};
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 
-use crate::storage::{check_path, failure};
+use crate::storage::{DirEntry, EntryKind, check_path, failure};
 
 /// A tree whose files are `T`s. Paths sort by component, so a folder's content follows it.
 #[derive(Debug)]
@@ -14,7 +14,7 @@ pub(super) struct Tree<T> {
 }
 
 #[derive(Debug)]
-pub(super) enum Node<T> {
+enum Node<T> {
     Dir,
     File(T),
 }
@@ -45,7 +45,7 @@ impl<T> Tree<T> {
     }
 
     /// The names in `dir`, in order.
-    pub(super) fn list(&self, dir: &Path) -> io::Result<impl Iterator<Item = (&str, &Node<T>)>> {
+    fn list(&self, dir: &Path) -> io::Result<impl Iterator<Item = (&str, &Node<T>)>> {
         check_path("list", dir)?;
         self.check_dir("list", dir)?;
         Ok(self.below(dir).filter_map(move |(path, node)| {
@@ -53,6 +53,22 @@ impl<T> Tree<T> {
             let single = rest.components().count() == 1;
             single.then(|| rest.to_str().map(|name| (name, node))).flatten()
         }))
+    }
+
+    /// The names in `dir` as a storage lists them; `len` is a file's length.
+    pub(super) fn entries(
+        &self,
+        dir: &Path,
+        len: impl Fn(&T) -> Option<u64>,
+    ) -> io::Result<Vec<DirEntry>> {
+        let entry = |(name, node): (&str, &Node<T>)| {
+            let (kind, len) = match node {
+                Node::Dir => (EntryKind::Dir, 0),
+                Node::File(file) => (EntryKind::File, len(file).unwrap_or(0)),
+            };
+            DirEntry { name: name.to_owned(), kind, len }
+        };
+        Ok(self.list(dir)?.map(entry).collect())
     }
 
     pub(super) fn create_dir(&mut self, dir: &Path) -> io::Result<()> {

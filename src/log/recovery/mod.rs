@@ -40,7 +40,7 @@ use super::{Active, Log};
 
 use measure::Found;
 
-pub(super) use survey::{Survey, readable};
+pub(super) use survey::Survey;
 
 /// Left behind by a failed sync.
 pub(super) const SYNC_FAILED_FILE: &str = "sync-failed";

@@ -7,8 +7,8 @@ use crate::storage::{DirEntry, EntryKind};
 
 use super::{Opening, SYNC_FAILED_FILE};
 use crate::log::checkpoint::{
-    CLEANER_OFFSET_FILE, CheckpointError, CleanerOffset, PARTITION_METADATA_FILE,
-    RECOVERY_POINT_FILE, RecoveryPoint,
+    CLEANER_OFFSET_FILE, CleanerOffset, PARTITION_METADATA_FILE, RECOVERY_POINT_FILE,
+    RecoveryPoint, readable,
 };
 use crate::log::epochs::{LEADER_EPOCH_FILE, LeaderEpochs};
 use crate::log::producer_snapshot::snapshot_offset;
@@ -90,20 +90,6 @@ impl Survey {
             if !known.contains(&name) && !name.contains(".log.cut-") {
                 self.foreign.push(entry.name);
             }
-        }
-    }
-}
-
-/// A small file that is damaged counts as absent: it can be derived.
-pub(in crate::log) fn readable<T>(
-    loaded: Result<Option<T>, CheckpointError>,
-) -> io::Result<Option<T>> {
-    match loaded {
-        Ok(value) => Ok(value),
-        Err(CheckpointError::Io { source, .. }) => Err(source),
-        Err(error) => {
-            tracing::warn!(%error, "a damaged checkpoint is left aside");
-            Ok(None)
         }
     }
 }

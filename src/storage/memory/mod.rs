@@ -23,8 +23,8 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGua
 use bytes::Bytes;
 
 use self::blocks::{Block, Blocks, block_size};
-use super::tree::{Node, Tree};
-use super::{DirEntry, EntryKind, Storage, StorageFile, failure, lock};
+use super::tree::Tree;
+use super::{DirEntry, Storage, StorageFile, failure, lock};
 
 /// What happens to an append that the memory budget has no room for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -85,14 +85,7 @@ impl Storage for MemoryStorage {
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
-        let entry = |(name, node): (&str, &Node<Arc<Content>>)| {
-            let (kind, len) = match node {
-                Node::Dir => (EntryKind::Dir, 0),
-                Node::File(content) => (EntryKind::File, content.len().unwrap_or(0)),
-            };
-            DirEntry { name: name.to_owned(), kind, len }
-        };
-        Ok(lock(&self.tree).list(dir)?.map(entry).collect())
+        lock(&self.tree).entries(dir, |content| content.len())
     }
 
     fn create_dir(&self, dir: &Path) -> io::Result<()> {
