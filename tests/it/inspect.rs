@@ -124,6 +124,17 @@ fn what_is_missing_is_told_of() {
     finds(&found, Severity::Unfinished, &["only ", "the next open cuts the log here"]);
 }
 
+/// A crash tears the end; this nobody can have promised, but something was there.
+#[test]
+fn sound_batches_behind_the_cut_are_told_of() {
+    let dir = copy_of("v1-killed");
+    let last = files(&dir.path().join("orders-1"), "log").pop().unwrap();
+    assert!(batches(&last).len() > 1);
+    flip_bit(&last, 70);
+    let found = verify(dir.path()).unwrap();
+    finds(&found, Severity::Lost, &["crc", "sound ones follow from offset", "cuts the log here"]);
+}
+
 #[test]
 fn indexes_are_held_against_the_batches() {
     let dir = copy_of("v1");

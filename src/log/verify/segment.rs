@@ -83,7 +83,8 @@ impl Examination<'_> {
                     let point = self.report.recovery_point;
                     let boundary = next.unwrap_or(point).min(point);
                     if expected >= boundary {
-                        self.ends_early(&segment, at, why);
+                        let follows = walk.pass_bad(end, belongs)?;
+                        self.ends_early(&segment, at, why, follows);
                         break;
                     }
                     let to = walk.pass_bad(boundary, belongs)?.unwrap_or(boundary);
@@ -96,12 +97,19 @@ impl Examination<'_> {
         self.judge_indexes(&segment, indexes)
     }
 
-    /// Bytes behind the recovery point that are no batch: the log ends before them.
-    fn ends_early(&mut self, segment: &Segment, at: u64, why: String) {
+    /// Bytes behind the recovery point that are no batch: the log ends before them. A crash leaves
+    /// them at the end; where a sound batch `follows`, it was something else, or power failed.
+    fn ends_early(&mut self, segment: &Segment, at: u64, why: String, follows: Option<i64>) {
         let left = segment.size() - at;
-        let text = format!("{why}; {left} bytes: {}", self.cutting());
+        let (severity, sound) = match follows {
+            Some(offset) => {
+                (Severity::Lost, format!("sound ones follow from offset {offset} on; "))
+            }
+            None => (Severity::Unfinished, String::new()),
+        };
+        let text = format!("{why}; {sound}{left} bytes: {}", self.cutting());
         let name = file_name(segment.base_offset, "log");
-        self.find(Severity::Unfinished, &name, Some(at), text);
+        self.find(severity, &name, Some(at), text);
         self.end = self.end.max(Some(segment.base_offset));
         self.cut = true;
     }
