@@ -225,7 +225,7 @@ fn batch_at(bytes: &[u8], byte: usize, base: i64) -> (i64, i64) {
         let header = (number(at, 8), number(at + 8, 4), number(at + 23, 4));
         let (Some(from), Some(len), Some(delta)) = header else { return (end, i64::MAX) };
         let size = 12 + usize::try_from(len).unwrap_or(0);
-        if size < 61 || from < end || at + size > bytes.len() {
+        if size < 61 || from != end || at + size > bytes.len() {
             return (end, i64::MAX);
         }
         end = from + delta + 1;
