@@ -151,7 +151,7 @@ fn a_log_that_ends_below_its_start_begins_there() {
 
 #[test]
 fn what_was_deleted_and_is_half_removed_is_not_lost() {
-    for (start, lost) in [(9, vec![]), (7, vec![7..9])] {
+    for (start, lost) in [(9, vec![]), (7, vec![(7, 9)])] {
         let disk = SimDisk::new(1);
         let mut log = open(&disk);
         plain_ones(&mut log, 0..9);
@@ -162,7 +162,7 @@ fn what_was_deleted_and_is_half_removed_is_not_lost() {
         let path = Path::new("t-0/00000000000000000000.log");
         disk.open(path, false).unwrap().truncate(0).unwrap();
         let (log, report) = open_as(&disk, |it| Opening { log_start_offset: start, ..it });
-        let told: Vec<_> = report.lost.iter().map(|it| it.from..it.to).collect();
+        let told: Vec<_> = report.lost.iter().map(|it| (it.from, it.to)).collect();
         assert_eq!((log.log_end_offset(), told), (9, lost));
     }
 }
