@@ -15,6 +15,7 @@ use crate::storage::{FileStorage, MemoryPolicy, Overlay, Storage};
 use super::Broker;
 use super::actor;
 use super::core::{Core, with_disk};
+use super::folders::is_looked_into;
 use super::lock::{DirLock, Holding};
 use super::open::{open_all, prepare_dir};
 use super::settings::{Settings, TopicConfig};
@@ -148,7 +149,8 @@ impl BrokerBuilder {
     /// dry run. Whatever would change something is refused with [`Error::OpenForReading`]:
     /// producing, committing, members of groups; consumers with [`assign`], offsets of groups,
     /// descriptions are not. No record expires meanwhile, and no lock is taken. If the other
-    /// process removes or compacts a segment that has yet to be read, reading it fails.
+    /// process removes or compacts a segment that has yet to be read, reading it fails: seek past
+    /// it, or open again.
     ///
     /// From Kafka's directories it reads all records that are not compressed (those of aborted
     /// transactions, too), and its groups' offsets; topics have default settings.
@@ -165,8 +167,8 @@ impl BrokerBuilder {
         let (files, limit) = (self.settings.max_open_files, self.settings.memory_limit_bytes);
         let name = path.display().to_string();
         let look = move || {
-            let files = FileStorage::new(&path, files);
-            Overlay::new(&files, limit)
+            let files = FileStorage::for_reading(&path, files);
+            Overlay::new(&files, limit, is_looked_into)
                 .map_err(|error| Error::io(format!("reading {}", path.display()), error))
         };
         let view = with_disk(&self.handle()?, true, look).await?;

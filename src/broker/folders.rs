@@ -106,6 +106,12 @@ pub(crate) fn is_doomed(name: &str) -> bool {
     id.len() == 22 && parse_folder(folder).is_some()
 }
 
+/// Whether an open reads what has this name in a data directory, or below it.
+pub(crate) fn is_looked_into(name: &str) -> bool {
+    let is_folder = parse_folder(name).is_some() || is_doomed(name);
+    is_folder || [META_FILE, CLEAN_MARK].contains(&name) || name.ends_with("-checkpoint")
+}
+
 pub(crate) fn exists(storage: &dyn Storage, name: &str) -> io::Result<bool> {
     match storage.open(Path::new(name), false) {
         Ok(_) => Ok(true),

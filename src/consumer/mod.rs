@@ -76,7 +76,8 @@ struct Settings {
 /// # Errors
 ///
 /// The same for all forms. One partition's error does not stop the others, and the call after it
-/// goes on, so a loop ends at `Closed`, `InvalidState` and `Group`, and reports all others:
+/// goes on, so a loop ends at `Closed`, `InvalidState`, `Group` and `OpenForReading`, and reports
+/// all others:
 ///
 /// | error | position then |
 /// |---|---|

@@ -318,7 +318,13 @@ fn is_lasting(error: &io::Error) -> bool {
     use io::ErrorKind::*;
     matches!(
         error.kind(),
-        NotADirectory | PermissionDenied | ReadOnlyFilesystem | InvalidInput | Unsupported
+        NotFound
+            | UnexpectedEof
+            | NotADirectory
+            | PermissionDenied
+            | ReadOnlyFilesystem
+            | InvalidInput
+            | Unsupported
     )
 }
 

@@ -34,7 +34,7 @@ pub fn dump(path: impl AsRef<Path>) -> Result<Dump> {
     let is_folder = full.is_dir();
     let dir = if is_folder { Some(full.as_path()) } else { full.parent() };
     let dir = dir.ok_or_else(|| failed(io::ErrorKind::NotADirectory.into()))?;
-    let storage = FileStorage::new(dir, 2);
+    let storage = FileStorage::for_reading(dir, 2);
     let files = match full.file_name() {
         Some(name) if !is_folder => VecDeque::from([PathBuf::from(name)]),
         _ => logs(&storage).map_err(failed)?,

@@ -9,7 +9,7 @@ use crate::broker::Durability;
 use crate::broker::catalog::{Catalog, TopicEntry};
 use crate::broker::catalog_log::CatalogLog;
 use crate::broker::folders::{
-    CATALOG_TOPIC, CLEAN_MARK, KafkaOffsets, META_FILE, Origin, exists, is_doomed,
+    CATALOG_TOPIC, CLEAN_MARK, KafkaOffsets, META_FILE, Origin, exists, is_doomed, is_looked_into,
 };
 use crate::error::{Error, Result};
 use crate::log::{Finding, Findings, LogFolder, LogVerification, Severity, verify_log};
@@ -76,8 +76,9 @@ pub fn verify(dir: impl AsRef<Path>) -> Result<Verification> {
     let dir = dir.as_ref();
     let name = dir.display().to_string();
     let failed = |error| Error::io(format!("reading {name}"), error);
-    let files = FileStorage::new(dir, OPEN_FILES);
-    let view: Arc<dyn Storage> = Arc::new(Overlay::new(&files, CHANGES).map_err(failed)?);
+    let files = FileStorage::for_reading(dir, OPEN_FILES);
+    let view: Arc<dyn Storage> =
+        Arc::new(Overlay::new(&files, CHANGES, is_looked_into).map_err(failed)?);
     let origin = Origin::of(&*view, &name)?;
     let clean = exists(&*view, CLEAN_MARK).map_err(failed)?;
     let mut directory = Directory {

@@ -36,6 +36,9 @@ impl fmt::Display for EpochStart {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct LeaderEpochs {
     starts: Vec<EpochStart>,
+    /// Whether they are Kafka's, which moves the first up to the log's start, into the midst of a
+    /// segment: what stands before it may be of any epoch that is not later.
+    pub(super) trimmed: bool,
 }
 
 impl LeaderEpochs {
@@ -83,7 +86,10 @@ impl LeaderEpochs {
 
     /// Whether `epoch` wrote all of these offsets: a batch is never of two epochs.
     pub(super) fn wrote(&self, epoch: i32, first_offset: i64, last_offset: i64) -> bool {
-        [first_offset, last_offset].iter().all(|offset| self.epoch_at(*offset) == Some(epoch))
+        [first_offset, last_offset].iter().all(|offset| match self.epoch_at(*offset) {
+            Some(known) => known == epoch,
+            None => self.trimmed && self.starts.first().is_some_and(|it| epoch <= it.epoch),
+        })
     }
 
     /// The answer to OffsetForLeaderEpoch: the newest epoch not above `requested_epoch`, and the
@@ -183,7 +189,7 @@ impl LeaderEpochs {
             pair[0].epoch < pair[1].epoch && pair[0].start_offset < pair[1].start_offset
         };
         match starts.windows(2).position(|pair| !rises(pair)) {
-            None => Ok(LeaderEpochs { starts }),
+            None => Ok(LeaderEpochs { starts, trimmed: false }),
             // After version, count and the first line, counted from 1.
             Some(index) => {
                 Err(CheckpointError::Malformed { file: LEADER_EPOCH_FILE, line: index + 4 })
@@ -218,6 +224,15 @@ mod tests {
 
     fn pairs(epochs: &LeaderEpochs) -> Vec<(i32, i64)> {
         epochs.starts().iter().map(|it| (it.epoch, it.start_offset)).collect()
+    }
+
+    #[test]
+    fn what_stands_before_kafkas_first_epoch_is_of_an_earlier_one_or_the_same() {
+        let mut it = epochs(&[(3, 300), (5, 400)]);
+        assert!(it.wrote(3, 300, 399) && !it.wrote(3, 200, 210) && !it.wrote(3, 290, 310));
+        it.trimmed = true;
+        assert!(it.wrote(3, 200, 210) && it.wrote(1, 0, 9) && it.wrote(3, 290, 310));
+        assert!(!it.wrote(4, 200, 210) && !it.wrote(3, 390, 410) && !it.wrote(4, 300, 310));
     }
 
     #[test]

@@ -252,7 +252,14 @@ impl LogReader {
             return Ok(Vec::new());
         }
         match next {
-            Some(next) if next.base_offset == cursor.offset || next.sparse => {
+            Some(mut next) if next.base_offset == cursor.offset || next.sparse => {
+                // Empty ones are passed one after the other, not one inside of the other.
+                while next.sparse
+                    && next.size() == 0
+                    && let Some(after) = self.0.segment_after(&next)
+                {
+                    next = after;
+                }
                 cursor.offset = cursor.offset.max(next.base_offset);
                 cursor.hint = Some(Place::start_of(next));
                 self.read_live(cursor, max_bytes, limit)

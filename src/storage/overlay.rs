@@ -5,7 +5,8 @@
 //! the names, and each file up to the length that it had. Content that is overwritten or cut below
 //! is not kept; the batches above have their CRCs.
 //!
-//! It looks two folders deep, as deep as data directories are; folders further down seem empty.
+//! It looks two folders deep, as deep as data directories are, and only where it is told to: all
+//! else is there by name, and seems empty.
 //! What it holds in memory is limited: an append over the limit fails with `OutOfMemory`.
 
 use std::io::{self, ErrorKind};
@@ -26,17 +27,30 @@ pub struct Overlay {
 }
 
 impl Overlay {
-    /// Looks at what is there below. Up to `limit_bytes` can be written.
-    pub fn new(below: &dyn Storage, limit_bytes: usize) -> io::Result<Self> {
+    /// Looks at what is there below, and into the files and folders whose names `looks_into` takes.
+    /// Up to `limit_bytes` can be written.
+    pub fn new(
+        below: &dyn Storage,
+        limit_bytes: usize,
+        looks_into: impl Fn(&str) -> bool,
+    ) -> io::Result<Self> {
         let room = Arc::new(Room { limit: limit_bytes, used: AtomicUsize::new(0) });
         let mut tree = Tree::new();
         for entry in below.list(Path::new(""))? {
             let path = PathBuf::from(&entry.name);
-            if entry.kind == EntryKind::Dir {
-                tree.create_dir(&path)?;
-                take_in_folder(below, &path, &mut tree, &room)?;
-            } else {
-                take_in(below, path, &entry, &mut tree, &room)?;
+            let known = looks_into(&entry.name);
+            match entry.kind {
+                EntryKind::Dir => {
+                    tree.create_dir(&path)?;
+                    if known {
+                        take_in_folder(below, &path, &mut tree, &room)?;
+                    }
+                }
+                _ if known => take_in(below, path, &entry, &mut tree, &room)?,
+                _ => {
+                    let content = || Arc::new(Content::new(State::default(), room.clone()));
+                    tree.open(&path, Some(content))?;
+                }
             }
         }
         Ok(Overlay { tree: Arc::new(Mutex::new(tree)), room })
@@ -337,7 +351,7 @@ mod tests {
     #[test]
     fn conforms() {
         let below = MemoryStorage::new(LIMIT);
-        conformance::run(&Overlay::new(&below, LIMIT).unwrap());
+        conformance::run(&Overlay::new(&below, LIMIT, |_| true).unwrap());
         assert_eq!(below.used(), 0, "nothing reaches what is below");
     }
 
@@ -347,7 +361,7 @@ mod tests {
         for path in ["t-0/a", "t-0/b", "t-0/c", "t-1/a"] {
             write(&below, path, b"0123456789");
         }
-        let view = Overlay::new(&below, LIMIT).unwrap();
+        let view = Overlay::new(&below, LIMIT, |_| true).unwrap();
         write(&below, "t-0/a", b"later");
         write(&below, "t-0/later", b"");
         assert_eq!(content(&view, "t-0/a"), b"0123456789");
@@ -368,9 +382,23 @@ mod tests {
     }
 
     #[test]
+    fn nobody_looks_into_what_is_not_wanted() {
+        let below = MemoryStorage::new(LIMIT);
+        write(&below, "t-0/a", b"0123456789");
+        write(&below, "lost+found/a", b"0123456789");
+        below.open(Path::new("file"), true).unwrap().append(0, &[b"0123456789"]).unwrap();
+        let view = Overlay::new(&below, LIMIT, |name| name == "t-0").unwrap();
+        assert_eq!(content(&view, "t-0/a"), b"0123456789");
+        let names: Vec<_> =
+            view.list(Path::new("")).unwrap().into_iter().map(|it| it.name).collect();
+        assert_eq!(names, ["file", "lost+found", "t-0"]);
+        assert!(view.list(Path::new("lost+found")).unwrap().is_empty());
+    }
+
+    #[test]
     fn memory_is_limited_and_given_back() {
         let below = MemoryStorage::new(LIMIT);
-        let view = Overlay::new(&below, 10).unwrap();
+        let view = Overlay::new(&below, 10, |_| true).unwrap();
         let file = view.open(Path::new("a"), true).unwrap();
         file.append(0, &[b"12345678"]).unwrap();
         let full = file.append(8, &[b"abc"]).unwrap_err();
@@ -387,7 +415,7 @@ mod tests {
     fn a_file_that_became_shorter_is_told_of() {
         let below = MemoryStorage::new(LIMIT);
         write(&below, "t-0/a", b"0123456789");
-        let view = Overlay::new(&below, LIMIT).unwrap();
+        let view = Overlay::new(&below, LIMIT, |_| true).unwrap();
         below.open(Path::new("t-0/a"), false).unwrap().truncate(4).unwrap();
         let file = view.open(Path::new("t-0/a"), false).unwrap();
         assert_eq!(&file.read_at(0, 10).unwrap()[..], b"0123");

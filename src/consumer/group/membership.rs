@@ -465,6 +465,9 @@ impl Membership {
                     self.phase = Phase::Failed(error.clone());
                     consumer.closed = Some(error);
                 } else {
+                    if matches!(error, Error::OpenForReading) {
+                        self.phase = Phase::Failed(error.clone());
+                    }
                     consumer.notices.push_back(error);
                 }
             }

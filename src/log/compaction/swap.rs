@@ -294,7 +294,7 @@ fn undo(storage: &dyn Storage, dir: &Path) -> io::Result<()> {
 }
 
 /// Before a log is opened: undoes or finishes a compaction that a crash stopped. May be repeated.
-pub(in crate::log) fn settle(storage: &dyn Storage, dir: &Path) -> io::Result<()> {
+pub(in crate::log) fn settle(storage: &dyn Storage, dir: &Path, sparse: bool) -> io::Result<()> {
     let swaps = match at_stage(storage, dir, Stage::Swap) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         swaps => swaps?,
@@ -308,7 +308,7 @@ pub(in crate::log) fn settle(storage: &dyn Storage, dir: &Path) -> io::Result<()
     // What was decided on may not be durable; and nothing may go before it is.
     storage.sync_dir(dir)?;
     for base in swaps.iter().filter_map(|name| base_offset_in(name, "log")) {
-        let end = end_of_swap(storage, dir, base)?;
+        let end = end_of_swap(storage, dir, base, sparse)?;
         for entry in storage.list(dir)? {
             let covered = base_offset_in(&entry.name, "log");
             if let Some(other) = covered.filter(|other| base < *other && *other < end) {
@@ -325,10 +325,11 @@ pub(in crate::log) fn settle(storage: &dyn Storage, dir: &Path) -> io::Result<()
 }
 
 /// The offset behind the last batch of a segment that waits to be put in place.
-fn end_of_swap(storage: &dyn Storage, dir: &Path, base: i64) -> io::Result<i64> {
+fn end_of_swap(storage: &dyn Storage, dir: &Path, base: i64, sparse: bool) -> io::Result<i64> {
     let file = storage.open(&Stage::Swap.of(&log_path(dir, base)), false)?;
     let len = file.len()?;
-    let segment = Segment::new(base, file, len, Indexes::empty(base));
+    let mut segment = Segment::new(base, file, len, Indexes::empty(base));
+    segment.sparse = sparse;
     let mut walk = Walk::whole(&segment, CHUNK);
     loop {
         match walk.next(|_| true)? {

@@ -121,7 +121,7 @@ impl Log {
     /// Opens a log, mending what a crash left. Never fails because of a crash: an error is the
     /// storage's.
     pub fn open(opening: Opening) -> io::Result<(Log, Recovered)> {
-        compaction::settle(&*opening.storage, &opening.dir)?;
+        compaction::settle(&*opening.storage, &opening.dir, opening.sparse)?;
         let survey = Survey::of(&opening)?;
         let mut found = Found::measure(&opening, survey)?;
         found.mend(&opening)?;

@@ -49,6 +49,7 @@ impl Survey {
         survey.epochs_damaged = loaded.is_err();
         // An empty list knows no batch: it is as good as none.
         survey.epochs = readable(loaded)?.filter(|epochs| epochs.latest().is_some());
+        survey.epochs.iter_mut().for_each(|epochs| epochs.trimmed = opening.sparse);
         let point = readable(RecoveryPoint::load(storage, dir))?;
         let point = point.map(|point| point.offset).or(opening.recovery_point);
         survey.recovery_point = point.filter(|at| survey.vouches(*at));

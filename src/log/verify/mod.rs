@@ -104,7 +104,7 @@ impl Examination<'_> {
             let text = "of a compaction that did not come to its end; the next open settles it";
             self.find(Severity::Unfinished, &entry.name, None, text);
         }
-        compaction::settle(storage, dir)?;
+        compaction::settle(storage, dir, self.folder.sparse)?;
         self.survey = Survey::sorted(storage.list(dir)?);
         self.small_files()?;
         self.report.segments = self.survey.logs.len();

@@ -42,8 +42,9 @@ impl Examination<'_> {
     /// Whether a segment begins where the one before it ended.
     fn judge_start(&mut self, base: i64, name: &str) {
         let Some(end) = self.end else { return };
-        if base > end && !self.folder.sparse {
-            let text = format!("offsets {end} to {} are missing before it", base - 1);
+        let from = end.max(self.folder.log_start_offset);
+        if base > from && !self.folder.sparse {
+            let text = format!("offsets {from} to {} are missing before it", base - 1);
             self.find(Severity::Lost, name, None, text);
         } else if base < end {
             let text = format!("it begins with offset {base}, but the one before it ends at {end}");
@@ -89,7 +90,9 @@ impl Examination<'_> {
                     }
                     let to = walk.pass_bad(boundary, belongs)?.unwrap_or(boundary);
                     let text = format!("offsets {expected} to {} can't be read: {why}", to - 1);
-                    self.find(Severity::Lost, &file_name(base, "log"), Some(at), text);
+                    let was_deleted = to <= self.folder.log_start_offset;
+                    let severity = if was_deleted { Severity::Note } else { Severity::Lost };
+                    self.find(severity, &file_name(base, "log"), Some(at), text);
                     self.end = self.end.max(Some(to));
                 }
             }

@@ -21,6 +21,8 @@ impl Examination<'_> {
         let epochs = LeaderEpochs::load(storage, dir);
         self.epochs = self.whole(LEADER_EPOCH_FILE, epochs)?;
         self.epochs.take_if(|epochs| epochs.latest().is_none());
+        let sparse = self.folder.sparse;
+        self.epochs.iter_mut().for_each(|epochs| epochs.trimmed = sparse);
         let cleaned = CleanerOffset::load(storage, dir);
         self.whole(CLEANER_OFFSET_FILE, cleaned)?;
         self.snapshots();

@@ -38,6 +38,8 @@ pub struct FileStorage {
     descriptors: Arc<Descriptors>,
     buffers: Arc<Buffers>,
     lease: Lease,
+    /// Whether files are opened for writing, too.
+    writes: bool,
 }
 
 /// What must be there for as long as something is changed: the folder's lock. A thread that is in
@@ -67,7 +69,14 @@ impl FileStorage {
             descriptors: Arc::new(Descriptors::new(max_open_files)),
             buffers: Arc::default(),
             lease: Lease::default(),
+            writes: true,
         }
+    }
+
+    /// As [`FileStorage::new`], for whoever changes nothing: files need not be writable, and are
+    /// not created.
+    pub fn for_reading(root: impl Into<PathBuf>, max_open_files: usize) -> Self {
+        FileStorage { writes: false, ..FileStorage::new(root, max_open_files) }
     }
 
     /// Changes nothing any more once `lease` is gone, and keeps it alive while it does.
@@ -107,13 +116,14 @@ impl Storage for FileStorage {
     fn open(&self, path: &Path, create: bool) -> io::Result<Arc<dyn StorageFile>> {
         let full = self.full("open", path)?;
         let name = self.descriptors.name(path);
-        let open = || name.pin(&|| open_file(&full, create)).map(drop);
+        let writes = self.writes;
+        let open = || name.pin(&|| open_file(&full, create, writes)).map(drop);
         match create {
             true => self.change("open", &full, open)?,
             false => open().map_err(|error| explain("open", &full, error))?,
         }
         let (buffers, lease) = (self.buffers.clone(), self.lease.clone());
-        Ok(Arc::new(DiskFile { full, name, buffers, lease }))
+        Ok(Arc::new(DiskFile { full, name, buffers, lease, writes }))
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
@@ -171,6 +181,7 @@ struct DiskFile {
     name: Name,
     buffers: Arc<Buffers>,
     lease: Lease,
+    writes: bool,
 }
 
 impl DiskFile {
@@ -180,7 +191,7 @@ impl DiskFile {
         op: &'static str,
         run: impl FnOnce(&Pin<'_>) -> io::Result<T>,
     ) -> io::Result<T> {
-        let pin = self.name.pin(&|| open_file(&self.full, false));
+        let pin = self.name.pin(&|| open_file(&self.full, false, self.writes));
         pin.and_then(|pin| run(&pin)).map_err(|error| explain(op, &self.full, error))
     }
 
@@ -263,9 +274,10 @@ impl StorageFile for DiskFile {
     }
 }
 
-fn open_file(full: &Path, create: bool) -> io::Result<File> {
+fn open_file(full: &Path, create: bool, writes: bool) -> io::Result<File> {
     // Not truncated: whoever opens a file that exists wants what is in it.
-    OpenOptions::new().read(true).write(true).create(create).truncate(false).open(full)
+    let create = create && writes;
+    OpenOptions::new().read(true).write(writes).create(create).truncate(false).open(full)
 }
 
 fn list_dir(full: &Path) -> io::Result<Vec<DirEntry>> {

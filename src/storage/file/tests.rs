@@ -211,3 +211,16 @@ fn the_lease_is_kept_while_something_is_changed() {
     change.unwrap();
     assert!(left.upgrade().is_none());
 }
+
+#[test]
+fn for_reading_nothing_is_opened_for_writing() {
+    let (dir, writing) = storage(4);
+    writing.open(Path::new("a"), true).unwrap().append(0, &[b"abc"]).unwrap();
+    let reading = FileStorage::for_reading(dir.path(), 4);
+    let file = reading.open(Path::new("a"), false).unwrap();
+    assert_eq!(&file.read_at(0, 10).unwrap()[..], b"abc");
+    assert!(file.append(3, &[b"d"]).is_err());
+    assert!(reading.open(Path::new("b"), true).is_err());
+    assert_eq!(fs::read(dir.path().join("a")).unwrap(), b"abc");
+    assert!(!dir.path().join("b").exists());
+}
