@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::request::{JoinGroup, MemberRef, ReplyId};
 use super::state::{Effect, Group, GroupState, Member};
-use super::subscribed_topics;
+use super::{gives_up, subscribed_topics};
 use crate::error::GroupError;
 
 /// How long a new member is waited for whose call may have been given up (Kafka's
@@ -173,6 +173,10 @@ impl Group {
     /// A static member has come back without its id: it gets a new one, and whoever has the old
     /// one is fenced. If it wants the topics that it did before, a stable group stays as it is.
     /// (Kafka's does so in any case, and what is wanted now is not read before the next rebalance.)
+    ///
+    /// It does not if the old one was to give partitions up, and to join again once it had: nobody
+    /// else knows that they are free. (In Kafka they stay with nobody until something else happens
+    /// to the group.)
     fn replace(&mut self, now: Duration, reply: ReplyId, old: &str, request: JoinGroup) {
         let id = request.new_member_id.clone();
         let Some(mut member) = self.members.remove(old) else { return };
@@ -187,6 +191,8 @@ impl Group {
         }
         let protocol = self.protocol.clone().unwrap_or_default();
         let wanted = member.metadata(&protocol).and_then(subscribed_topics);
+        let was_to_return =
+            member.metadata(&protocol).is_some_and(|it| gives_up(it, &member.assignment));
         let former_leader = self.leader.clone().unwrap_or_default();
         if former_leader == old {
             self.leader = Some(id.clone());
@@ -199,7 +205,7 @@ impl Group {
         let member = self.members.get(&id);
         let wants = member.and_then(|it| subscribed_topics(it.metadata(&protocol)?));
         let stays = self.select_protocol() == self.protocol && wants == wanted;
-        if self.state != GroupState::Stable || !stays {
+        if self.state != GroupState::Stable || !stays || was_to_return {
             self.rebalance(now);
             return;
         }

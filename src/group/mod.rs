@@ -39,6 +39,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 
+use crate::assignor::{Assignment, Subscription};
 use crate::codec::{CodecError, Reader};
 
 pub(crate) use actor::{Command, Commit};
@@ -61,4 +62,12 @@ fn subscribed_topics(subscription: &Bytes) -> Option<BTreeSet<String>> {
         (0..reader.i32()?).map(|_| Ok(reader.string()?.to_owned())).collect()
     };
     read().ok()
+}
+
+/// Whether a consumer that came with this subscription has to give partitions up for this
+/// assignment, and to join again then: under the cooperative protocol only, eager ones own nothing.
+fn gives_up(subscription: &Bytes, assignment: &Bytes) -> bool {
+    let Ok(subscription) = Subscription::decode(subscription) else { return false };
+    let kept = Assignment::decode(assignment).map(|it| it.partitions).unwrap_or_default();
+    subscription.owned_partitions.iter().any(|owned| !kept.contains(owned))
 }

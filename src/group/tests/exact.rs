@@ -1,5 +1,8 @@
 //! One rule each.
 
+use crate::assignor::{Assignment, Subscription};
+use crate::topic::TopicPartition;
+
 use super::*;
 
 fn rebalancing<T: std::fmt::Debug>(result: Result<T, GroupError>) {
@@ -182,6 +185,33 @@ fn a_static_member_comes_back_without_a_rebalance() {
         world.group.leave(world.now, &fixed("", "one")).unwrap();
         world.settle();
         assert_eq!(world.group.state(), GroupState::Empty);
+    }
+}
+
+/// What it was to give up would stay with nobody: under the cooperative protocol others get it once
+/// its owner has joined again.
+#[test]
+fn a_static_member_comes_back_with_a_rebalance_if_the_former_had_to_give_up_partitions() {
+    let partitions = |numbers: &[i32]| {
+        let all = numbers.iter().map(|n| TopicPartition::new("t", *n).unwrap());
+        all.collect::<Vec<_>>()
+    };
+    let owning = |id, numbers: &[i32]| {
+        let subscription = Subscription {
+            owned_partitions: partitions(numbers),
+            ..Subscription::to(["t".parse().unwrap()])
+        };
+        let protocols = vec![("range".to_owned(), subscription.encode())];
+        JoinGroup { protocols, ..static_member(id, "one") }
+    };
+    for (assigned, generation) in [(&[0][..], 2), (&[], 2), (&[1, 0], 1), (&[0, 1, 2], 1)] {
+        let mut world = World::new();
+        world.join(owning("s1", &[0, 1]));
+        let user_data = Some(bytes(""));
+        let assignment = Assignment { partitions: partitions(assigned), user_data }.encode();
+        world.sync("s1", 1, &[("s1", std::str::from_utf8(&assignment).unwrap())]);
+        let back = world.join(owning("s2", &[]));
+        assert_eq!(world.joined(back).generation, generation, "{assigned:?}");
     }
 }
 

@@ -90,6 +90,15 @@ impl Book {
         account.owed = Some((member_id.to_owned(), position));
     }
 
+    /// A member is gone without having left, so it commits nothing more. The group may not know: a
+    /// static one is expected back.
+    pub(super) fn dies(&mut self, member_id: &str) {
+        for (at, position) in self.paid(member_id) {
+            let account = self.account(&at);
+            account.history.push(format!("{member_id} has not committed {position}"));
+        }
+    }
+
     /// What a member that has left as it should owed.
     pub(super) fn paid(&mut self, member_id: &str) -> Vec<(TopicPartition, i64)> {
         let mut paid = Vec::new();

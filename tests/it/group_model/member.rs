@@ -188,6 +188,13 @@ impl Member {
         paid
     }
 
+    /// It is dropped.
+    pub(super) fn die(self) {
+        let id = self.id();
+        drop(self.consumer);
+        self.ledger.open().dies(&id);
+    }
+
     fn offsets(&self) -> Vec<(TopicPartition, i64)> {
         self.positions.iter().map(|(at, position)| (at.clone(), *position)).collect()
     }

@@ -92,7 +92,11 @@ impl World {
                     self.leave(n).await;
                 }
             }
-            Step::Die(member) => drop(self.pick(*member).map(|n| self.members.remove(n))),
+            Step::Die(member) => {
+                if let Some(n) = self.pick(*member) {
+                    self.members.remove(n).die();
+                }
+            }
             Step::Stall(member) => {
                 // The group keeps a static one that is late, with what it had: see `advance`.
                 let member = self.pick(*member).map(|n| &mut self.members[n]);
@@ -175,7 +179,7 @@ impl World {
         let told = self.told(self.members[n].group).await;
         for _ in 0..times {
             if !self.members[n].poll(&told) {
-                self.members.remove(n);
+                self.members.remove(n).die();
                 return false;
             }
         }
@@ -309,14 +313,14 @@ impl World {
     async fn restart(&mut self, clean: bool, members_first: bool) {
         let Place::Sim(disk, durability) = &self.place else { return };
         if members_first {
-            self.members.clear();
+            self.members.drain(..).for_each(Member::die);
         }
         match (clean, durability) {
             (true, _) => self.broker.shutdown().await.unwrap(),
             (false, Durability::Power) => disk.crash_power(),
             (false, _) => disk.crash_process(),
         }
-        self.members.clear();
+        self.members.drain(..).for_each(Member::die);
         self.broker = self.place.open(&self.clock).await;
         for group in 0..self.groups.len() {
             self.observe(group).await;
@@ -328,7 +332,7 @@ impl World {
         while !self.members.is_empty() {
             match leave {
                 true => self.leave(0).await,
-                false => drop(self.members.remove(0)),
+                false => self.members.remove(0).die(),
             }
         }
         for group in 0..self.groups.len() {
