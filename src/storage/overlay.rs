@@ -3,12 +3,15 @@
 //! So a data directory can be opened, and recovered, without a byte of it being touched, also one
 //! that another process is writing to. What is below is seen as it was when the overlay was made:
 //! the names, and each file up to the length that it had. Content that is overwritten or cut below
-//! is not kept; the batches above have their CRCs.
+//! is not kept; the batches above have their CRCs. Small files, which are replaced by others of
+//! another length, are read at once: those of a folder before it is looked how long its files are,
+//! so that what they say of the others is there.
 //!
 //! It looks two folders deep, as deep as data directories are, and only where it is told to: all
 //! else is there by name, and seems empty.
 //! What it holds in memory is limited: an append over the limit fails with `OutOfMemory`.
 
+use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,6 +21,9 @@ use bytes::{Bytes, BytesMut};
 
 use super::tree::Tree;
 use super::{DirEntry, EntryKind, Storage, StorageFile, failure, lock};
+
+/// Files up to this many bytes are read at once.
+const SMALL: usize = 4 << 10;
 
 /// What changes of another storage would be.
 #[derive(Debug, Clone)]
@@ -63,15 +69,22 @@ fn take_in_folder(
     tree: &mut Tree<Arc<Content>>,
     room: &Arc<Room>,
 ) -> io::Result<()> {
-    let entries = match below.list(dir) {
+    let list = || match below.list(dir) {
         // It went since its name was read.
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        entries => entries?,
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        entries => entries,
     };
-    for entry in entries {
+    let mut small = BTreeMap::new();
+    for entry in list()? {
+        if let Some(content) = read_small(below, &dir.join(&entry.name), &entry) {
+            small.insert(entry.name, content);
+        }
+    }
+    for entry in list()? {
         let path = dir.join(&entry.name);
-        match entry.kind {
-            EntryKind::Dir => tree.create_dir(&path)?,
+        match (entry.kind, small.remove(&entry.name)) {
+            (EntryKind::Dir, _) => tree.create_dir(&path)?,
+            (_, Some(content)) => put(path, content, tree, room)?,
             _ => take_in(below, path, &entry, tree, room)?,
         }
     }
@@ -89,12 +102,48 @@ fn take_in(
     if entry.kind != EntryKind::File {
         return Ok(());
     }
+    if let Some(content) = read_small(below, &path, entry) {
+        return put(path, content, tree, room);
+    }
     let file = match below.open(&path, false) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         file => file?,
     };
     let below = Some(Below { file, len: entry.len });
     let state = State { below, pieces: Vec::new() };
+    tree.open(&path, Some(|| Arc::new(Content::new(state, room.clone()))))?;
+    Ok(())
+}
+
+/// All of a file, as it is at one moment, if it is small. Whoever needs it will meet the error if
+/// it can't be read.
+fn read_small(below: &dyn Storage, path: &Path, entry: &DirEntry) -> Option<Bytes> {
+    if entry.kind != EntryKind::File || entry.len > SMALL as u64 {
+        return None;
+    }
+    let file = below.open(path, false).ok()?;
+    let mut content = Vec::new();
+    while content.len() <= SMALL {
+        let bytes = file.read_at(content.len() as u64, SMALL + 1).ok()?;
+        content.extend_from_slice(&bytes);
+        // As long as it was: one read, of one file.
+        if bytes.is_empty() || content.len() as u64 == entry.len {
+            return Some(content.into());
+        }
+    }
+    None
+}
+
+/// A file whose content is in memory.
+fn put(
+    path: PathBuf,
+    content: Bytes,
+    tree: &mut Tree<Arc<Content>>,
+    room: &Arc<Room>,
+) -> io::Result<()> {
+    room.take(content.len())?;
+    let pieces = if content.is_empty() { Vec::new() } else { vec![(0, content)] };
+    let state = State { below: None, pieces };
     tree.open(&path, Some(|| Arc::new(Content::new(state, room.clone()))))?;
     Ok(())
 }
@@ -333,7 +382,7 @@ impl Content {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::{MemoryStorage, conformance, read_whole};
+    use crate::storage::{MemoryStorage, conformance, read_whole, replace};
 
     const LIMIT: usize = 1 << 20;
 
@@ -412,13 +461,38 @@ mod tests {
     }
 
     #[test]
+    fn a_small_file_is_seen_whole_whatever_happens_to_it_later() {
+        let below = MemoryStorage::new(LIMIT);
+        for path in ["a", "t-0/a", "t-0/b", "t-0/c", "t-0/empty"] {
+            write(&below, path, &vec![b'a'; if path == "t-0/empty" { 0 } else { SMALL }]);
+        }
+        write(&below, "t-0/large", &[b'a'; SMALL + 1]);
+        let view = Overlay::new(&below, LIMIT, |_| true).unwrap();
+        for path in ["a", "t-0/a"] {
+            replace(&below, Path::new(path), &[b'b'; 2 * SMALL]).unwrap();
+        }
+        below.open(Path::new("t-0/b"), false).unwrap().truncate(4).unwrap();
+        below.remove_file(Path::new("t-0/c")).unwrap();
+        for path in ["a", "t-0/a", "t-0/b", "t-0/c"] {
+            assert_eq!(content(&view, path), [b'a'; SMALL], "{path}");
+        }
+        assert_eq!(content(&view, "t-0/empty"), b"");
+        assert_eq!(content(&view, "t-0/large"), [b'a'; SMALL + 1]);
+        // They take of the memory that there is, and give it back.
+        assert_eq!(view.room.used.load(Ordering::Acquire), 4 * SMALL);
+        view.open(Path::new("t-0/a"), false).unwrap().truncate(1).unwrap();
+        view.remove_file(Path::new("t-0/b")).unwrap();
+        assert_eq!(view.room.used.load(Ordering::Acquire), 2 * SMALL + 1);
+    }
+
+    #[test]
     fn a_file_that_became_shorter_is_told_of() {
         let below = MemoryStorage::new(LIMIT);
-        write(&below, "t-0/a", b"0123456789");
+        write(&below, "t-0/a", &[7; 2 * SMALL]);
         let view = Overlay::new(&below, LIMIT, |_| true).unwrap();
         below.open(Path::new("t-0/a"), false).unwrap().truncate(4).unwrap();
         let file = view.open(Path::new("t-0/a"), false).unwrap();
-        assert_eq!(&file.read_at(0, 10).unwrap()[..], b"0123");
+        assert_eq!(&file.read_at(0, 10).unwrap()[..], &[7; 4]);
         assert_eq!(file.read_at(4, 6).unwrap_err().kind(), ErrorKind::UnexpectedEof);
     }
 }
