@@ -5,6 +5,7 @@ use std::io;
 use crate::batch::BatchHeader;
 use crate::storage::read_whole;
 
+use super::epochs::told_by_batches;
 use super::survey::Survey;
 use super::{CHUNK, LostRange, Opening, Recovered, rebuild_indexes};
 use crate::log::epochs::LeaderEpochs;
@@ -12,7 +13,7 @@ use crate::log::index::{Index, OffsetEntry, TimeEntry};
 use crate::log::producer_snapshot::{MAX_SNAPSHOT_BYTES, snapshot_file_name};
 use crate::log::producers::{ProducerBatch, ProducerState};
 use crate::log::scan::{Step, Walk};
-use crate::log::segment::{Indexes, Segment, file_name};
+use crate::log::segment::{Indexes, Segment};
 
 /// By how much the leader epoch rises where the file of epochs is damaged: by more than there can
 /// have been epochs of which no batch is left.
@@ -61,13 +62,14 @@ impl Found {
     pub(super) fn measure(opening: &Opening, survey: Survey) -> io::Result<Found> {
         let recovery_point = survey.recovery_point.unwrap_or(0);
         let bases: Vec<i64> = survey.logs.keys().copied().collect();
-        // Without the file of epochs, the batches have to tell.
-        let trusted = match &survey.epochs {
-            Some(_) => bases.partition_point(|base| *base <= recovery_point).saturating_sub(1),
-            None => 0,
+        let trusted = bases.partition_point(|base| *base <= recovery_point).saturating_sub(1);
+        let mut report = Recovered { foreign: survey.foreign.clone(), ..Recovered::default() };
+        let epochs = match &survey.epochs {
+            Some(epochs) => epochs.clone(),
+            None => told_by_batches(opening, &survey, &mut report.scanned_bytes)?,
         };
         let mut found = Found {
-            epochs: survey.epochs.clone().unwrap_or_default(),
+            epochs,
             leader_epoch: 0,
             epoch_rises: false,
             epoch_is_stored: true,
@@ -81,7 +83,7 @@ impl Found {
             recovery_point,
             sealed: false,
             cuts: Vec::new(),
-            report: Recovered { foreign: survey.foreign.clone(), ..Recovered::default() },
+            report,
             survey,
         };
         for (i, base) in bases.iter().enumerate() {
@@ -99,7 +101,7 @@ impl Found {
 
     /// A segment before the recovery point: its indexes are on the disk; it is not read.
     fn trust(&mut self, opening: &Opening, base: i64, end: i64) -> io::Result<()> {
-        let segment = self.bare_segment(opening, base)?;
+        let segment = self.survey.segment(opening, base)?;
         let loaded = match self.stored_indexes(opening, &segment)? {
             Some((offsets, times)) => {
                 let max = times.last()?;
@@ -116,14 +118,6 @@ impl Found {
         self.segments.push(segment);
         self.end = end;
         Ok(())
-    }
-
-    fn bare_segment(&self, opening: &Opening, base: i64) -> io::Result<Segment> {
-        let path = opening.dir.join(file_name(base, "log"));
-        let file = opening.storage.open(&path, false)?;
-        let mut segment = Segment::new(base, file, self.survey.logs[&base], Indexes::empty(base));
-        segment.sparse = opening.sparse;
-        Ok(segment)
     }
 
     fn stored_indexes(
@@ -153,7 +147,7 @@ impl Found {
         if self.end < base && !opening.sparse {
             self.report.lost.push(LostRange { from: self.end, to: base });
         }
-        let segment = self.bare_segment(opening, base)?;
+        let segment = self.survey.segment(opening, base)?;
         self.end = base;
         let position = self.load_indexes(opening, &segment)?;
         let boundary = next.filter(|next| *next <= self.recovery_point);
@@ -172,9 +166,7 @@ impl Found {
         let (base, point) = (segment.base_offset, self.recovery_point);
         let start = (0, base);
         let stored = self.stored_indexes(opening, segment)?;
-        let Some((mut offsets, mut times)) = stored.filter(|_| self.survey.epochs.is_some()) else {
-            return Ok(start);
-        };
+        let Some((mut offsets, mut times)) = stored else { return Ok(start) };
         let size = segment.size();
         offsets.load(|entry| entry.last_offset < point && entry.position < size)?;
         times.load(|entry| entry.offset < point)?;
@@ -232,19 +224,13 @@ impl Found {
     }
 
     /// Whether the batch's epoch is the one of its offset. An epoch is on the disk before its
-    /// first batch, so where the epochs are known there is no other.
+    /// first batch, so there is no other.
     fn belongs(&self, header: &BatchHeader) -> bool {
         let epoch = header.partition_leader_epoch;
-        match &self.survey.epochs {
-            Some(epochs) => epochs.wrote(epoch, header.base_offset, header.last_offset()),
-            None => epoch >= self.epochs.latest().map_or(0, |latest| latest.epoch),
-        }
+        self.epochs.wrote(epoch, header.base_offset, header.last_offset())
     }
 
     fn take_in(&mut self, header: &BatchHeader) {
-        if self.survey.epochs.is_none() {
-            self.epochs.assign(header.partition_leader_epoch, header.base_offset);
-        }
         if header.has_producer_id() {
             self.produced.push((ProducerBatch::of(header), header.base_offset));
         }

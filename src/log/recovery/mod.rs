@@ -14,6 +14,7 @@
 //! * An unclean open begins a new leader epoch, durably, so that offsets which were lost can be
 //!   given out again.
 
+mod epochs;
 mod measure;
 mod mend;
 mod survey;

@@ -12,7 +12,7 @@ use crate::log::checkpoint::{
 };
 use crate::log::epochs::{LEADER_EPOCH_FILE, LeaderEpochs};
 use crate::log::producer_snapshot::snapshot_offset;
-use crate::log::segment::base_offset_in;
+use crate::log::segment::{Indexes, Segment, base_offset_in, file_name};
 
 /// What the folder holds, by kind.
 #[derive(Default)]
@@ -62,6 +62,15 @@ impl Survey {
     /// A recovery point carries no checksum, but where it is there is a snapshot of its name.
     fn vouches(&self, recovery_point: i64) -> bool {
         recovery_point == 0 || self.snapshots.contains(&recovery_point)
+    }
+
+    /// A segment that is there, without its indexes.
+    pub(super) fn segment(&self, opening: &Opening, base: i64) -> io::Result<Segment> {
+        let path = opening.dir.join(file_name(base, "log"));
+        let file = opening.storage.open(&path, false)?;
+        let mut segment = Segment::new(base, file, self.logs[&base], Indexes::empty(base));
+        segment.sparse = opening.sparse;
+        Ok(segment)
     }
 
     /// Takes in one more.

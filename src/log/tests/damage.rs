@@ -10,7 +10,7 @@ use crate::log::tests::parts::{Content, Dice, Rec, batch, opening, records_of, s
 use crate::log::tests::sabotage::{Broken, SKIP_CRC};
 use crate::log::{Log, LogConfig, Opening, ReadCursor, ReadError, Recovered};
 use crate::record::Timestamp;
-use crate::storage::SimDisk;
+use crate::storage::{SimDisk, Storage};
 
 /// Where a batch is.
 #[derive(Debug, Clone)]
@@ -281,6 +281,41 @@ fn damage_beside_the_segments_costs_nothing() {
 
 fn is_beside(path: &PathBuf) -> bool {
     path.extension().is_none_or(|ending| ending != "log") && path != Path::new("t-0")
+}
+
+/// No CRC covers a batch's epoch. While the file of epochs is there, that one batch is a gap; it
+/// takes no other with it once the file is lost, too.
+#[test]
+fn a_damaged_epoch_is_one_gap_also_without_the_file_of_epochs() {
+    for seed in 0..100 {
+        let mut case = Case::new(seed);
+        case.fill();
+        case.checkpoint();
+        let placed = case.placed();
+        let before = case.content();
+        // Not the last of an epoch: there nothing contradicts it.
+        let index = case.dice.below(placed.len() as u64 - 2) as usize;
+        let batch = &placed[index];
+        let epoch = |placed: &Placed| before.records[&placed.base].0;
+        let alone = [index.wrapping_sub(1), index + 1]
+            .iter()
+            .all(|near| placed.get(*near).is_none_or(|near| epoch(near) != epoch(batch)));
+        let is_last = epoch(&placed[index + 1]) != epoch(batch);
+        if alone || is_last {
+            continue;
+        }
+        let bit = (batch.position + 12) * 8 + case.dice.below(32);
+        assert!(case.disk.flip_bit(&batch.path, bit));
+        let file = Path::new("t-0/leader-epoch-checkpoint");
+        match case.dice.one_in(2) {
+            true => drop(case.disk.flip_bit(file, 42)),
+            false => case.disk.process().remove_file(file).unwrap(),
+        }
+        case.reopen(false);
+        let after = case.content();
+        assert_eq!(after.gaps, [(batch.base, batch.next)], "seed {seed}");
+        check_gaps(&before, &after, &placed, &BTreeSet::from([index]));
+    }
 }
 
 #[test]
