@@ -59,6 +59,9 @@ pub mod record;
 pub mod storage;
 pub mod topic;
 mod transport;
+#[cfg(feature = "tcp")]
+#[doc(hidden)]
+pub mod wire;
 
 pub use admin::Admin;
 pub use assignor::Strategy;

@@ -157,8 +157,9 @@ impl<'a> Reader<'a> {
         Err(self.unexpected_end(self.rest.len() + 1))
     }
 
+    /// The next `N` bytes.
     #[inline]
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], CodecError> {
+    pub fn array<const N: usize>(&mut self) -> Result<[u8; N], CodecError> {
         let Some((array, rest)) = self.rest.split_first_chunk() else {
             return Err(self.unexpected_end(N));
         };

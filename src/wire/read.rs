@@ -1,0 +1,121 @@
+//! Reading a message's fields, front to back.
+
+use bytes::Bytes;
+
+use crate::codec::{CodecError, Reader};
+
+use super::Wire;
+
+/// Decoding allocates at most this many times the length of what is decoded: an array's elements
+/// take more room in memory than on the wire.
+pub const MAX_GROWTH: usize = 128;
+
+/// The bytes of a message of one version. What is read shares them.
+#[derive(Debug)]
+pub struct MessageReader<'a> {
+    all: &'a Bytes,
+    reader: Reader<'a>,
+    version: i16,
+    is_flexible: bool,
+}
+
+impl<'a> MessageReader<'a> {
+    /// Reads from the front of `all`. In flexible versions lengths are varints, and structures may
+    /// have tagged fields (KIP-482).
+    pub fn new(all: &'a Bytes, version: i16, is_flexible: bool) -> Self {
+        MessageReader { all, reader: Reader::new(all), version, is_flexible }
+    }
+
+    /// The message's version.
+    pub fn version(&self) -> i16 {
+        self.version
+    }
+
+    /// Whether structures end with tagged fields.
+    pub fn is_flexible(&self) -> bool {
+        self.is_flexible
+    }
+
+    pub(super) fn set_flexible(&mut self, version: i16, is_flexible: bool) {
+        (self.version, self.is_flexible) = (version, is_flexible);
+    }
+
+    /// The primitives.
+    pub(super) fn raw(&mut self) -> &mut Reader<'a> {
+        &mut self.reader
+    }
+
+    /// What has not been read.
+    pub(super) fn rest(&self) -> Bytes {
+        self.all.slice_ref(self.reader.rest())
+    }
+
+    /// The length of a string: `None` is null.
+    pub(super) fn string_len(&mut self) -> Result<Option<usize>, CodecError> {
+        match self.is_flexible {
+            true => self.compact_len(),
+            false => nullable(self.reader.i16()?.into()),
+        }
+    }
+
+    /// The length of bytes or of an array: `None` is null.
+    pub(super) fn len(&mut self) -> Result<Option<usize>, CodecError> {
+        match self.is_flexible {
+            true => self.compact_len(),
+            false => nullable(self.reader.i32()?),
+        }
+    }
+
+    /// One more than the length, as a varint; 0 is null.
+    fn compact_len(&mut self) -> Result<Option<usize>, CodecError> {
+        Ok(self.reader.unsigned_varint()?.checked_sub(1).map(|len| len as usize))
+    }
+
+    pub(super) fn text(&mut self, len: usize) -> Result<String, CodecError> {
+        let text = std::str::from_utf8(self.reader.bytes(len)?);
+        Ok(text.map_err(|_| CodecError::NotText)?.to_owned())
+    }
+
+    pub(super) fn shared(&mut self, len: usize) -> Result<Bytes, CodecError> {
+        Ok(self.all.slice_ref(self.reader.bytes(len)?))
+    }
+
+    /// The elements of an array. Room is made for those that the bytes left can hold.
+    pub(super) fn elements<T: Wire>(&mut self, count: usize) -> Result<Vec<T>, CodecError> {
+        let (left, least) = (self.reader.remaining(), T::MIN_LEN.max(1));
+        if count > left / least {
+            return Err(CodecError::UnexpectedEnd { needed: count.saturating_mul(least), left });
+        }
+        let mut elements = Vec::with_capacity(count);
+        for _ in 0..count {
+            elements.push(T::read(self)?);
+        }
+        Ok(elements)
+    }
+
+    /// The tagged fields at the end of a structure, if there are any. `take` reads one from its own
+    /// bytes; those that it does not know it leaves.
+    pub(super) fn tagged(
+        &mut self,
+        mut take: impl FnMut(u32, &mut MessageReader<'a>) -> Result<(), CodecError>,
+    ) -> Result<(), CodecError> {
+        if !self.is_flexible {
+            return Ok(());
+        }
+        for _ in 0..self.reader.unsigned_varint()? {
+            let tag = self.reader.unsigned_varint()?;
+            let len = self.reader.unsigned_varint()? as usize;
+            let reader = Reader::new(self.reader.bytes(len)?);
+            take(tag, &mut MessageReader { reader, ..*self })?;
+        }
+        Ok(())
+    }
+}
+
+/// -1 is null; nothing else is negative.
+fn nullable(len: i32) -> Result<Option<usize>, CodecError> {
+    match len {
+        -1 => Ok(None),
+        len => usize::try_from(len).map(Some).map_err(|_| CodecError::NegativeLength(len.into())),
+    }
+}
