@@ -44,7 +44,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::BytesMut;
 
 use crate::record::Timestamp;
-use crate::storage::{MemoryPolicy, Storage, is_full};
+use crate::storage::{DirEntry, MemoryPolicy, Storage, is_full};
 use crate::topic::{TopicId, TopicPartition};
 
 pub use append::{Append, Appended};
@@ -221,17 +221,23 @@ impl Log {
 }
 
 /// Removes the files of a log that nobody has open: all that takes space. What says whose it is and
-/// how far its offsets and epochs have come stays, should the log have to be opened again.
+/// how far its offsets and epochs have come stays, should the log have to be opened again. Then it
+/// may have been only begun: so the oldest segments go first, and what is left has no gap.
 pub fn remove_contents(storage: &dyn Storage, dir: &Path) -> io::Result<()> {
     let entries = match storage.list(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         entries => entries?,
     };
-    let is_content = |name: &str| {
-        let of_segment = |ending| segment::base_offset_in(name, ending).is_some();
-        ["log", "index", "timeindex", "snapshot"].into_iter().any(of_segment)
-    };
-    for entry in entries.iter().filter(|entry| is_content(&entry.name)) {
+    let is_of = |name: &str, ending| segment::base_offset_in(name, ending).is_some();
+    let mut logs: Vec<&DirEntry> = entries.iter().filter(|it| is_of(&it.name, "log")).collect();
+    logs.sort_by(|one, other| one.name.cmp(&other.name));
+    for log in logs {
+        recovery::ignore_absent(storage.remove_file(&dir.join(&log.name)))?;
+        storage.sync_dir(dir)?;
+    }
+    let is_beside =
+        |name: &str| ["index", "timeindex", "snapshot"].iter().any(|it| is_of(name, it));
+    for entry in entries.iter().filter(|entry| is_beside(&entry.name)) {
         recovery::ignore_absent(storage.remove_file(&dir.join(&entry.name)))?;
     }
     storage.sync_dir(dir)
