@@ -28,6 +28,21 @@ impl BrokerHandle {
         self.command(|answer| Command::Delete { name, answer }).await
     }
 
+    /// A block of producer ids that nobody else gets.
+    #[cfg(feature = "tcp")]
+    pub(crate) async fn producer_ids(&self) -> Result<std::ops::Range<i64>> {
+        self.command(|answer| Command::ProducerIds { answer }).await
+    }
+
+    /// What clients on the network know the broker by. One that only reads has none to keep.
+    #[cfg(feature = "tcp")]
+    pub(crate) async fn cluster_id(&self) -> Result<crate::topic::TopicId> {
+        match self.command(|answer| Command::ClusterId { answer }).await {
+            Err(Error::OpenForReading) => Ok(self.core.new_id()),
+            answer => answer,
+        }
+    }
+
     /// All topics that are the users'.
     pub(crate) fn topics(&self) -> Result<Vec<Arc<Topic>>> {
         self.core.check_open()?;

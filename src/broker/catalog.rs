@@ -37,6 +37,10 @@ pub(crate) struct Catalog {
     pub(crate) log_starts: BTreeMap<TopicPartition, i64>,
     /// How often the directory was opened, once there are topics in memory: their leader epoch.
     pub(crate) runs: Option<i64>,
+    /// The first producer id that was not given out yet; `None` if none was.
+    pub(crate) next_producer_id: Option<i64>,
+    /// What clients on the network know the broker by, once there are any.
+    pub(crate) cluster_id: Option<TopicId>,
 }
 
 /// One change, as one record.
@@ -46,6 +50,8 @@ pub(crate) enum Change {
     Deleted(TopicId, Option<(TopicName, i32)>),
     LogStart(TopicPartition, Option<i64>),
     Runs(i64),
+    NextProducerId(i64),
+    ClusterId(TopicId),
 }
 
 impl Catalog {
@@ -61,13 +67,20 @@ impl Catalog {
             Change::LogStart(at, Some(offset)) => drop(self.log_starts.insert(at, offset)),
             Change::LogStart(at, None) => drop(self.log_starts.remove(&at)),
             Change::Runs(runs) => self.runs = Some(runs),
+            // What was given out stays so, in whatever order this is read.
+            Change::NextProducerId(id) => {
+                self.next_producer_id = self.next_producer_id.max(Some(id));
+            }
+            Change::ClusterId(id) => self.cluster_id = Some(id),
         }
     }
 
     /// How many changes the whole state is.
     pub(super) fn len(&self) -> usize {
-        let runs = usize::from(self.runs.is_some());
-        self.topics.len() + self.deleted.len() + self.log_starts.len() + runs
+        let single =
+            [self.runs.is_some(), self.next_producer_id.is_some(), self.cluster_id.is_some()];
+        let single = single.into_iter().filter(|is_there| *is_there).count();
+        self.topics.len() + self.deleted.len() + self.log_starts.len() + single
     }
 
     /// The whole state as changes.
@@ -76,7 +89,11 @@ impl Catalog {
             self.topics.iter().map(|(name, it)| Change::Topic(name.clone(), Some(it.clone())));
         let deleted = self.deleted.iter().map(|(id, it)| Change::Deleted(*id, Some(it.clone())));
         let starts = self.log_starts.iter().map(|(at, it)| Change::LogStart(at.clone(), Some(*it)));
-        topics.chain(deleted).chain(starts).chain(self.runs.map(Change::Runs)).collect()
+        let runs = self.runs.map(Change::Runs);
+        let producers = self.next_producer_id.map(Change::NextProducerId);
+        let cluster = self.cluster_id.map(Change::ClusterId);
+        let single = runs.into_iter().chain(producers).chain(cluster);
+        topics.chain(deleted).chain(starts).chain(single).collect()
     }
 }
 
@@ -110,6 +127,8 @@ const TOPIC: u8 = 1;
 const DELETED: u8 = 2;
 const LOG_START: u8 = 3;
 const RUNS: u8 = 4;
+const NEXT_PRODUCER_ID: u8 = 5;
+const CLUSTER_ID: u8 = 6;
 
 impl Change {
     /// Whether it only says that a deletion has come to its end.
@@ -146,6 +165,16 @@ impl Change {
             Change::Runs(runs) => {
                 key.put_u8(RUNS);
                 value.put_i64(*runs);
+                true
+            }
+            Change::NextProducerId(id) => {
+                key.put_u8(NEXT_PRODUCER_ID);
+                value.put_i64(*id);
+                true
+            }
+            Change::ClusterId(id) => {
+                key.put_u8(CLUSTER_ID);
+                value.put_slice(&id.0);
                 true
             }
         };
@@ -191,6 +220,11 @@ impl Change {
                 Some(Change::LogStart(at, offset))
             }
             RUNS => value.as_mut().map(|value| value.i64()).transpose()?.map(Change::Runs),
+            NEXT_PRODUCER_ID => {
+                let id = value.as_mut().map(|value| value.i64()).transpose()?;
+                id.map(Change::NextProducerId)
+            }
+            CLUSTER_ID => value.as_mut().map(topic_id).transpose()?.map(Change::ClusterId),
             _ => None,
         })
     }
@@ -261,6 +295,8 @@ mod tests {
             Change::Topic(name.clone(), Some(entry())),
             Change::LogStart(at.clone(), Some(41)),
             Change::Runs(7),
+            Change::NextProducerId(3000),
+            Change::ClusterId(TopicId([5; 16])),
             Change::Deleted(TopicId([9; 16]), Some((name.clone(), 4))),
             Change::LogStart(at, None),
             Change::Deleted(TopicId([9; 16]), None),
@@ -277,12 +313,20 @@ mod tests {
     #[test]
     fn a_snapshot_replays_to_the_same_state() {
         let mut catalog = Catalog::default();
-        changes().into_iter().take(4).for_each(|change| catalog.apply(change));
+        changes().into_iter().take(6).for_each(|change| catalog.apply(change));
         let mut copy = Catalog::default();
         catalog.snapshot().into_iter().for_each(|change| copy.apply(change));
         assert_eq!(copy, catalog);
-        changes().into_iter().skip(4).for_each(|change| catalog.apply(change));
-        assert_eq!(catalog, Catalog { runs: Some(7), ..Catalog::default() });
+        changes().into_iter().skip(6).for_each(|change| catalog.apply(change));
+        let kept = Catalog {
+            runs: Some(7),
+            next_producer_id: Some(3000),
+            cluster_id: Some(TopicId([5; 16])),
+            ..Catalog::default()
+        };
+        assert_eq!(catalog, kept);
+        catalog.apply(Change::NextProducerId(1000));
+        assert_eq!(catalog, kept, "an id is not given out twice");
     }
 
     #[test]

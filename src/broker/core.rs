@@ -117,7 +117,13 @@ impl Core {
         self.topics().get(name).cloned()
     }
 
-    pub(super) fn all_topics(&self) -> Vec<Arc<Topic>> {
+    /// The topic of that id.
+    #[cfg(feature = "tcp")]
+    pub(crate) fn topic_by_id(&self, id: TopicId) -> Option<Arc<Topic>> {
+        self.topics().values().find(|topic| topic.id() == id).cloned()
+    }
+
+    pub(crate) fn all_topics(&self) -> Vec<Arc<Topic>> {
         self.topics().values().cloned().collect()
     }
 

@@ -63,5 +63,7 @@ fn of_catalog(change: &Change) -> String {
         Change::LogStart(at, None) => format!("{at}: no log start offset of its own"),
         Change::LogStart(at, Some(offset)) => format!("{at}: log start offset {offset}"),
         Change::Runs(runs) => format!("opened {runs} times since it had a topic in memory"),
+        Change::NextProducerId(id) => format!("producer ids below {id} are given out"),
+        Change::ClusterId(id) => format!("cluster id {id}"),
     }
 }

@@ -119,6 +119,17 @@ impl LogReader {
         self.0.epochs().latest().map_or(-1, |latest| latest.epoch)
     }
 
+    /// The newest epoch not above `epoch`, and the offset at which it ended, as far as that is
+    /// visible (Kafka: OffsetForLeaderEpoch); `None` if there is no such epoch yet.
+    pub fn end_offset_for(&self, epoch: i32) -> Option<(i32, i64)> {
+        self.0.epochs().end_offset_for(epoch, self.high_watermark())
+    }
+
+    /// The epoch that wrote `offset`, or will; -1 before the first.
+    pub fn epoch_at(&self, offset: i64) -> i32 {
+        self.0.epochs().epoch_at(offset).unwrap_or(-1)
+    }
+
     /// Makes a reader's place known, so that memory it still needs is not freed under `Block`.
     /// The reader stores its position as it goes, and is forgotten when it drops its handle.
     pub fn register(&self, position: i64) -> Arc<AtomicI64> {
@@ -308,6 +319,19 @@ impl LogReader {
             cursor.leader_epoch = self.0.epochs().epoch_at(to - 1).unwrap_or(-1);
         }
         ReadError::Corrupt { from, to }
+    }
+
+    /// The latest timestamp of any record, and the last offset of the first batch that has it:
+    /// once that is visible, [`LogReader::offset_for_timestamp`] finds the record (KIP-734).
+    pub fn latest_timestamp(&self) -> Option<(i64, i64)> {
+        let segments = self.0.segments();
+        let mut latest: Option<(i64, i64)> = None;
+        for max in segments.iter().filter_map(|segment| segment.max_timestamp()) {
+            if latest.is_none_or(|(timestamp, _)| max.timestamp > timestamp) {
+                latest = Some((max.timestamp, max.offset));
+            }
+        }
+        latest
     }
 
     /// The first visible record with a timestamp of at least `timestamp`, also where timestamps

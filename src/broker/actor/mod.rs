@@ -39,13 +39,46 @@ const MAILBOX: usize = 64;
 /// When old records are first looked for after opening, as in Kafka.
 const FIRST_LOOK: Duration = Duration::from_secs(30);
 
+/// How many producer ids are given out with one record (Kafka: `ProducerIdsBlock`).
+const PRODUCER_ID_BLOCK: i64 = 1000;
+
 pub(super) enum Command {
-    Create { name: TopicName, config: TopicConfig, answer: Answer<Arc<Topic>> },
-    Delete { name: TopicName, answer: Answer<()> },
-    Alter { name: TopicName, changes: Vec<ConfigChange>, answer: Answer<()> },
-    Grow { name: TopicName, total: i32, answer: Answer<()> },
-    LogStart { at: TopicPartition, id: TopicId, offset: i64, answer: Answer<()> },
-    Shutdown { answer: Answer<()> },
+    Create {
+        name: TopicName,
+        config: TopicConfig,
+        answer: Answer<Arc<Topic>>,
+    },
+    Delete {
+        name: TopicName,
+        answer: Answer<()>,
+    },
+    Alter {
+        name: TopicName,
+        changes: Vec<ConfigChange>,
+        answer: Answer<()>,
+    },
+    Grow {
+        name: TopicName,
+        total: i32,
+        answer: Answer<()>,
+    },
+    #[cfg_attr(not(feature = "tcp"), expect(dead_code))]
+    ProducerIds {
+        answer: Answer<Range<i64>>,
+    },
+    #[cfg_attr(not(feature = "tcp"), expect(dead_code))]
+    ClusterId {
+        answer: Answer<TopicId>,
+    },
+    LogStart {
+        at: TopicPartition,
+        id: TopicId,
+        offset: i64,
+        answer: Answer<()>,
+    },
+    Shutdown {
+        answer: Answer<()>,
+    },
 }
 
 type Answer<T> = oneshot::Sender<Result<T>>;
@@ -192,6 +225,12 @@ impl Actor {
             }
             Command::Grow { name, total, answer } => {
                 let _ = answer.send(self.grow(&name, total).await);
+            }
+            Command::ProducerIds { answer } => {
+                let _ = answer.send(self.producer_ids().await);
+            }
+            Command::ClusterId { answer } => {
+                let _ = answer.send(self.cluster_id().await);
             }
             Command::LogStart { at, id, offset, answer } => {
                 let _ = answer.send(self.keep_log_start(at, id, offset).await);
@@ -370,6 +409,26 @@ impl Actor {
     }
 
     /// Writes changes to the catalog, durably, and then applies them.
+    /// Producer ids that nobody has: given out once, whatever happens to those who ask.
+    async fn producer_ids(&mut self) -> Result<Range<i64>> {
+        let first = self.catalog.next_producer_id.unwrap_or(0);
+        let next = first.checked_add(PRODUCER_ID_BLOCK).ok_or_else(|| {
+            Error::InvalidState("all producer ids have been given out".to_owned())
+        })?;
+        self.record(vec![Change::NextProducerId(next)]).await?;
+        Ok(first..next)
+    }
+
+    /// The same for as long as the data directory exists.
+    async fn cluster_id(&mut self) -> Result<TopicId> {
+        if let Some(id) = self.catalog.cluster_id {
+            return Ok(id);
+        }
+        let id = self.core.new_id();
+        self.record(vec![Change::ClusterId(id)]).await?;
+        Ok(id)
+    }
+
     async fn record(&mut self, changes: Vec<Change>) -> Result<()> {
         if let Some(log) = &self.catalog_log {
             let now = self.core.context.clock.wall().as_millis();
