@@ -67,7 +67,7 @@ pub use admin::Admin;
 pub use assignor::Strategy;
 /// For those who implement [`RebalanceListener`].
 pub use async_trait::async_trait;
-pub use batch::{BatchError, RecordFault};
+pub use batch::{BatchError, Compression, InvalidCompression, RecordFault};
 pub use broker::{
     Broker, BrokerBuilder, BrokerStats, CompactionSummary, ConfigEntry, ConfigSource, Durability,
     PartitionDescription, RecoveryReport, TopicConfig, TopicDescription,

@@ -37,9 +37,26 @@ pub enum BatchError {
     /// The attributes name a compression that Kafka does not know.
     #[error("unknown compression codec: {0}")]
     UnknownCompression(i16),
-    /// The batch is compressed with a codec that is not built in.
-    #[error("batch is compressed with {0}: cargo feature `{0}` is not enabled")]
+    /// The batch is compressed, or was to be, with a codec that is not built in.
+    #[error("compression {0} is not built in: cargo feature `{0}` is not enabled")]
     UnsupportedCompression(Compression),
+    /// The batch's records are not what its codec writes.
+    #[error("batch is not compressed with {codec} as it says: {reason}")]
+    CorruptCompression {
+        /// The codec.
+        codec: Compression,
+        /// What it says.
+        reason: String,
+    },
+    /// The batch would take more memory than it may, were its records decompressed.
+    #[error(
+        "batch takes more than {limit} bytes when it is decompressed; consumers can be given \
+         another limit (max_decompressed_bytes)"
+    )]
+    DecompressedTooLarge {
+        /// The most that it may take.
+        limit: usize,
+    },
     /// A record is malformed. Those before it were sound, those after it cannot be found.
     #[error("malformed record: {fault}, record {index} of the batch")]
     MalformedRecord {

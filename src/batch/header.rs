@@ -155,6 +155,12 @@ impl BatchHeader {
         Compression::from_id(codec).expect("parse refuses unknown codecs")
     }
 
+    /// The header of the same batch with its records compressed otherwise, for which its length and
+    /// CRC are still to be set.
+    pub(super) fn with_compression(self, codec: Compression) -> BatchHeader {
+        BatchHeader { attributes: self.attributes & !COMPRESSION_MASK | codec.id(), ..self }
+    }
+
     /// Who set the timestamps.
     pub fn timestamp_type(&self) -> TimestampType {
         match self.attributes & LOG_APPEND_TIME {

@@ -20,10 +20,10 @@ mod tests;
 
 use std::fmt;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 pub use builder::BatchBuilder;
-pub use compression::Compression;
+pub use compression::{Compression, InvalidCompression};
 pub use error::{BatchError, RecordFault};
 pub use header::{BatchHeader, check_crc, patch, set_log_append_time};
 pub use records::{HeaderIter, RecordIter, RecordPosition, RecordView, to_consumer_record};
@@ -41,6 +41,10 @@ pub const NO_PRODUCER_ID: i64 = -1;
 pub const NO_PRODUCER_EPOCH: i16 = -1;
 /// The base sequence beside [`NO_PRODUCER_ID`].
 pub const NO_SEQUENCE: i32 = -1;
+
+/// What a batch's records may take once they are decompressed, where nobody has said otherwise: 64
+/// times Kafka's default for the largest batch, `max.message.bytes`.
+pub const DEFAULT_MAX_DECOMPRESSED_BYTES: usize = 64 << 20;
 
 /// One whole batch: its bytes, and its header read from them. Cheap to clone.
 ///
@@ -80,10 +84,60 @@ impl Batch {
         &self.bytes
     }
 
-    /// Its records, in order.
+    /// The batch as it was before it was compressed, with the same offsets, times and producer;
+    /// itself if it is not compressed. Decompressed, it takes `limit_bytes` at most.
+    pub fn expanded(&self, limit_bytes: usize) -> Result<Batch, BatchError> {
+        let codec = self.header.compression();
+        if codec == Compression::None {
+            return Ok(self.clone());
+        }
+        let mut bytes = vec![0; HEADER_LEN];
+        // What compaction has emptied has nothing to decompress.
+        if self.header.record_count > 0 {
+            let limit = limit_bytes.min(i32::MAX as usize);
+            codec.decompress(&self.bytes[HEADER_LEN..], &mut bytes, limit)?;
+        }
+        finish(self.header.with_compression(Compression::None), &mut bytes)?;
+        Batch::parse(bytes.into())
+    }
+
+    /// Its records, in order; of a compressed batch, an error: see [`Batch::expanded`].
     pub fn records(&self) -> RecordIter<'_> {
         RecordIter::new(self)
     }
+}
+
+/// The batch with its records compressed, and sealed anew. `batch` is one whole batch that is not
+/// compressed; one without records stays as it is.
+///
+/// The result may be longer than the batch.
+pub fn compress(batch: &[u8], codec: Compression) -> Result<BytesMut, BatchError> {
+    let header = BatchHeader::parse(batch)?;
+    let Some(records) = batch.get(HEADER_LEN..header.size()) else {
+        return Err(BatchError::Truncated { needed: header.size(), have: batch.len() });
+    };
+    if header.compression() != Compression::None {
+        let value = header.compression().id().into();
+        return Err(BatchError::InvalidHeader { field: "compression", value });
+    }
+    if header.record_count == 0 || codec == Compression::None {
+        return Ok(batch[..header.size()].into());
+    }
+    let mut bytes = vec![0; HEADER_LEN];
+    codec.compress(records, &mut bytes)?;
+    finish(header.with_compression(codec), &mut bytes)?;
+    Ok(Bytes::from(bytes).into())
+}
+
+/// Puts a header in front of records, with its length and CRC put right.
+fn finish(header: BatchHeader, bytes: &mut [u8]) -> Result<(), BatchError> {
+    let value = bytes.len() as i64 - LOG_OVERHEAD as i64;
+    let too_long = BatchError::InvalidHeader { field: "batch_length", value };
+    let batch_length = i32::try_from(value).map_err(|_| too_long)?;
+    let header = BatchHeader { batch_length, ..header };
+    bytes[..HEADER_LEN].copy_from_slice(&header.to_bytes());
+    header::seal(bytes);
+    Ok(())
 }
 
 impl fmt::Debug for Batch {

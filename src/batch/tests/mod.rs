@@ -1,5 +1,6 @@
 //! Batches as a whole: round trips, alone and through another implementation of the format.
 
+mod compression;
 mod damage;
 
 use std::borrow::Cow;
