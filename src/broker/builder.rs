@@ -152,8 +152,9 @@ impl BrokerBuilder {
     /// process removes or compacts a segment that has yet to be read, reading it fails: seek past
     /// it, or open again.
     ///
-    /// From Kafka's directories it reads all records that are not compressed (those of aborted
-    /// transactions, too), and its groups' offsets; topics have default settings.
+    /// From Kafka's directories it reads all records (those of aborted transactions, too) but the
+    /// compressed ones whose codec is not built in, and its groups' offsets; topics have default
+    /// settings.
     ///
     /// # Errors
     /// [`Error::UnsupportedFormat`] if a later version wrote it, [`Error::Io`] if there is no such

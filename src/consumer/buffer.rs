@@ -26,6 +26,10 @@ pub(super) struct Buffer {
     cursor: RecordPosition,
     /// How many of its records have not been read; 0 for a control batch.
     left: i32,
+    /// Why it could not be decompressed, if it could not.
+    compressed: Option<BatchError>,
+    /// What a batch may take once it is decompressed.
+    limit_bytes: usize,
     error: Option<Error>,
 }
 
@@ -39,8 +43,14 @@ pub(super) enum Taken<T> {
 }
 
 impl Buffer {
-    /// What was `fetched` from `position` on.
-    pub(super) fn new(slot: usize, position: Position, fetched: Fetched) -> Self {
+    /// What was `fetched` from `position` on. Batches are decompressed when their turn comes, to
+    /// `limit_bytes` each.
+    pub(super) fn new(
+        slot: usize,
+        position: Position,
+        fetched: Fetched,
+        limit_bytes: usize,
+    ) -> Self {
         let (batches, error) = match fetched.result {
             Ok(batches) => (batches, None),
             Err(error) => (Vec::new(), Some(error)),
@@ -51,6 +61,8 @@ impl Buffer {
             batches: batches.into_iter(),
             cursor: RecordPosition::default(),
             left: 0,
+            compressed: None,
+            limit_bytes,
             error,
         };
         buffer.open(position);
@@ -61,6 +73,11 @@ impl Buffer {
     /// no batches.
     pub(super) fn end(&self) -> Option<Position> {
         self.batches.as_slice().last().map(|batch| Position::after(batch.header()))
+    }
+
+    /// What follows the batch that is being read.
+    pub(super) fn batch_end(&self) -> Option<Position> {
+        self.batches.as_slice().first().map(|batch| Position::after(batch.header()))
     }
 
     /// Makes sure of a record that has not been read, which [`Buffer::read`] can take.
@@ -136,12 +153,16 @@ impl Buffer {
     /// Begins with the batch that is now the first, where `position` lies in it.
     fn open(&mut self, position: Position) {
         self.cursor = RecordPosition::default();
-        self.left = 0;
-        let Some(batch) = self.batches.as_slice().first() else { return };
-        let header = batch.header();
-        if header.is_control() {
+        (self.left, self.compressed) = (0, None);
+        let Some(batch) = self.batches.as_mut_slice().first_mut() else { return };
+        if batch.header().is_control() {
             return;
         }
+        match batch.expanded(self.limit_bytes) {
+            Ok(expanded) => *batch = expanded,
+            Err(error) => self.compressed = Some(error),
+        }
+        let header = batch.header();
         self.left = header.record_count;
         while header.base_offset < position.offset && self.left > 0 {
             let before = self.cursor.clone();
@@ -156,15 +177,17 @@ impl Buffer {
     }
 
     /// What a batch that can't be decoded means: its rest is lost, unless it only takes a codec
-    /// that is not built in.
+    /// that is not built in, or more memory than it may.
     #[cold]
     fn fault(&self, batch: &Batch, position: Position, fault: Option<BatchError>) -> Error {
+        use BatchError::{DecompressedTooLarge, UnsupportedCompression};
+
         let at = self.at.clone();
-        match fault {
-            Some(source @ BatchError::UnsupportedCompression(_)) => {
+        match self.compressed.clone().or(fault) {
+            Some(source @ (UnsupportedCompression(_) | DecompressedTooLarge { .. })) => {
                 Error::InvalidRecord { at, source }
             }
-            _ => {
+            fault => {
                 let (from, to) = (position.offset, batch.header().next_offset());
                 tracing::warn!(%at, from, to, ?fault, "the rest of a batch can't be decoded");
                 Error::Corrupt { at, from, to }

@@ -10,6 +10,7 @@ use super::group::{GroupSettings, GroupStart, Membership, RebalanceListener, com
 use super::subscription::{Pattern, Subscription};
 use super::{Consumer, OutOfRange, Position, Settings, Start};
 use crate::assignor::Strategy;
+use crate::batch::DEFAULT_MAX_DECOMPRESSED_BYTES;
 use crate::error::{Error, Result};
 use crate::topic::{TopicId, TopicName, TopicPartition};
 use crate::transport::{OffsetSpec, TopicMetadata, Transport};
@@ -33,6 +34,7 @@ impl ConsumerBuilder {
         let settings = Settings {
             out_of_range: OutOfRange::default(),
             max_partition_fetch_bytes: DEFAULT_MAX_PARTITION_FETCH_BYTES,
+            max_decompressed_bytes: DEFAULT_MAX_DECOMPRESSED_BYTES,
         };
         ConsumerBuilder { transport, start: Start::default(), settings, group: None }
     }
@@ -115,6 +117,17 @@ impl ConsumerBuilder {
     /// the same. Default: 1 MiB. Kafka: `max.partition.fetch.bytes`.
     pub fn max_partition_fetch_bytes(mut self, bytes: usize) -> Self {
         self.settings.max_partition_fetch_bytes = bytes;
+        self
+    }
+
+    /// How much memory one batch may take once it is decompressed, in bytes: what is compressed may
+    /// be a thousand times as long. Default: 64 MiB. Kafka has no such limit.
+    ///
+    /// A batch that would take more is one [`Error::InvalidRecord`], for
+    /// [`DecompressedTooLarge`](crate::BatchError::DecompressedTooLarge), and consuming goes on
+    /// behind it. Its records are still there for a consumer with a higher limit.
+    pub fn max_decompressed_bytes(mut self, bytes: usize) -> Self {
+        self.settings.max_decompressed_bytes = bytes;
         self
     }
 

@@ -9,7 +9,7 @@ use tokio::task::coop::poll_proceed;
 use super::buffer::{Buffer, Taken};
 use super::subscription::Change;
 use super::{Consumer, OutOfRange, Position, Records};
-use crate::batch::to_consumer_record;
+use crate::batch::{BatchError, to_consumer_record};
 use crate::error::{Error, Result};
 use crate::record::ConsumerRecord;
 use crate::topic::{TopicId, TopicName, TopicPartition};
@@ -163,7 +163,8 @@ impl Consumer {
                 tracing::debug!(%topic, partition = number, offset, %error, "fetch failed");
             }
         }
-        self.ready.push_back(Buffer::new(slot, position, fetched));
+        let limit_bytes = self.settings.max_decompressed_bytes;
+        self.ready.push_back(Buffer::new(slot, position, fetched, limit_bytes));
     }
 
     /// Fetches again what failed before; false if nothing had.
@@ -222,6 +223,11 @@ impl Consumer {
                 }
             }
             Error::Truncated { to, .. } => self.move_to(slot, to.into()),
+            Error::InvalidRecord { source: BatchError::DecompressedTooLarge { .. }, .. }
+                if let Some(end) = self.ready.front().and_then(Buffer::batch_end) =>
+            {
+                self.move_to(slot, end);
+            }
             Error::UnknownTopic { .. } => {
                 let partition = &self.assignment[slot];
                 let (topic, id) = (partition.at.topic.clone(), partition.topic_id);

@@ -65,6 +65,7 @@ use crate::transport::{Fetcher, Transport};
 struct Settings {
     out_of_range: OutOfRange,
     max_partition_fetch_bytes: usize,
+    max_decompressed_bytes: usize,
 }
 
 /// Reads records of one or several partitions, each partition's in order.
@@ -84,6 +85,7 @@ struct Settings {
 /// | [`OffsetOutOfRange`](Error::OffsetOutOfRange) | the oldest record (see [`OutOfRange`]) |
 /// | [`Corrupt`](Error::Corrupt), [`Truncated`](Error::Truncated) | its `to` |
 /// | [`Io`](Error::Io), [`InvalidRecord`](Error::InvalidRecord) | as it was; it is tried again |
+/// | [`InvalidRecord`](Error::InvalidRecord) for `DecompressedTooLarge` | behind the batch |
 /// | [`UnknownTopic`](Error::UnknownTopic) | none: the topic's partitions are no longer assigned |
 /// | [`InvalidState`](Error::InvalidState) | nothing is assigned, and nothing can be again |
 /// | [`Group`](Error::Group) | nothing is assigned: its group does not take it, for good |

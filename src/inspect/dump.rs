@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
-use crate::batch::{Batch, BatchError};
+use crate::batch::{Batch, BatchError, DEFAULT_MAX_DECOMPRESSED_BYTES, RecordPosition, RecordView};
 use crate::error::{Error, Result};
 use crate::log::{FileItem, FileItems};
 use crate::record::{Timestamp, TimestampType};
@@ -201,22 +201,33 @@ impl DumpedBatch {
     }
 
     /// Its records. Ends after the first that can't be read: one of a batch that is not sound, or
-    /// compressed with a codec that is not built in.
+    /// compressed with a codec that is not built in, or to more than 64 MiB.
     pub fn records(&self) -> impl Iterator<Item = Result<DumpedRecord, BatchError>> {
-        self.batch.records().map(|record| {
-            let record = record?;
-            let share = |bytes: &[u8]| Bytes::copy_from_slice(bytes);
-            let owned = |value: Option<&[u8]>| value.map(Bytes::copy_from_slice);
-            let headers = record.headers().map(|it| (it.key.into_owned(), it.value.map(share)));
-            Ok(DumpedRecord {
-                offset: record.offset,
-                timestamp: record.timestamp,
-                key: owned(record.key),
-                value: owned(record.value),
-                headers: headers.collect(),
-                meaning: record.key.and_then(|key| meaning(&self.topic, key, record.value)),
-            })
-        })
+        let expanded = self.batch.expanded(DEFAULT_MAX_DECOMPRESSED_BYTES);
+        let (batch, error) = match expanded {
+            Ok(batch) => (Some(batch), None),
+            Err(error) => (None, Some(Err(error))),
+        };
+        let mut position = RecordPosition::default();
+        let records = std::iter::from_fn(move || {
+            let record = position.next(batch.as_ref()?)?;
+            Some(record.map(|record| self.dumped(&record)))
+        });
+        error.into_iter().chain(records)
+    }
+
+    fn dumped(&self, record: &RecordView<'_>) -> DumpedRecord {
+        let share = |bytes: &[u8]| Bytes::copy_from_slice(bytes);
+        let owned = |value: Option<&[u8]>| value.map(Bytes::copy_from_slice);
+        let headers = record.headers().map(|it| (it.key.into_owned(), it.value.map(share)));
+        DumpedRecord {
+            offset: record.offset,
+            timestamp: record.timestamp,
+            key: owned(record.key),
+            value: owned(record.value),
+            headers: headers.collect(),
+            meaning: record.key.and_then(|key| meaning(&self.topic, key, record.value)),
+        }
     }
 }
 

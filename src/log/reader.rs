@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use crate::batch::{Batch, BatchHeader};
+use crate::batch::{Batch, BatchHeader, DEFAULT_MAX_DECOMPRESSED_BYTES};
 
 use super::counters::LogStats;
 use super::error::ReadError;
@@ -337,7 +337,8 @@ impl LogReader {
     /// The first visible record with a timestamp of at least `timestamp`, also where timestamps
     /// are out of order (Kafka: `ListOffsets` with a time). `None` if there is none.
     ///
-    /// Of a batch compressed with a codec that is not built in, the first record stands for all.
+    /// Of a batch that can't be decompressed, as where its codec is not built in, the first record
+    /// stands for all.
     pub fn offset_for_timestamp(&self, timestamp: i64) -> Result<Option<FoundOffset>, ReadError> {
         'again: loop {
             // In this order: of what compaction left in a segment, all was visible by then.
@@ -400,6 +401,9 @@ impl LogReader {
         }
         let start = self.log_start_offset();
         let leader_epoch = header.partition_leader_epoch;
+        let expanded = batch.expanded(DEFAULT_MAX_DECOMPRESSED_BYTES);
+        // Else the first record is an error.
+        let batch = expanded.as_ref().unwrap_or(batch);
         for record in batch.records() {
             let Ok(record) = record else {
                 let offset = header.base_offset.max(start);

@@ -1,7 +1,9 @@
 //! What each error does, and what the next call does.
 
+use bytes::BytesMut;
+
 use super::*;
-use crate::batch::BatchError;
+use crate::batch::{BatchError, Compression};
 use crate::consumer::{OutOfRange, Position};
 
 fn failed(consumer: &mut Consumer) -> Error {
@@ -157,14 +159,85 @@ async fn a_batch_that_promises_more_records_than_offsets_lacks_none() {
 
 #[tokio::test]
 async fn a_codec_that_is_not_built_in_is_named_and_nothing_skipped() {
-    let mock = Mock::with_partitions(1);
-    mock.append_changed(0, 2, |bytes| bytes[22] |= 3);
-    let mut consumer = mock.consumer().subscribe(["t"]).await.unwrap();
-    for _ in 0..2 {
+    let missing = |codec: &Compression| !codec.is_built_in();
+    let Some(codec) = Compression::ALL.into_iter().find(missing) else { return };
+    for by_poll in [false, true] {
+        let mock = Mock::with_partitions(1);
+        mock.append(0, 1);
+        mock.append_changed(0, 2, |bytes| bytes[22] |= codec as u8);
+        let mut consumer = mock.consumer().subscribe(["t"]).await.unwrap();
+        match by_poll {
+            true => assert_eq!(texts(&consumer.poll(9).await.unwrap()), ["0:0"]),
+            false => assert_eq!(text(&consumer.try_recv().unwrap().unwrap()), "0:0"),
+        }
+        for _ in 0..2 {
+            let error = match by_poll {
+                true => consumer.poll(9).await.unwrap_err(),
+                false => failed(&mut consumer),
+            };
+            let unsupported = BatchError::UnsupportedCompression(codec);
+            assert!(matches!(error, Error::InvalidRecord { source, .. } if source == unsupported));
+            assert_eq!(offset_of(&consumer, 0), 1);
+        }
+    }
+}
+
+/// Compresses a batch in place.
+fn squeeze(codec: Compression) -> impl Fn(&mut BytesMut) {
+    move |bytes| *bytes = crate::batch::compress(bytes, codec).unwrap()
+}
+
+#[tokio::test]
+async fn compressed_batches_are_read_like_others() {
+    for codec in Compression::ALL.into_iter().filter(|codec| codec.is_built_in()) {
+        let mock = Mock::with_partitions(1);
+        mock.append_changed(0, 4, squeeze(codec));
+        mock.append(0, 1);
+        mock.append_changed(0, 2, squeeze(codec));
+        let mut consumer = mock.consumer().subscribe(["t"]).await.unwrap();
+        assert_eq!(at_hand(&mut consumer), run(0, 0..=6));
+        consumer.seek(&tp(0), 2).unwrap();
+        assert_eq!(texts(&consumer.poll(9).await.unwrap()), run(0, 2..=6));
+    }
+}
+
+#[tokio::test]
+async fn a_batch_that_would_take_too_much_memory_is_told_of_and_passed() {
+    for codec in Compression::ALL[1..].iter().filter(|codec| codec.is_built_in()) {
+        for by_poll in [false, true] {
+            let mock = Mock::with_partitions(1);
+            mock.append(0, 1);
+            mock.append_changed(0, 50, squeeze(*codec));
+            mock.append_changed(0, 1, squeeze(*codec));
+            let builder = mock.consumer().max_decompressed_bytes(200);
+            let mut consumer = builder.subscribe(["t"]).await.unwrap();
+            match by_poll {
+                true => assert_eq!(texts(&consumer.poll(9).await.unwrap()), ["0:0"]),
+                false => assert_eq!(text(&consumer.try_recv().unwrap().unwrap()), "0:0"),
+            }
+            assert_eq!(offset_of(&consumer, 0), 1, "what is wrong is not told yet");
+            let error = match by_poll {
+                true => consumer.poll(9).await.unwrap_err(),
+                false => failed(&mut consumer),
+            };
+            let text = error.to_string();
+            assert!(text.contains("200") && text.contains("max_decompressed_bytes"), "{text}");
+            assert_eq!(offset_of(&consumer, 0), 51);
+            assert_eq!(at_hand(&mut consumer), ["0:51"]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_does_not_decompress_is_corrupt() {
+    for codec in Compression::ALL[1..].iter().filter(|codec| codec.is_built_in()) {
+        let mock = Mock::with_partitions(1);
+        mock.append_changed(0, 2, |bytes| bytes[22] |= *codec as u8);
+        mock.append(0, 1);
+        let mut consumer = mock.consumer().subscribe(["t"]).await.unwrap();
         let error = failed(&mut consumer);
-        let unsupported = BatchError::UnsupportedCompression(crate::batch::Compression::Lz4);
-        assert!(matches!(error, Error::InvalidRecord { source, .. } if source == unsupported));
-        assert_eq!(offset_of(&consumer, 0), 0);
+        assert!(matches!(error, Error::Corrupt { from: 0, to: 2, .. }), "{codec}: {error}");
+        assert_eq!(at_hand(&mut consumer), ["0:2"]);
     }
 }
 

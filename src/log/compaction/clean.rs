@@ -4,7 +4,11 @@ use std::collections::BTreeSet;
 use std::io;
 use std::sync::atomic::Ordering;
 
-use crate::batch::{Batch, Compression, Retained, put_emptied};
+use bytes::BytesMut;
+
+use crate::batch::{
+    self, Batch, Compression, DEFAULT_MAX_DECOMPRESSED_BYTES, Retained, put_emptied,
+};
 use crate::log::checkpoint::CleanerOffset;
 use crate::log::recovery;
 use crate::log::scan::{Step, Walk};
@@ -63,11 +67,36 @@ impl CompactionPlan {
     }
 }
 
-/// Whether a batch's records can't be told, or not whether they count.
-fn is_hidden(batch: &Batch) -> bool {
+/// The batch with records that can be read. `None` if they can't be, or not whether they count.
+fn look_into(batch: &Batch) -> Option<Batch> {
     let header = batch.header();
-    header.record_count > 0
-        && (header.compression() != Compression::None || header.is_transactional())
+    if header.record_count > 0 && header.is_transactional() {
+        return None;
+    }
+    batch.expanded(DEFAULT_MAX_DECOMPRESSED_BYTES).ok()
+}
+
+/// Adds what is kept of a batch, compressed as the batch was. False if that is too long.
+fn put_retained(
+    retained: &Retained,
+    (batch, expanded): (&Batch, &Batch),
+    horizon: Option<i64>,
+    to: &mut BytesMut,
+) -> bool {
+    let header = batch.header();
+    let is_whole = retained.kept() == header.record_count && horizon.is_none();
+    if is_whole || header.compression() == Compression::None {
+        return retained.write(batch, horizon, to);
+    }
+    let mut plain = BytesMut::new();
+    if !retained.write(expanded, horizon, &mut plain) {
+        return false;
+    }
+    let compressed = batch::compress(&plain, header.compression());
+    compressed.is_ok_and(|bytes| {
+        to.extend_from_slice(&bytes);
+        true
+    })
 }
 
 /// A compaction under way.
@@ -114,9 +143,10 @@ impl<'a> Work<'a> {
             let mut walk = self.plan.walk(index, self.plan.first_dirty)?;
             loop {
                 match self.plan.next(&mut walk)? {
-                    Step::Batch(batch) if is_hidden(&batch) || batch.header().is_control() => {}
+                    Step::Batch(batch) if batch.header().is_control() => {}
                     Step::Batch(batch) => {
-                        if let Some(offset) = self.gather_from(&batch) {
+                        let batch = look_into(&batch);
+                        if let Some(offset) = batch.and_then(|batch| self.gather_from(&batch)) {
                             self.gathered_end = offset;
                             return Ok(());
                         }
@@ -257,7 +287,7 @@ impl<'a> Work<'a> {
 
     fn pour_batch(&mut self, batch: &Batch, output: &mut Output<'_>) -> io::Result<bool> {
         let header = batch.header();
-        let as_it_is = |to: &mut bytes::BytesMut| {
+        let as_it_is = |to: &mut BytesMut| {
             to.extend_from_slice(batch.bytes());
             true
         };
@@ -265,10 +295,9 @@ impl<'a> Work<'a> {
             return output.add(as_it_is);
         }
         let mut retained = std::mem::take(&mut self.retained);
-        let selected = match is_hidden(batch) {
-            true => None,
-            false => self.select(batch, &mut retained),
-        };
+        let readable = look_into(batch);
+        let selected = readable.as_ref().and_then(|it| self.select(it, &mut retained));
+        let expanded = readable.as_ref().unwrap_or(batch);
         let added = match selected {
             None => {
                 self.hide(header.base_offset);
@@ -290,7 +319,7 @@ impl<'a> Work<'a> {
             }
             Some(horizon) => {
                 self.records_removed += (header.record_count - retained.kept()) as u64;
-                output.add(|to| retained.write(batch, horizon, to))
+                output.add(|to| put_retained(&retained, (batch, expanded), horizon, to))
             }
         };
         self.retained = retained;

@@ -23,11 +23,14 @@
 //! is still checked against the end of the one before it: neither recovery, readers nor truncation
 //! know of compaction.
 //!
-//! What can't be looked at is kept as it is, and hides what it holds: compressed batches (until
-//! codecs are built in), transactional ones (until it is known which were aborted), batches with
-//! malformed records; and whole segments with damaged bytes, which keep their gaps. Of keys in
-//! there nothing is known. They supersede nothing, and behind them no tombstone is dropped, for it
-//! may have to hide a record in them. Control batches are kept too; they hold no keys.
+//! Compressed batches are decompressed to be looked at; what is left of one is compressed again.
+//!
+//! What can't be looked at is kept as it is, and hides what it holds: batches whose codec is not
+//! built in (another build may look at them) or that would decompress to more than 64 MiB,
+//! transactional ones (until it is known which were aborted), batches with malformed records; and
+//! whole segments with damaged bytes, which keep their gaps. Of keys in there nothing is known.
+//! They supersede nothing, and behind them no tombstone is dropped, for it may have to hide a
+//! record in them. Control batches are kept too; they hold no keys.
 //!
 //! Invariants:
 //! * No crash, at any time, leaves a log in which a key's last value is not that of the log before:

@@ -129,7 +129,8 @@ impl Examination<'_> {
         self.report.log_start_offset = start.max(first.unwrap_or(end));
         if self.compressed > 0 {
             let text = format!(
-                "{} batches are compressed: their CRCs were checked, their records not looked at",
+                "{} batches are compressed, with a codec that is not built in or to much more than \
+                 they take: their CRCs were checked, their records not looked at",
                 self.compressed
             );
             self.find(Severity::Note, "", None, text);

@@ -3,7 +3,9 @@
 use std::io;
 use std::ops::Range;
 
-use crate::batch::{Batch, BatchHeader, Compression, HEADER_LEN, check_crc};
+use crate::batch::{
+    Batch, BatchError, BatchHeader, DEFAULT_MAX_DECOMPRESSED_BYTES, HEADER_LEN, check_crc,
+};
 use crate::log::index::{OffsetEntry, TimeEntry};
 use crate::log::scan::{Step, Walk, follows};
 use crate::log::segment::{Indexes, Segment, file_name};
@@ -123,12 +125,18 @@ impl Examination<'_> {
         self.report.bytes += header.size() as u64;
         self.report.records += header.record_count as u64;
         self.end = Some(header.next_offset());
-        if header.compression() != Compression::None {
-            self.compressed += 1;
-            return;
-        }
+        let expanded = match batch.expanded(DEFAULT_MAX_DECOMPRESSED_BYTES) {
+            Ok(expanded) => expanded,
+            Err(
+                BatchError::UnsupportedCompression(_) | BatchError::DecompressedTooLarge { .. },
+            ) => {
+                self.compressed += 1;
+                return;
+            }
+            Err(error) => return self.find_no_records(base, header, at, error.to_string()),
+        };
         let mut last = None;
-        for record in batch.records() {
+        for record in expanded.records() {
             let fault = match record {
                 Ok(record) if last.is_none_or(|last| record.offset > last) => {
                     last = Some(record.offset);
@@ -137,12 +145,16 @@ impl Examination<'_> {
                 Ok(record) => format!("the offsets do not rise at {}", record.offset),
                 Err(error) => error.to_string(),
             };
-            let text = format!(
-                "the batch at offset {} has the right CRC, but its records are none: {fault}",
-                header.base_offset
-            );
-            return self.find(Severity::Lost, &file_name(base, "log"), Some(at), text);
+            return self.find_no_records(base, header, at, fault);
         }
+    }
+
+    fn find_no_records(&mut self, base: i64, header: &BatchHeader, at: u64, fault: String) {
+        let text = format!(
+            "the batch at offset {} has the right CRC, but its records are none: {fault}",
+            header.base_offset
+        );
+        self.find(Severity::Lost, &file_name(base, "log"), Some(at), text);
     }
 
     fn indexes(&mut self, segment: &Segment) -> io::Result<Pair> {

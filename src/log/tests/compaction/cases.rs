@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 
 use super::parts::{Case, compacting, keyed_of, open, text};
-use crate::batch::{BatchBuilder, BatchHeader};
+use crate::batch::{BatchBuilder, BatchHeader, Compression};
 use crate::log::{AppendError, CleanupPolicy, CompactionOptions, LogConfig, ReadCursor};
 use crate::record::Timestamp;
 use crate::storage::{FileStorage, MemoryStorage, SimDisk, Storage, StorageFile};
@@ -341,6 +341,28 @@ fn what_is_compressed_is_left_alone_and_hides_what_it_holds() {
     assert_eq!(case.log.cleaner.first_dirty, 7);
     case.reopen();
     assert_eq!(case.log.cleaner.first_dirty, 2, "another build may be able to look");
+}
+
+#[test]
+fn what_is_left_of_a_compressed_batch_is_compressed_as_it_was() {
+    for codec in Compression::ALL.into_iter().filter(|codec| codec.is_built_in()) {
+        let mut case = on_disk();
+        case.codec = codec;
+        case.append(1, &["a=1", "b=1", "c"]);
+        case.append(2, &["d=1", "e=1"]);
+        case.append(3, &["a=2", "f=1"]);
+        let before = case.headers();
+        case.roll();
+        assert_eq!(case.compact(100).records_removed, 1, "{codec}");
+        assert_eq!(case.records(), ["1:b=1", "2:c", "3:d=1", "4:e=1", "5:a=2", "6:f=1"]);
+        let after = case.headers();
+        assert!(after.iter().all(|header| header.compression() == codec), "{codec}");
+        assert_eq!((after[0].record_count, after[0].delete_horizon()), (2, Some(2_100)));
+        assert_eq!(after[1..], before[1..], "they stay as they are");
+        assert_eq!(case.compact(9_000).records_removed, 1, "{codec}: the tombstone");
+        case.reopen();
+        assert_eq!(case.records()[0], "1:b=1");
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::parts::{Case, Keyed, compacting, content, text};
+use crate::batch::Compression;
 use crate::log::LogConfig;
 use crate::storage::{MemoryStorage, SimDisk};
 
@@ -28,6 +29,12 @@ fn op() -> impl Strategy<Value = Op> {
         1 => Just(Op::Reopen),
         1 => (700..=1000i64).prop_map(Op::Truncate),
     ]
+}
+
+/// None, or one that is built in.
+fn codec() -> impl Strategy<Value = Compression> {
+    let all = Compression::ALL.into_iter().filter(|codec| codec.is_built_in());
+    prop::sample::select(all.collect::<Vec<_>>())
 }
 
 #[derive(Debug)]
@@ -176,14 +183,16 @@ proptest! {
     fn a_compacted_log_is_the_last_of_each_key(
         ops in prop::collection::vec(op(), 1..60),
         in_memory in any::<bool>(),
+        codec in codec(),
         segment_bytes in 300..2_000u64,
         index_interval_bytes in 0..400u64,
     ) {
         let config = LogConfig { segment_bytes, index_interval_bytes, ..compacting() };
-        let case = match in_memory {
+        let mut case = match in_memory {
             true => Case::new(MemoryStorage::new(1 << 28), config),
             false => Case::new(SimDisk::new(1), config),
         };
+        case.codec = codec;
         let (batches, history) = (Vec::new(), BTreeMap::new());
         let (first_dirty, now, truncated) = (0, 10_000, false);
         let mut model = Model { case, batches, history, first_dirty, now, truncated };

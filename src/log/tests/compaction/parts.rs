@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 
-use crate::batch::{Batch, BatchBuilder, BatchHeader};
+use crate::batch::{Batch, BatchBuilder, BatchHeader, Compression, compress};
 use crate::log::tests::parts::{opening, small};
 use crate::log::{
     CleanupPolicy, CompactionOptions, CompactionStats, Log, LogConfig, LogReader, Opening,
@@ -51,6 +51,7 @@ pub(super) fn builder(records: &[Keyed]) -> BatchBuilder {
 /// The records of a batch, with offsets and epoch.
 pub(super) fn keyed_of(batch: &Batch) -> Vec<(i64, i32, Keyed)> {
     let string = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("all keys are text");
+    let batch = batch.expanded(1 << 20).expect("no codec that is not built in");
     let epoch = batch.header().partition_leader_epoch;
     let records = batch.records().map(|record| {
         let record = record.expect("the batch was checked");
@@ -106,20 +107,23 @@ pub(super) struct Case {
     pub(super) storage: Arc<dyn Storage>,
     pub(super) config: LogConfig,
     pub(super) log: Log,
+    /// How the next batches are compressed.
+    pub(super) codec: Compression,
 }
 
 impl Case {
     pub(super) fn new(storage: impl Storage, config: LogConfig) -> Case {
         let storage: Arc<dyn Storage> = Arc::new(storage);
         let log = open(&storage, &config, false);
-        Case { storage, config, log }
+        Case { storage, config, log, codec: Compression::None }
     }
 
     /// Appends one batch, at timestamps from `timestamp` on.
     pub(super) fn append(&mut self, timestamp: i64, records: &[&str]) {
         let records: Vec<Keyed> =
             records.iter().zip(timestamp..).map(|(it, at)| keyed(it, at)).collect();
-        self.log.append_now(builder(&records).finish()).unwrap();
+        let batch = compress(&builder(&records).finish(), self.codec).unwrap();
+        self.log.append_now(batch).unwrap();
     }
 
     /// Appends one batch of a producer.
