@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::batch::Compression;
 use crate::error::{Error, Result};
 use crate::log::{CleanupPolicy, LogConfig};
 use crate::record::TimestampType;
@@ -90,6 +91,24 @@ const SETTINGS: &[Setting] = &[
         },
     },
     Setting {
+        name: "compression.type",
+        allowed: "producer, uncompressed, gzip, snappy, lz4 or zstd",
+        show: |config| match config.compression {
+            None => "producer".to_owned(),
+            Some(Compression::None) => "uncompressed".to_owned(),
+            Some(codec) => codec.to_string(),
+        },
+        apply: |config, value| {
+            config.compression = match value {
+                "producer" => None,
+                "uncompressed" => Some(Compression::None),
+                "none" => return None,
+                codec => Some(codec.parse().ok()?),
+            };
+            Some(())
+        },
+    },
+    Setting {
         name: "delete.retention.ms",
         allowed: "0 or more milliseconds",
         show: |config| millis(config.delete_retention),
@@ -109,6 +128,24 @@ const SETTINGS: &[Setting] = &[
         show: |config| config.max_message_bytes.to_string(),
         apply: |config, value| {
             number(value, 61, i32::MAX.into()).map(|n| config.max_message_bytes = n as usize)
+        },
+    },
+    Setting {
+        name: "message.timestamp.after.max.ms",
+        allowed: "0 or more milliseconds",
+        show: |config| millis(config.timestamp_after_max),
+        apply: |config, value| {
+            let millis = number(value, 0, i64::MAX);
+            millis.map(|n| config.timestamp_after_max = Duration::from_millis(n))
+        },
+    },
+    Setting {
+        name: "message.timestamp.before.max.ms",
+        allowed: "0 or more milliseconds",
+        show: |config| millis(config.timestamp_before_max),
+        apply: |config, value| {
+            let millis = number(value, 0, i64::MAX);
+            millis.map(|n| config.timestamp_before_max = Duration::from_millis(n))
         },
     },
     Setting {

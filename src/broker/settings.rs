@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use crate::batch::Compression;
 use crate::error::{Error, Result};
 use crate::group::GroupLimits;
 use crate::log::{CleanupPolicy, LogConfig};
@@ -126,6 +127,37 @@ impl TopicConfig {
     /// Whose timestamps records carry (`message.timestamp.type`). Default `CreateTime`.
     pub fn timestamp_type(self, timestamp_type: TimestampType) -> Self {
         self.put("message.timestamp.type", timestamp_type)
+    }
+
+    /// How batches are compressed (`compression.type`), whatever their producers are set to; `None`
+    /// leaves it to them, the default (Kafka's name for that is `producer`).
+    ///
+    /// Producers of this library compress so by themselves. Batches that they made before the
+    /// setting changed stay as they are. With a codec that is not built in nothing can be produced.
+    pub fn compression(self, compression: Option<Compression>) -> Self {
+        let name = match compression {
+            None => "producer".to_owned(),
+            Some(Compression::None) => "uncompressed".to_owned(),
+            Some(codec) => codec.to_string(),
+        };
+        self.put("compression.type", name)
+    }
+
+    /// How far back timestamps may lie (`message.timestamp.before.max.ms`). Default: no limit.
+    ///
+    /// It concerns batches that come over a network; what producers of this process say is
+    /// trusted. Under `LogAppendTime` it means nothing.
+    pub fn timestamp_before_max(self, max: Duration) -> Self {
+        let millis = i64::try_from(max.as_millis()).unwrap_or(i64::MAX);
+        self.put("message.timestamp.before.max.ms", millis)
+    }
+
+    /// How far ahead timestamps may lie (`message.timestamp.after.max.ms`). Default 1 hour.
+    ///
+    /// It concerns the same batches as [`timestamp_before_max`](Self::timestamp_before_max).
+    pub fn timestamp_after_max(self, max: Duration) -> Self {
+        let millis = i64::try_from(max.as_millis()).unwrap_or(i64::MAX);
+        self.put("message.timestamp.after.max.ms", millis)
     }
 
     /// Sets what Kafka calls `name`. The error lists the names, or the values allowed.
@@ -251,6 +283,29 @@ mod tests {
         assert!(error.contains("1024 to 2147483647"), "{error}");
         let error = TopicConfig::new().segment_bytes(1).log_config(Durability::Memory);
         assert!(error.unwrap_err().to_string().contains("segment.bytes"));
+    }
+
+    #[test]
+    fn codecs_and_times_have_kafkas_names() {
+        let codec = |config: TopicConfig| {
+            let log = config.log_config(Durability::Memory).unwrap();
+            (config.get("compression.type").map(str::to_owned), log.compression)
+        };
+        assert_eq!(codec(TopicConfig::new()), (None, None));
+        for wanted in Compression::ALL.into_iter().map(Some).chain([None]) {
+            let (name, found) = codec(TopicConfig::new().compression(wanted));
+            assert_eq!(found, wanted);
+            let set = TopicConfig::new().set("compression.type", name.as_ref().unwrap()).unwrap();
+            assert_eq!(codec(set), (name, wanted));
+        }
+        assert!(TopicConfig::new().set("compression.type", "none").is_err());
+        let hour = Duration::from_secs(3600);
+        let config = TopicConfig::new().timestamp_before_max(hour).timestamp_after_max(2 * hour);
+        let log = config.log_config(Durability::Memory).unwrap();
+        assert_eq!((log.timestamp_before_max, log.timestamp_after_max), (hour, 2 * hour));
+        let longest = TopicConfig::new().timestamp_before_max(Duration::MAX);
+        let default = LogConfig::default().timestamp_before_max;
+        assert_eq!(longest.log_config(Durability::Memory).unwrap().timestamp_before_max, default);
     }
 
     #[test]

@@ -179,6 +179,7 @@ mod tests {
             max_batch_bytes: 1 << 20,
             max_batch_setting: "max.message.bytes",
             needs_keys: false,
+            compression: None,
         }
     }
 

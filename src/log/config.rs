@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::batch::Compression;
 use crate::record::TimestampType;
 
 use super::producers::DEFAULT_MAX_PRODUCERS;
@@ -54,6 +55,14 @@ pub struct LogConfig {
     pub max_message_bytes: usize,
     /// `message.timestamp.type`. CreateTime.
     pub timestamp_type: TimestampType,
+    /// `message.timestamp.before.max.ms`: how far back the timestamps of a batch from a peer may
+    /// lie. The log does not look at it. Any time.
+    pub timestamp_before_max: Duration,
+    /// `message.timestamp.after.max.ms`: how far ahead. 1 hour.
+    pub timestamp_after_max: Duration,
+    /// `compression.type`: how whoever makes or checks a batch is to compress it; `None` leaves
+    /// that to the producer. The log takes batches as they come.
+    pub compression: Option<Compression>,
     /// `cleanup.policy`: delete.
     pub cleanup_policy: CleanupPolicy,
     /// `min.compaction.lag.ms`: a segment with a record younger than this is not compacted, nor
@@ -86,6 +95,9 @@ impl Default for LogConfig {
             index_interval_bytes: 4096,
             max_message_bytes: 1_048_588,
             timestamp_type: TimestampType::CreateTime,
+            timestamp_before_max: Duration::from_millis(i64::MAX as u64),
+            timestamp_after_max: Duration::from_secs(3600),
+            compression: None,
             cleanup_policy: CleanupPolicy::Delete,
             min_compaction_lag: Duration::ZERO,
             min_cleanable_dirty_ratio: 0.5,

@@ -15,7 +15,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use tracing::{debug, warn};
 
 use super::Acks;
@@ -24,7 +24,7 @@ use super::linger::Linger;
 use super::shared::Shared;
 use super::stamp::Stamper;
 use super::topics::Sticky;
-use crate::batch::{BatchBuilder, HEADER_LEN};
+use crate::batch::{Batch, BatchBuilder, Compression, HEADER_LEN, compress};
 use crate::error::Result;
 use crate::record::Record;
 use crate::topic::{TopicId, TopicPartition};
@@ -55,6 +55,7 @@ struct Queue {
 
 struct PendingBatch {
     builder: BatchBuilder,
+    codec: Compression,
     ack: Arc<BatchAck>,
     stamper: Stamper,
     /// What its records hold of the buffer's budget.
@@ -69,8 +70,8 @@ struct PendingBatch {
 #[derive(Clone)]
 struct Flight {
     ack: Arc<BatchAck>,
+    codec: Compression,
     records: i32,
-    bytes: usize,
     reserved: usize,
 }
 
@@ -93,6 +94,8 @@ pub(super) struct Sizing {
     pub(super) record: usize,
     /// Where a batch is closed.
     pub(super) batch_limit: usize,
+    /// How a batch that the record opens is compressed.
+    pub(super) codec: Compression,
 }
 
 impl Partition {
@@ -143,7 +146,7 @@ impl Partition {
     /// Adds a record to the open batch.
     #[inline]
     fn push(&self, queue: &mut Queue, record: &Record<'_>, sizing: Sizing) -> Delivery {
-        let open = queue.open.get_or_insert_with(|| self.open_batch(sizing.record));
+        let open = queue.open.get_or_insert_with(|| self.open_batch(sizing));
         let (key, value) = (record.key.as_deref(), record.value.as_deref());
         let timestamp = match record.timestamp {
             Some(timestamp) => timestamp,
@@ -196,10 +199,10 @@ impl Partition {
     }
 
     #[cold]
-    fn open_batch(&self, first_record: usize) -> PendingBatch {
+    fn open_batch(&self, first: Sizing) -> PendingBatch {
         let settings = &self.shared.settings;
         let mut buffer = self.shared.spares.take();
-        buffer.reserve(HEADER_LEN + first_record);
+        buffer.reserve(HEADER_LEN + first.record);
         let lingers = self.shared.lingers();
         let linger_until = match lingers {
             true => self.shared.transport.clock().instant().saturating_add(settings.linger),
@@ -207,6 +210,7 @@ impl Partition {
         };
         PendingBatch {
             builder: BatchBuilder::new(buffer),
+            codec: first.codec,
             ack: Arc::new(BatchAck::new(self.at.clone(), settings.acks != Acks::None)),
             stamper: Stamper::new(),
             reserved: 0,
@@ -269,23 +273,46 @@ impl Partition {
     }
 
     fn account(&self, flight: &Flight, batch: BytesMut, result: Result<BatchMetadata>) -> Outcome {
-        let &Flight { records, bytes, .. } = flight;
+        let records = flight.records;
         match result {
             Ok(metadata) => {
-                self.shared.spares.give(batch);
-                self.shared.counters.count_sent(records, bytes);
+                self.shared.counters.count_sent(records, batch.len());
+                // What it was compressed from is there already.
+                if flight.codec == Compression::None {
+                    self.shared.spares.give(batch);
+                }
                 Outcome::Appended(metadata)
             }
             Err(error) => {
                 self.shared.counters.count_failed(records);
-                Outcome::Failed { error, batch: batch.freeze() }
+                Outcome::Failed { error, batch: expanded(batch.freeze()) }
             }
         }
     }
 
-    fn report(&self, flight: &Flight) {
+    /// Takes note of a batch that is taken now, and gives its bytes.
+    fn depart(&self, mut queue: MutexGuard<'_, Queue>, batch: PendingBatch) -> BytesMut {
+        let PendingBatch { builder, codec, ack, reserved, .. } = batch;
+        let records = builder.count();
+        queue.flights.push_back(Flight { ack, codec, records, reserved });
+        drop(queue);
+        let plain = builder.finish();
+        if codec == Compression::None {
+            return plain;
+        }
+        match compress(&plain, codec) {
+            Ok(compressed) if compressed.len() < plain.len() => {
+                self.shared.spares.give(plain);
+                compressed
+            }
+            // Compressing would gain nothing, or failed.
+            _ => plain,
+        }
+    }
+
+    fn report(&self, flight: &Flight, bytes: usize) {
         let (topic, partition) = (self.at.topic.as_str(), self.at.partition);
-        let &Flight { records, bytes, .. } = flight;
+        let records = flight.records;
         match (flight.ack.outcome(), self.shared.settings.acks) {
             (Some(Outcome::Appended(BatchMetadata { base_offset, .. })), _) => {
                 debug!(topic, partition, base_offset, records, bytes, "batch acknowledged");
@@ -317,13 +344,11 @@ impl Drop for Pumping<'_> {
     }
 }
 
-/// Takes note of a batch that is taken now, and gives its bytes.
-fn depart(mut queue: MutexGuard<'_, Queue>, batch: PendingBatch) -> BytesMut {
-    let PendingBatch { builder, ack, reserved, .. } = batch;
-    let (records, bytes) = (builder.count(), builder.len());
-    queue.flights.push_back(Flight { ack, records, bytes, reserved });
-    drop(queue);
-    builder.finish()
+/// A batch that comes back, as it was before it was compressed: its records may be asked for, one
+/// by one. What has no batch in it stays as it is.
+fn expanded(bytes: Bytes) -> Bytes {
+    let batch = Batch::parse(bytes.clone()).and_then(|batch| batch.expanded(usize::MAX));
+    batch.map_or(bytes, |batch| batch.bytes().clone())
 }
 
 impl BatchSource for Partition {
@@ -338,13 +363,13 @@ impl BatchSource for Partition {
         let ready = queue.ready.pop_front();
         let batch = ready.or_else(|| queue.open.take().inspect(|_| self.leave()));
         // What was submitted is there until it is taken, and it is taken once.
-        batch.map(|batch| depart(queue, batch)).unwrap_or_default()
+        batch.map(|batch| self.depart(queue, batch)).unwrap_or_default()
     }
 
     fn take_full(&self) -> Option<BytesMut> {
         let mut queue = self.lock();
         let batch = queue.ready.pop_front()?;
-        Some(depart(queue, batch))
+        Some(self.depart(queue, batch))
     }
 
     /// Runs on any thread, possibly inside of `submit`. The order matters: counters and budget are
@@ -353,6 +378,7 @@ impl BatchSource for Partition {
     fn complete(self: Arc<Self>, batch: BytesMut, result: Result<BatchMetadata>) {
         let flight = self.lock().flights.front().cloned();
         let Some(flight) = flight else { return };
+        let bytes = batch.len();
         let outcome = self.account(&flight, batch, result);
         self.shared.memory.release(flight.reserved);
         let waiters = flight.ack.resolve(outcome);
@@ -362,7 +388,7 @@ impl BatchSource for Partition {
         self.submit_next(queue, Caller::Streams);
         drop(waiters);
         // Last: a subscriber is a stranger's code too.
-        self.report(&flight);
+        self.report(&flight, bytes);
     }
 }
 

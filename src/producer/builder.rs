@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use super::{Partitioner, Producer};
+use crate::batch::Compression;
 use crate::transport::Transport;
 
 /// The largest batch and the largest record that a producer can be set to. The format ends at
@@ -37,6 +38,7 @@ pub(super) struct Settings {
     pub(super) buffer_memory: usize,
     pub(super) max_request_size: usize,
     pub(super) partitioner: Partitioner,
+    pub(super) compression: Compression,
 }
 
 /// Makes a [`Producer`].
@@ -59,6 +61,7 @@ impl ProducerBuilder {
             buffer_memory: 32 << 20,
             max_request_size: 1 << 20,
             partitioner: Partitioner::default(),
+            compression: Compression::None,
         };
         ProducerBuilder { transport, settings }
     }
@@ -110,6 +113,22 @@ impl ProducerBuilder {
     /// How the partition of a record with a key is chosen. Default: [`Partitioner::Fnv1a`].
     pub fn partitioner(mut self, partitioner: Partitioner) -> Self {
         self.settings.partitioner = partitioner;
+        self
+    }
+
+    /// How batches are compressed (`compression.type`). Default: [`Compression::None`].
+    ///
+    /// A topic's own setting ([`TopicConfig::compression`](crate::TopicConfig::compression)) is
+    /// followed instead, where it has one. All sizes, of records, batches and the buffer, are those before compression. A batch that
+    /// would not become smaller is sent as it is. Whoever appends the batch compresses it: a
+    /// broker of this process does so in the partition's own task.
+    ///
+    /// With a codec that is not built in, each record fails with [`Error::InvalidConfig`], which
+    /// names the cargo feature.
+    ///
+    /// [`Error::InvalidConfig`]: crate::Error::InvalidConfig
+    pub fn compression(mut self, compression: Compression) -> Self {
+        self.settings.compression = compression;
         self
     }
 

@@ -94,7 +94,8 @@ impl std::error::Error for ProduceError {
     }
 }
 
-/// Reads one record of a failed batch. It shares the batch's bytes.
+/// Reads one record of a failed batch, which is not compressed any more. It shares the batch's
+/// bytes.
 fn decode(ack: &BatchAck, place: Place) -> Option<Record<'static>> {
     let Some(Outcome::Failed { batch, .. }) = ack.outcome() else {
         return None;

@@ -129,6 +129,8 @@ impl Producer {
     /// * [`Error::InvalidTopic`], [`Error::UnknownTopic`], [`Error::UnknownPartition`] (also if a
     ///   custom partitioner answers with one),
     /// * [`Error::InvalidTimestamp`] if it is before 1970,
+    /// * [`Error::InvalidConfig`] if batches are to be [compressed](ProducerBuilder::compression)
+    ///   with a codec that is not built in, by the producer's settings or the topic's,
     /// * [`Error::MessageTooLarge`] if the record, as a batch of its own, is over
     ///   `max.request.size`, the topic's `max.message.bytes` or `buffer.memory`,
     /// * whatever keeps the topic from being looked up, as [`Error::Closed`].
@@ -400,7 +402,7 @@ pub struct ProducerStats {
     pub records_failed: u64,
     /// Batches that were acknowledged.
     pub batches: u64,
-    /// The bytes of these batches, headers included.
+    /// The bytes of these batches, headers included, as they were sent: compressed, if they were.
     pub bytes: u64,
     /// Bytes of `buffer.memory` in use now: records that have not been answered, and room set
     /// aside for a caller who waits for more of it.

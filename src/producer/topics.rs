@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use super::Partitioner;
 use super::accumulator::{Partition, Sizing};
 use super::shared::Shared;
-use crate::batch::{BatchBuilder, HEADER_LEN};
+use crate::batch::{BatchBuilder, BatchError, Compression, HEADER_LEN};
 use crate::error::{Error, Result};
 use crate::record::Record;
 use crate::topic::{TopicName, TopicPartition};
@@ -113,6 +113,10 @@ pub(super) struct Topic {
     record_limit_setting: &'static str,
     /// Where a batch is closed.
     batch_limit: usize,
+    /// How batches are compressed.
+    codec: Compression,
+    /// Whether they can be.
+    has_codec: bool,
 }
 
 impl Topic {
@@ -144,6 +148,7 @@ impl Topic {
         .min_by_key(|(limit, _)| *limit)
         .expect("there are three");
         let batch_limit = settings.batch_size.min(metadata.max_batch_bytes);
+        let codec = metadata.compression.unwrap_or(settings.compression);
         Topic {
             metadata,
             seen,
@@ -152,6 +157,8 @@ impl Topic {
             record_limit,
             record_limit_setting,
             batch_limit,
+            codec,
+            has_codec: codec.is_built_in(),
         }
     }
 
@@ -203,8 +210,9 @@ impl Topic {
         self.metadata.needs_keys
     }
 
-    /// How large the record is, unless it is too large. Never more than the buffer can hold: the
-    /// bound is looser than the exact size by less than a batch's header, which it does not count.
+    /// How large the record is, unless it is too large, or its batch can't be compressed. Never more
+    /// than the buffer can hold: the bound is looser than the exact size by less than a batch's
+    /// header, which it does not count.
     #[inline(always)]
     pub(super) fn size(&self, record: &Record<'_>) -> Result<Sizing> {
         let (key, value) = (record.key.as_deref(), record.value.as_deref());
@@ -212,7 +220,16 @@ impl Topic {
         if HEADER_LEN + size > self.record_limit {
             self.check_exact_size(record)?;
         }
-        Ok(Sizing { record: size, batch_limit: self.batch_limit })
+        if !self.has_codec {
+            return Err(self.missing_codec());
+        }
+        Ok(Sizing { record: size, batch_limit: self.batch_limit, codec: self.codec })
+    }
+
+    #[cold]
+    fn missing_codec(&self) -> Error {
+        let reason = BatchError::UnsupportedCompression(self.codec).to_string();
+        Error::InvalidConfig { name: "compression.type".to_owned(), reason }
     }
 
     #[cold]

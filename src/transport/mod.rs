@@ -16,7 +16,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::watch;
 
-use crate::batch::Batch;
+use crate::batch::{Batch, Compression};
 use crate::clock::Clock;
 use crate::error::Result;
 pub(crate) use crate::group::{
@@ -44,6 +44,8 @@ pub(crate) struct TopicMetadata {
     pub(crate) max_batch_setting: &'static str,
     /// Whether every record must have a key: the topic is compacted.
     pub(crate) needs_keys: bool,
+    /// How its batches are to be compressed; `None` leaves it to the producer.
+    pub(crate) compression: Option<Compression>,
 }
 
 /// The calls a client makes.

@@ -7,6 +7,7 @@ mod awaited;
 mod bad_input;
 mod batches;
 mod cancel;
+mod compression;
 mod crash;
 mod damage;
 mod durability;

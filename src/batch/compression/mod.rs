@@ -133,9 +133,11 @@ impl FromStr for Compression {
 /// What a codec's file has to offer. Both functions add to the bytes that are there.
 struct Codec {
     compress: fn(from: &[u8], to: &mut Vec<u8>) -> io::Result<()>,
-    /// The result, with what was there, must not be longer than `limit`.
-    decompress: fn(from: &[u8], to: &mut Vec<u8>, limit: usize) -> Result<(), Fault>,
+    decompress: Decompress,
 }
+
+/// The result, with what was there, must not be longer than `limit`.
+type Decompress = fn(from: &[u8], to: &mut Vec<u8>, limit: usize) -> Result<(), Fault>;
 
 /// Why bytes could not be decompressed.
 #[cfg_attr(

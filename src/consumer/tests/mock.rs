@@ -227,6 +227,7 @@ impl State {
             max_batch_bytes: 1 << 20,
             max_batch_setting: "max.message.bytes",
             needs_keys: false,
+            compression: None,
         }))
     }
 }

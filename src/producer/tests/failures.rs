@@ -1,6 +1,7 @@
 //! Batches that fail, and what becomes of their records.
 
 use super::*;
+use crate::batch::Compression;
 
 fn full_record(n: i32) -> Record<'static> {
     Record::to("t")
@@ -37,6 +38,24 @@ fn each_delivery_of_a_failed_batch_gets_the_error_and_its_own_record() {
     let stats = producer.stats();
     assert_eq!((stats.records_sent, stats.records_failed, stats.batches), (1, 6, 1));
     assert_eq!(stats.buffered_bytes, 0);
+}
+
+#[test]
+fn a_compressed_batch_that_fails_gives_its_records_back() {
+    for codec in Compression::ALL.into_iter().filter(|codec| codec.is_built_in()) {
+        let mock = Mock::new(Route::Hold, 1);
+        let producer = mock.producer().compression(codec).build();
+        ready(producer.enqueue(record("first"))).unwrap();
+        let deliveries: Vec<_> =
+            (0..50).map(|n| ready(producer.enqueue(full_record(n))).unwrap()).collect();
+        mock.complete_next();
+        mock.fail_next(Error::StorageFull { what: "the log".into() });
+        assert_eq!(mock.state().submitted[1].2.header().compression(), codec);
+        for (n, delivery) in (0..).zip(deliveries) {
+            assert_eq!(ready(delivery).unwrap_err().into_record(), Some(full_record(n)));
+        }
+        assert_eq!(producer.stats().buffered_bytes, 0);
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The way of a record that meets no trouble: batches, order, placement, acknowledgement.
 
 use super::*;
+use crate::batch::Compression;
 use crate::record::Timestamp;
 
 #[test]
@@ -236,4 +237,40 @@ fn who_gives_up_waiting_leaves_nothing_behind() {
     mock.complete_next();
     assert!(poll_once(patient.as_mut()).is_some());
     ready(delivery).unwrap();
+}
+
+#[test]
+fn batches_are_compressed_where_it_makes_them_smaller() {
+    for codec in Compression::ALL[1..].iter().copied().filter(|codec| codec.is_built_in()) {
+        let mock = Mock::new(Route::Immediate, 1);
+        let producer = mock.producer().compression(codec).build();
+        ready(producer.send(record(&"all the same ".repeat(100)))).unwrap();
+        ready(producer.send(record("1"))).unwrap();
+        let state = mock.state();
+        let batches: Vec<_> = state.submitted.iter().map(|(.., batch)| batch).collect();
+        let codecs: Vec<_> = batches.iter().map(|batch| batch.header().compression()).collect();
+        assert_eq!(codecs, [codec, Compression::None]);
+        let bytes: usize = batches.iter().map(|batch| batch.bytes().len()).sum();
+        assert!(bytes < 1_000 && producer.stats().bytes == bytes as u64, "{codec}: {bytes}");
+    }
+}
+
+#[test]
+fn a_codec_that_is_not_built_in_fails_each_record() {
+    for codec in Compression::ALL.into_iter().filter(|codec| !codec.is_built_in()) {
+        let mock = Mock::new(Route::Immediate, 1);
+        let producer = mock.producer().compression(codec).build();
+        for failed in [
+            ready(producer.send(record("0"))).unwrap_err(),
+            ready(producer.enqueue(record("0"))).unwrap_err(),
+            producer.try_send(record("0")).unwrap_err(),
+        ] {
+            let text = failed.to_string();
+            let names = ["compression.type", &format!("cargo feature `{codec}`")];
+            assert!(names.iter().all(|name| text.contains(name)), "{text}");
+            assert_eq!(failed.into_record(), Some(record("0")));
+        }
+        assert_eq!(producer.stats().buffered_bytes, 0);
+        assert!(mock.state().submitted.is_empty());
+    }
 }

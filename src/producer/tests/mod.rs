@@ -80,6 +80,7 @@ fn topic(name: &str, id: u8, partitions: i32, max_batch_bytes: usize) -> Arc<Top
         max_batch_bytes,
         max_batch_setting,
         needs_keys: false,
+        compression: None,
     })
 }
 

@@ -76,6 +76,7 @@ fn metadata(topic: &Topic) -> Arc<TopicMetadata> {
         max_batch_bytes,
         max_batch_setting,
         needs_keys: topic.log_config.cleanup_policy.compacts(),
+        compression: topic.log_config.compression,
     })
 }
 
