@@ -73,7 +73,8 @@ impl BatchHeader {
         Ok(header)
     }
 
-    fn read(mut reader: Reader<'_>) -> Result<BatchHeader, CodecError> {
+    /// Reads the header, and believes nothing that it says.
+    pub(super) fn read(mut reader: Reader<'_>) -> Result<BatchHeader, CodecError> {
         Ok(BatchHeader {
             base_offset: reader.i64()?,
             batch_length: reader.i32()?,

@@ -17,6 +17,7 @@ mod records;
 mod retain;
 #[cfg(test)]
 mod tests;
+mod validate;
 
 use std::fmt;
 
@@ -28,6 +29,7 @@ pub use error::{BatchError, RecordFault};
 pub use header::{BatchHeader, check_crc, patch, set_log_append_time};
 pub use records::{HeaderIter, RecordIter, RecordPosition, RecordView, to_consumer_record};
 pub use retain::{Retained, first_without_key, put_emptied, put_filler};
+pub use validate::{InvalidBatch, InvalidReason, InvalidRecord, Rules, Validated, validate};
 
 /// Length in bytes of a batch's header; records follow.
 pub const HEADER_LEN: usize = 61;
@@ -87,17 +89,10 @@ impl Batch {
     /// The batch as it was before it was compressed, with the same offsets, times and producer;
     /// itself if it is not compressed. Decompressed, it takes `limit_bytes` at most.
     pub fn expanded(&self, limit_bytes: usize) -> Result<Batch, BatchError> {
-        let codec = self.header.compression();
-        if codec == Compression::None {
+        if self.header.compression() == Compression::None {
             return Ok(self.clone());
         }
-        let mut bytes = vec![0; HEADER_LEN];
-        // What compaction has emptied has nothing to decompress.
-        if self.header.record_count > 0 {
-            let limit = limit_bytes.min(i32::MAX as usize);
-            codec.decompress(&self.bytes[HEADER_LEN..], &mut bytes, limit)?;
-        }
-        finish(self.header.with_compression(Compression::None), &mut bytes)?;
+        let bytes = expand(&self.header, &self.bytes[HEADER_LEN..], limit_bytes)?;
         Batch::parse(bytes.into())
     }
 
@@ -123,10 +118,31 @@ pub fn compress(batch: &[u8], codec: Compression) -> Result<BytesMut, BatchError
     if header.record_count == 0 || codec == Compression::None {
         return Ok(batch[..header.size()].into());
     }
+    compress_records(header, records, codec)
+}
+
+/// A batch with such a header but for its compression, of records that are not compressed.
+fn compress_records(
+    header: BatchHeader,
+    records: &[u8],
+    codec: Compression,
+) -> Result<BytesMut, BatchError> {
     let mut bytes = vec![0; HEADER_LEN];
     codec.compress(records, &mut bytes)?;
     finish(header.with_compression(codec), &mut bytes)?;
     Ok(Bytes::from(bytes).into())
+}
+
+/// The bytes of a batch with such a header, of records that are compressed as it says.
+fn expand(header: &BatchHeader, records: &[u8], limit_bytes: usize) -> Result<Vec<u8>, BatchError> {
+    let mut bytes = vec![0; HEADER_LEN];
+    // What compaction has emptied has nothing to decompress.
+    if header.record_count > 0 {
+        let limit = limit_bytes.min(i32::MAX as usize);
+        header.compression().decompress(records, &mut bytes, limit)?;
+    }
+    finish(header.with_compression(Compression::None), &mut bytes)?;
+    Ok(bytes)
 }
 
 /// Puts a header in front of records, with its length and CRC put right.

@@ -195,8 +195,9 @@ fn span_before(reader: &Reader<'_>, bytes: &[u8]) -> std::ops::Range<u32> {
     (end - bytes.len()) as u32..end as u32
 }
 
+/// The next record of a batch with this header.
 #[inline(always)]
-fn decode<'a>(
+pub(super) fn decode<'a>(
     reader: &mut Reader<'a>,
     header: &BatchHeader,
 ) -> Result<RecordView<'a>, RecordFault> {

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::batch::Compression;
-use crate::record::TimestampType;
+use crate::batch::{Compression, Rules};
+use crate::record::{Timestamp, TimestampType};
 
 use super::producers::DEFAULT_MAX_PRODUCERS;
 
@@ -107,6 +107,24 @@ impl Default for LogConfig {
             max_bytes: None,
             sync_before_visible: false,
             max_producers: DEFAULT_MAX_PRODUCERS,
+        }
+    }
+}
+
+impl LogConfig {
+    /// What a batch from a network peer must be like, to be appended at this time; it may take
+    /// `max_decompressed_bytes` once it is decompressed.
+    pub fn rules(&self, now: Timestamp, max_decompressed_bytes: usize) -> Rules {
+        Rules {
+            max_message_bytes: self.max_message_bytes,
+            segment_bytes: self.segment_bytes,
+            compacted: self.cleanup_policy.compacts(),
+            timestamp_type: self.timestamp_type,
+            now,
+            timestamp_before_max: self.timestamp_before_max,
+            timestamp_after_max: self.timestamp_after_max,
+            compression: self.compression,
+            max_decompressed_bytes,
         }
     }
 }

@@ -119,9 +119,9 @@ impl ProducerBuilder {
     /// How batches are compressed (`compression.type`). Default: [`Compression::None`].
     ///
     /// A topic's own setting ([`TopicConfig::compression`](crate::TopicConfig::compression)) is
-    /// followed instead, where it has one. All sizes, of records, batches and the buffer, are those before compression. A batch that
-    /// would not become smaller is sent as it is. Whoever appends the batch compresses it: a
-    /// broker of this process does so in the partition's own task.
+    /// followed instead, where it has one. All sizes, of records, batches and the buffer, are those
+    /// before compression. A batch that would not become smaller is sent as it is. Whoever appends
+    /// the batch compresses it: a broker of this process does so in the partition's own task.
     ///
     /// With a codec that is not built in, each record fails with [`Error::InvalidConfig`], which
     /// names the cargo feature.

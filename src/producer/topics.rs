@@ -210,9 +210,9 @@ impl Topic {
         self.metadata.needs_keys
     }
 
-    /// How large the record is, unless it is too large, or its batch can't be compressed. Never more
-    /// than the buffer can hold: the bound is looser than the exact size by less than a batch's
-    /// header, which it does not count.
+    /// How large the record is, unless it is too large, or its batch can't be compressed. Never
+    /// more than the buffer can hold: the bound is looser than the exact size by less than a
+    /// batch's header, which it does not count.
     #[inline(always)]
     pub(super) fn size(&self, record: &Record<'_>) -> Result<Sizing> {
         let (key, value) = (record.key.as_deref(), record.value.as_deref());
