@@ -55,6 +55,8 @@ pub mod log;
 mod partition;
 pub mod producer;
 pub mod record;
+#[cfg(feature = "tcp")]
+pub mod server;
 #[doc(hidden)]
 pub mod storage;
 pub mod topic;
@@ -89,6 +91,8 @@ pub use producer::{
 pub use record::{
     ConsumerRecord, Header, Headers, Payload, Record, RecordMetadata, Timestamp, TimestampType,
 };
+#[cfg(feature = "tcp")]
+pub use server::{Listener, ListenerBuilder};
 pub use storage::MemoryPolicy;
 pub use topic::{InvalidTopic, TopicId, TopicName, TopicPartition};
 pub use transport::OffsetSpec;

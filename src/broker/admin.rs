@@ -28,6 +28,24 @@ impl BrokerHandle {
         self.command(|answer| Command::Delete { name, answer }).await
     }
 
+    /// How many partitions a topic would have, if it can be created.
+    #[cfg(feature = "tcp")]
+    pub(crate) async fn check_create(&self, name: TopicName, config: TopicConfig) -> Result<i32> {
+        check_not_internal(&name)?;
+        self.command(|answer| Command::CheckCreate { name, config, answer }).await
+    }
+
+    /// What a topic is that a Kafka client creates: without a word of syncs it is as durable as
+    /// Kafka's are, unless the broker's defaults say more.
+    #[cfg(feature = "tcp")]
+    pub(crate) fn network_defaults(&self) -> TopicConfig {
+        let settings = &self.core.settings;
+        match self.core.storage.is_some() && settings.topic_defaults.durability.is_none() {
+            true => TopicConfig::new().durability(super::Durability::Process),
+            false => TopicConfig::new(),
+        }
+    }
+
     /// A block of producer ids that nobody else gets.
     #[cfg(feature = "tcp")]
     pub(crate) async fn producer_ids(&self) -> Result<std::ops::Range<i64>> {

@@ -95,6 +95,21 @@ impl BrokerBuilder {
         self
     }
 
+    /// How long an empty group waits for more members before it shares out its partitions
+    /// (`group.initial.rebalance.delay.ms`). Default 0: Kafka's 3 seconds are for many machines
+    /// that start one after the other.
+    pub fn group_initial_rebalance_delay(mut self, delay: Duration) -> Self {
+        self.settings.group_limits.initial_rebalance_delay = delay;
+        self
+    }
+
+    /// The shortest session timeout that a member on the network may ask for
+    /// (`group.min.session.timeout.ms`). Default 6 seconds.
+    pub fn group_min_session_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.group_limits.min_session_timeout = timeout;
+        self
+    }
+
     /// The clock: [`Clock::manual`] for tests. Default the system's.
     pub fn clock(mut self, clock: impl Into<Clock>) -> Self {
         self.clock = Some(clock.into());

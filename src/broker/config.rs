@@ -64,6 +64,19 @@ pub(super) fn check(config: &LogConfig) -> Result<()> {
     }
 }
 
+/// How a Kafka client asks for durability.
+#[cfg(feature = "tcp")]
+pub(super) const FLUSH_MESSAGES: &str = "flush.messages";
+
+/// Settings of Kafka's that say something of replicas.
+#[cfg(feature = "tcp")]
+pub(super) const OF_REPLICAS: &[&str] = &[
+    "follower.replication.throttled.replicas",
+    "leader.replication.throttled.replicas",
+    "min.insync.replicas",
+    "unclean.leader.election.enable",
+];
+
 /// The most that a partition takes.
 pub(super) const MAX_BYTES: &str = "ottla.partition.max.bytes";
 

@@ -175,6 +175,22 @@ impl TopicConfig {
         Ok(self)
     }
 
+    /// As [`TopicConfig::set`], for what a Kafka client may send: `flush.messages` of 1 is
+    /// [`Durability::Power`], and settings that speak of replicas mean nothing on one node.
+    #[cfg(feature = "tcp")]
+    pub(crate) fn set_from_network(self, name: &str, value: &str) -> Result<Self> {
+        match (name, value) {
+            (config::FLUSH_MESSAGES, "1") => Ok(self.durability(Durability::Power)),
+            (config::FLUSH_MESSAGES, _) => Err(Error::InvalidConfig {
+                name: name.to_owned(),
+                reason: "it is 1, to sync each batch before it is acknowledged, or not set"
+                    .to_owned(),
+            }),
+            _ if config::OF_REPLICAS.contains(&name) => Ok(self),
+            _ => self.set(name, value),
+        }
+    }
+
     /// Forgets what was set for `name`: it is what `defaults` have, if they do.
     pub(super) fn unset(mut self, name: &str, defaults: &TopicConfig) -> Result<Self> {
         let name = Setting::named(name)?.name;

@@ -276,6 +276,13 @@ impl BatchSource for OneBatch {
     }
 }
 
+/// A batch on its own, and where its fate is told.
+fn one(batch: BytesMut) -> (QueuedBatch, oneshot::Receiver<Result<BatchMetadata>>) {
+    let (answer, answered) = oneshot::channel();
+    let one = OneBatch { batch: Mutex::new(batch), answer: Mutex::new(Some(answer)) };
+    (QueuedBatch::new(Arc::new(one)), answered)
+}
+
 /// Why a task is gone that nobody asked to end.
 pub(crate) const ENDED: &str = "the broker's runtime has ended, or one of its tasks has panicked";
 
@@ -402,10 +409,46 @@ impl Partition {
 
     /// Appends one batch and waits for its fate.
     pub(crate) async fn append_one(&self, batch: BytesMut) -> Result<BatchMetadata> {
-        let (answer, answered) = oneshot::channel();
-        let one = OneBatch { batch: Mutex::new(batch), answer: Mutex::new(Some(answer)) };
-        self.append(QueuedBatch::new(Arc::new(one)));
-        answered.await.unwrap_or_else(|_| Err(self.why_closed()))
+        let (batch, answer) = one(batch);
+        self.append(batch);
+        self.answered(answer).await
+    }
+
+    /// Hands one batch over, if the actor takes it at once; otherwise it comes back. Its fate is
+    /// told by [`Partition::answered`].
+    #[cfg(feature = "tcp")]
+    pub(crate) fn try_append(
+        &self,
+        batch: BytesMut,
+    ) -> Result<oneshot::Receiver<Result<BatchMetadata>>, BytesMut> {
+        let (batch, answer) = one(batch);
+        let Err(batch) = self.append_here(batch) else { return Ok(answer) };
+        match self.try_command(Command::Append(batch)) {
+            Ok(()) => Ok(answer),
+            Err((_, Command::Append(batch))) => Err(batch.take().0),
+            Err((_, Command::Run(_) | Command::Close { .. })) => {
+                unreachable!("what comes back is what was sent")
+            }
+        }
+    }
+
+    /// Hands one batch over once the actor takes it.
+    #[cfg(feature = "tcp")]
+    pub(crate) async fn append_in_turn(
+        &self,
+        batch: BytesMut,
+    ) -> oneshot::Receiver<Result<BatchMetadata>> {
+        let (batch, answer) = one(batch);
+        self.command(Command::Append(batch)).await;
+        answer
+    }
+
+    /// The fate of a batch that was handed over.
+    pub(crate) async fn answered(
+        &self,
+        answer: oneshot::Receiver<Result<BatchMetadata>>,
+    ) -> Result<BatchMetadata> {
+        answer.await.unwrap_or_else(|_| Err(self.why_closed()))
     }
 
     /// The broker's task is gone: nobody need wait here any more.

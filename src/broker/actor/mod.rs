@@ -48,6 +48,13 @@ pub(super) enum Command {
         config: TopicConfig,
         answer: Answer<Arc<Topic>>,
     },
+    /// Whether a topic could be created, and how many partitions it would have.
+    #[cfg_attr(not(feature = "tcp"), expect(dead_code))]
+    CheckCreate {
+        name: TopicName,
+        config: TopicConfig,
+        answer: Answer<i32>,
+    },
     Delete {
         name: TopicName,
         answer: Answer<()>,
@@ -217,6 +224,10 @@ impl Actor {
             Command::Create { name, config, answer } => {
                 let _ = answer.send(self.create(name, config).await);
             }
+            Command::CheckCreate { name, config, answer } => {
+                let checked = self.check_create(&name, config);
+                let _ = answer.send(checked.map(|entry| entry.partitions));
+            }
             Command::Delete { name, answer } => {
                 let _ = answer.send(self.delete(name).await);
             }
@@ -245,18 +256,8 @@ impl Actor {
     }
 
     async fn create(&mut self, name: TopicName, config: TopicConfig) -> Result<Arc<Topic>> {
-        // Those are meant for the users' topics.
-        let config = match name == OFFSETS_TOPIC {
-            true => config,
-            false => config.or(&self.core.settings.topic_defaults),
-        };
-        self.check_new(&name)?;
-        let partitions = config.checked_partitions()?;
-        let durability = self.durability(&config)?;
-        config.log_config(durability)?;
-        // As the catalog gives it back.
-        let config = config.partitions(partitions).durability(durability);
-        let entry = TopicEntry { id: self.core.new_id(), partitions, durability, config };
+        let entry = self.check_create(&name, config)?;
+        let TopicEntry { partitions, durability, .. } = entry;
         let mut changes = vec![Change::Topic(name.clone(), Some(entry.clone()))];
         if durability == Durability::Memory && self.catalog.runs.is_none() {
             changes.push(Change::Runs(i64::from(self.core.memory_epoch)));
@@ -268,6 +269,22 @@ impl Actor {
         tracing::info!(topic = %name, id = %entry.id, partitions, ?durability, "topic created");
         self.core.insert(topic);
         self.core.topic(name.as_str()).ok_or_else(|| Error::closed("the topic is gone again"))
+    }
+
+    /// What a topic would be.
+    fn check_create(&self, name: &TopicName, config: TopicConfig) -> Result<TopicEntry> {
+        // Those are meant for the users' topics.
+        let config = match *name == OFFSETS_TOPIC {
+            true => config,
+            false => config.or(&self.core.settings.topic_defaults),
+        };
+        self.check_new(name)?;
+        let partitions = config.checked_partitions()?;
+        let durability = self.durability(&config)?;
+        config.log_config(durability)?;
+        // As the catalog gives it back.
+        let config = config.partitions(partitions).durability(durability);
+        Ok(TopicEntry { id: self.core.new_id(), partitions, durability, config })
     }
 
     fn check_new(&self, name: &TopicName) -> Result<()> {

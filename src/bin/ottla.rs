@@ -1,0 +1,152 @@
+//! `ottla serve`: a broker of its own, for Kafka clients.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+use ottla::{Broker, BrokerBuilder, Error, TopicConfig};
+
+/// An event log that Kafka clients can talk to, in one process.
+#[derive(Parser)]
+#[command(version, name = "ottla")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serves topics to Kafka clients until it is interrupted.
+    Serve(Serve),
+}
+
+#[derive(clap::Args)]
+struct Serve {
+    /// Where to listen; port 0 takes a free one
+    #[arg(long, default_value = "127.0.0.1:9092", value_name = "HOST:PORT")]
+    listen: String,
+
+    /// Keeps topics in this directory, which is created; without it they are in memory
+    #[arg(long, value_name = "DIRECTORY")]
+    data_dir: Option<PathBuf>,
+
+    /// What clients are told to connect to; by default the address that they have reached
+    #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port)]
+    advertise: Option<(String, u16)>,
+
+    /// The broker's id (node.id)
+    #[arg(long, default_value_t = 1, value_name = "ID")]
+    node_id: i32,
+
+    /// How many partitions a topic has that does not say (num.partitions)
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    partitions: i32,
+
+    /// A setting of topics that do not have it, such as retention.ms=3600000; may be repeated
+    #[arg(long = "topic-default", value_name = "NAME=VALUE", value_parser = name_and_value)]
+    topic_defaults: Vec<(String, String)>,
+
+    /// Does not create topics that clients ask for (auto.create.topics.enable=false)
+    #[arg(long)]
+    no_auto_create: bool,
+
+    /// How many MiB the records of topics in memory may take
+    #[arg(long, default_value_t = 256, value_name = "MIB")]
+    memory_limit: usize,
+
+    /// How long an empty group waits for more members (group.initial.rebalance.delay.ms)
+    #[arg(long, default_value_t = 0, value_name = "MS")]
+    rebalance_delay_ms: u64,
+
+    /// The shortest session timeout of a group's member (group.min.session.timeout.ms)
+    #[arg(long, default_value_t = 6000, value_name = "MS")]
+    min_session_timeout_ms: u64,
+
+    /// Listens on an address that other machines can reach, too, without encryption and
+    /// authentication
+    #[arg(long)]
+    allow_remote_plaintext: bool,
+}
+
+fn host_and_port(text: &str) -> Result<(String, u16), String> {
+    let (host, port) = text.rsplit_once(':').ok_or("it is HOST:PORT")?;
+    let port = port.parse().map_err(|_| format!("{port:?} is no port"))?;
+    Ok((host.trim_matches(['[', ']']).to_owned(), port))
+}
+
+fn name_and_value(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("it is NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let Command::Serve(serve) = Arguments::parse().command;
+    match serve.run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ottla: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+impl Serve {
+    async fn run(self) -> Result<(), Error> {
+        let failed = |error| Error::InvalidState(format!("signals can't be awaited: {error}"));
+        let stop = stop_signal().map_err(failed)?;
+        let broker = match &self.data_dir {
+            Some(directory) => self.builder()?.open(directory).await?,
+            None => self.builder()?.in_memory().await?,
+        };
+        let mut listener = broker.listener().node_id(self.node_id);
+        if let Some((host, port)) = &self.advertise {
+            listener = listener.advertise(host, *port);
+        }
+        if self.allow_remote_plaintext {
+            listener = listener.allow_remote_plaintext();
+        }
+        let listener = listener.bind(self.listen.as_str()).await?;
+        println!("listening on {}", listener.local_addr());
+        stop.await;
+        listener.close().await;
+        broker.shutdown().await
+    }
+
+    fn builder(&self) -> Result<BrokerBuilder, Error> {
+        let mut defaults = TopicConfig::new().partitions(self.partitions);
+        for (name, value) in &self.topic_defaults {
+            defaults = defaults.set(name, value)?;
+        }
+        Ok(Broker::builder()
+            .topic_defaults(defaults)
+            .auto_create_topics(!self.no_auto_create)
+            .memory_limit(self.memory_limit << 20)
+            .group_initial_rebalance_delay(Duration::from_millis(self.rebalance_delay_ms))
+            .group_min_session_timeout(Duration::from_millis(self.min_session_timeout_ms)))
+    }
+}
+
+/// Done at the first ctrl-c or SIGTERM. Both are awaited from now on.
+#[cfg(unix)]
+fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
+
+/// Done at the first ctrl-c.
+#[cfg(not(unix))]
+fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
+    Ok(async {
+        // Where it can't be awaited, the process is killed.
+        let _ = tokio::signal::ctrl_c().await;
+    })
+}

@@ -1,0 +1,164 @@
+//! One connection: reads requests, starts each as it comes, and writes the answers in that order.
+//!
+//! A request is read while those before it are worked on, up to a few. Appending begins at once, so
+//! that a producer's requests share a sync; everything else waits for its turn. What waits for
+//! longer than the client does is given up when the connection ends.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
+
+use super::answer::{Answer, Client, Outcome, Pending, Server};
+use super::listener::Closing;
+use crate::wire::frame_len;
+
+/// Requests that are read before the oldest is answered. Clients have at most five on their way.
+const MAX_IN_FLIGHT: usize = 5;
+
+/// What a connection reads at a time while it has nothing to read.
+const IDLE_READ: usize = 2 << 10;
+
+/// Room is made for so much of a frame before any of it has come.
+const FIRST_ROOM: usize = 64 << 10;
+
+/// Length in bytes of a frame's length.
+const LEN: usize = 4;
+
+/// Serves until the client goes, does what is not allowed, or it is time to close.
+pub(super) async fn serve(stream: TcpStream, server: Arc<Server>, mut closing: Closing) {
+    // Answers are small and waited for. Where that can't be had, it is slower.
+    let _ = stream.set_nodelay(true);
+    let Ok(address) = stream.local_addr() else { return };
+    let (from, to) = stream.into_split();
+    let client = Client::new(server.clone(), address, closing.clone());
+    let (queue, answers) = mpsc::channel(MAX_IN_FLIGHT);
+    let mut reading = Reading { from, buf: BytesMut::new(), server: server.clone() };
+    let reads = async {
+        let end = tokio::select! {
+            biased;
+            () = closing.closed() => End::Stopped("the listener was closed".into()),
+            end = reading.run(client, &queue) => end,
+        };
+        drop(queue);
+        end
+    };
+    let mut writes = std::pin::pin!(write_all(to, answers, &server));
+    // Nothing is read once nothing can be written.
+    let end = tokio::select! {
+        biased;
+        end = reads => end,
+        written = &mut writes => End::Gone(written),
+    };
+    match end {
+        End::Gone(Ok(())) => tracing::trace!("the client has ended the connection"),
+        End::Gone(Err(error)) => tracing::debug!(%error, "the connection has failed"),
+        // The answers that are owed are written, though no more is read.
+        End::Stopped(why) => {
+            tracing::debug!(%why, "the connection is closed");
+            if let Err(error) = writes.await {
+                tracing::debug!(%error, "the last answers could not be written");
+            }
+        }
+    }
+}
+
+/// Why no more is read.
+enum End {
+    /// Nobody is there any more.
+    Gone(io::Result<()>),
+    /// This side ends it.
+    Stopped(String),
+}
+
+struct Reading<R> {
+    from: R,
+    buf: BytesMut,
+    server: Arc<Server>,
+}
+
+impl<R: AsyncRead + Unpin> Reading<R> {
+    /// Reads requests and starts them.
+    async fn run(&mut self, client: Client, queue: &mpsc::Sender<Pending>) -> End {
+        loop {
+            let frame = match self.next().await {
+                Ok(Some(frame)) => frame,
+                Ok(None) => return End::Gone(Ok(())),
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                    return End::Stopped(error.to_string());
+                }
+                Err(error) => return End::Gone(Err(error)),
+            };
+            match client.start(frame) {
+                Answer::Pending(answer) => {
+                    if queue.send(answer).await.is_err() {
+                        return End::Gone(Ok(()));
+                    }
+                }
+                Answer::Close(why) => return End::Stopped(why),
+            }
+        }
+    }
+
+    /// The next frame; `None` if the client has ended the connection between two.
+    async fn next(&mut self) -> io::Result<Option<Bytes>> {
+        if self.buf.is_empty() {
+            // An idle connection keeps no large buffer.
+            self.buf = BytesMut::new();
+        }
+        let idle = self.server.settings().idle_timeout;
+        // A frame that has begun is to end in time, too.
+        let deadline = Instant::now() + idle;
+        loop {
+            let wanted = match self.buf.first_chunk::<LEN>() {
+                Some(prefix) => {
+                    let limit = self.server.settings().max_request_bytes;
+                    let len = frame_len(*prefix, limit)
+                        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+                    if self.buf.len() >= LEN + len {
+                        self.buf.advance(LEN);
+                        return Ok(Some(self.buf.split_to(len).freeze()));
+                    }
+                    // No more than has come, again.
+                    (LEN + len - self.buf.len()).min(self.buf.len().max(FIRST_ROOM))
+                }
+                None => IDLE_READ,
+            };
+            self.buf.reserve(wanted);
+            let read = timeout_at(deadline, self.from.read_buf(&mut self.buf)).await;
+            match read.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?? {
+                0 if self.buf.is_empty() => return Ok(None),
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Writes answers as they get ready, in order, until there are no more.
+async fn write_all<W: AsyncWrite + Unpin>(
+    mut to: W,
+    mut answers: mpsc::Receiver<Pending>,
+    server: &Server,
+) -> io::Result<()> {
+    while let Some(answer) = answers.recv().await {
+        let mut frame = match answer.await {
+            Outcome::Response(frame) => frame,
+            Outcome::Silence => continue,
+            Outcome::Close(why) => return Err(io::Error::other(why)),
+        };
+        while frame.has_remaining() {
+            let deadline = Instant::now() + server.settings().idle_timeout;
+            match timeout_at(deadline, to.write_buf(&mut frame)).await {
+                Ok(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => drop(written?),
+                Err(_) => return Err(io::ErrorKind::TimedOut.into()),
+            }
+        }
+    }
+    to.shutdown().await
+}

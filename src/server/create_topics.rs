@@ -1,0 +1,138 @@
+//! CreateTopics: each on its own. Versions 2 to 7.
+//!
+//! There is one broker, so one replica is all there can be. A factor of more is taken as well:
+//! applications have 3 written down, and mean "as safe as you can".
+
+use std::collections::BTreeMap;
+
+use super::answer::{Client, Handle, Outcome, Server};
+use super::errors::code_of;
+use crate::broker::ConfigSource;
+use crate::error::{Error, Result};
+use crate::topic::TopicName;
+use crate::wire::ErrorCode;
+use crate::wire::create_topics::{
+    CreatableTopic, CreatableTopicConfigs, CreatableTopicResult, CreateTopicsRequest,
+    CreateTopicsResponse,
+};
+
+impl Handle for CreateTopicsRequest {
+    async fn start(self, client: Client, _version: i16) -> Outcome<CreateTopicsResponse> {
+        answer(self, client).await
+    }
+}
+
+async fn answer(request: CreateTopicsRequest, client: Client) -> Outcome<CreateTopicsResponse> {
+    let mut count: BTreeMap<&str, usize> = BTreeMap::new();
+    request.topics.iter().for_each(|topic| *count.entry(&topic.name).or_default() += 1);
+    let mut topics = Vec::new();
+    for topic in &request.topics {
+        // Once is enough to say that it is there more than once.
+        match count.get(topic.name.as_str()) {
+            Some(1) => {
+                topics.push(create(&client, topic, request.validate_only).await);
+            }
+            Some(_) if topics.iter().all(|it: &CreatableTopicResult| it.name != topic.name) => {
+                let text = "the request names this topic more than once".to_owned();
+                topics.push(refused(topic, ErrorCode::INVALID_REQUEST, text));
+            }
+            _ => {}
+        }
+    }
+    Outcome::Response(CreateTopicsResponse { topics, throttle_time_ms: 0 })
+}
+
+fn refused(topic: &CreatableTopic, error_code: ErrorCode, why: String) -> CreatableTopicResult {
+    CreatableTopicResult {
+        name: topic.name.clone(),
+        error_code,
+        error_message: Some(why),
+        ..CreatableTopicResult::default()
+    }
+}
+
+async fn create(client: &Client, topic: &CreatableTopic, only_ask: bool) -> CreatableTopicResult {
+    if let Some((code, why)) = wrong_replicas(client, topic) {
+        return refused(topic, code, why);
+    }
+    match try_create(&client.server, topic, only_ask).await {
+        Ok(result) => result,
+        Err(error) => refused(topic, code_of(&error), error.to_string()),
+    }
+}
+
+/// What is asked for that one broker can't do.
+fn wrong_replicas(client: &Client, topic: &CreatableTopic) -> Option<(ErrorCode, String)> {
+    let (node_id, assigned) = (client.server.settings().node_id, &topic.assignments);
+    if assigned.is_empty() {
+        let factor = topic.replication_factor;
+        let text = format!("replication factor {factor}: it is 1 or more, or -1 for the default");
+        return (factor == 0 || factor < -1)
+            .then_some((ErrorCode::INVALID_REPLICATION_FACTOR, text));
+    }
+    if topic.num_partitions != -1 || topic.replication_factor != -1 {
+        let text = "with an assignment, partitions and replication factor are -1".to_owned();
+        return Some((ErrorCode::INVALID_REQUEST, text));
+    }
+    let mut numbers: Vec<i32> = assigned.iter().map(|it| it.partition_index).collect();
+    numbers.sort_unstable();
+    let are_all = numbers.iter().copied().eq(0..numbers.len() as i32);
+    let are_here = assigned.iter().all(|it| it.broker_ids == [node_id]);
+    let text = format!("partitions count from 0, and each is assigned to broker {node_id}");
+    (!are_all || !are_here).then_some((ErrorCode::INVALID_REPLICA_ASSIGNMENT, text))
+}
+
+async fn try_create(
+    server: &Server,
+    topic: &CreatableTopic,
+    only_ask: bool,
+) -> Result<CreatableTopicResult> {
+    let name = TopicName::parse(&topic.name)?;
+    let mut config = server.broker().network_defaults();
+    match (topic.assignments.len(), topic.num_partitions) {
+        (0, -1) => {}
+        (0, partitions) => config = config.partitions(partitions),
+        (assigned, _) => config = config.partitions(assigned as i32),
+    }
+    for setting in &topic.configs {
+        let value = setting.value.as_deref().ok_or_else(|| Error::InvalidConfig {
+            name: setting.name.clone(),
+            reason: "null is no value".to_owned(),
+        })?;
+        config = config.set_from_network(&setting.name, value)?;
+    }
+    if only_ask {
+        let num_partitions = server.broker().check_create(name, config).await?;
+        return Ok(CreatableTopicResult {
+            name: topic.name.clone(),
+            num_partitions,
+            replication_factor: 1,
+            ..CreatableTopicResult::default()
+        });
+    }
+    let created = server.broker().create_topic(name.clone(), config).await?;
+    let configs =
+        server.broker().describe_configs(&name)?.into_iter().map(|entry| CreatableTopicConfigs {
+            config_source: source_of(entry.source),
+            name: entry.name.to_string(),
+            value: Some(entry.value),
+            read_only: false,
+            is_sensitive: false,
+        });
+    Ok(CreatableTopicResult {
+        name: topic.name.clone(),
+        topic_id: created.id,
+        num_partitions: created.partitions.len() as i32,
+        replication_factor: 1,
+        configs: Some(configs.collect()),
+        ..CreatableTopicResult::default()
+    })
+}
+
+/// Kafka's `DescribeConfigsResponse.ConfigSource`.
+fn source_of(source: ConfigSource) -> i8 {
+    match source {
+        ConfigSource::Topic => 1,
+        ConfigSource::Default => 5,
+    }
+}

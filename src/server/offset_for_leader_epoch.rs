@@ -1,0 +1,51 @@
+//! OffsetForLeaderEpoch: where an epoch ended, so that a reader finds out what it has read that is
+//! no more (KIP-320). Versions 2 to 4.
+
+use super::answer::{Client, Handle, Outcome, Server};
+use super::errors::code_of;
+use super::fetch::check_leader_epoch;
+use crate::error::{Error, Result};
+use crate::partition::Partition;
+use crate::wire::offset_for_leader_epoch::{
+    EpochEndOffset, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse,
+    OffsetForLeaderPartition, OffsetForLeaderTopicResult,
+};
+
+impl Handle for OffsetForLeaderEpochRequest {
+    async fn start(self, client: Client, _version: i16) -> Outcome<OffsetForLeaderEpochResponse> {
+        let topics = self.topics.into_iter().map(|topic| {
+            let all = topic.partitions.iter();
+            let ends = all.map(|asked| end(&client.server, &topic.topic, asked));
+            OffsetForLeaderTopicResult { partitions: ends.collect(), topic: topic.topic.clone() }
+        });
+        Outcome::Response(OffsetForLeaderEpochResponse {
+            topics: topics.collect(),
+            throttle_time_ms: 0,
+        })
+    }
+}
+
+fn end(server: &Server, topic: &str, asked: &OffsetForLeaderPartition) -> EpochEndOffset {
+    let partition = asked.partition;
+    let unknown = EpochEndOffset { partition, ..EpochEndOffset::default() };
+    match find(server, topic, partition) {
+        Err(error) => EpochEndOffset { error_code: code_of(&error), ..unknown },
+        Ok(found) => match check_leader_epoch(&found, asked.current_leader_epoch) {
+            Err(error_code) => EpochEndOffset { error_code, ..unknown },
+            Ok(()) => match found.reader().end_offset_for(asked.leader_epoch) {
+                Some((leader_epoch, end_offset)) => {
+                    EpochEndOffset { leader_epoch, end_offset, ..unknown }
+                }
+                None => unknown,
+            },
+        },
+    }
+}
+
+/// The partition of a topic, by its name.
+pub(super) fn find(server: &Server, topic: &str, partition: i32) -> Result<Partition> {
+    server.core().check_open()?;
+    let found = server.core().topic(topic);
+    let found = found.ok_or_else(|| Error::UnknownTopic { topic: topic.to_owned() })?;
+    found.partition(partition).cloned()
+}
