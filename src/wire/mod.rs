@@ -1,7 +1,7 @@
 //! The Kafka protocol, sans-I/O: requests and responses to and from bytes.
 //!
 //! One file per API. A file names every field once, with the versions that have it; reading and
-//! writing both follow from that ([`message!`](message)), in either direction, so that a server
+//! writing both follow from that (the macro `message!`), in either direction, so that a server
 //! and a client are written from the same description. What a field means is the business of
 //! whoever answers.
 //!
