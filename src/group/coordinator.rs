@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::Instrument;
 
-use crate::batch::{Batch, BatchBuilder};
+use crate::batch::{Batch, BatchBuilder, DEFAULT_MAX_DECOMPRESSED_BYTES};
 use crate::clock::Clock;
 use crate::error::{Error, GroupError, Result};
 use crate::partition::{Partition, ReaderPosition};
@@ -126,7 +126,9 @@ impl Coordinator {
         let mut unreadable = 0;
         let (now, wall) = (self.0.clock.instant(), self.0.clock.wall().as_millis());
         let mut groups = self.0.groups();
-        for record in batch.records() {
+        // Kafka's may be compressed. What can't be decompressed is one unreadable record.
+        let expanded = batch.expanded(DEFAULT_MAX_DECOMPRESSED_BYTES);
+        for record in expanded.as_ref().unwrap_or(batch).records() {
             let record = record.ok().and_then(|it| Some((it.key?, it.value)));
             match record.map(|(key, value)| GroupRecord::decode(key, value)) {
                 Some(Ok(Some(record))) => groups.apply(&self.0.limits, now, wall, record),

@@ -4,17 +4,21 @@
 //! right, so that mutations reach the records.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use ottla::batch::{
     Batch, BatchBuilder, BatchError, BatchHeader, Compression, HEADER_LEN, LOG_OVERHEAD, MAGIC,
-    RecordView, Retained, check_crc, first_without_key, patch, put_emptied, put_filler,
-    set_log_append_time, to_consumer_record,
+    RecordView, Retained, check_crc, compress, first_without_key, patch, put_emptied, put_filler,
+    set_log_append_time, to_consumer_record, validate,
 };
-use ottla::{ConsumerRecord, Payload, TimestampType, TopicName};
+use ottla::log::LogConfig;
+use ottla::{ConsumerRecord, Payload, Timestamp, TimestampType, TopicName};
 
 /// Where the bytes that the CRC covers begin.
 const CRC_FROM: usize = 21;
+/// What a batch may take once it is decompressed.
+const MAX_DECOMPRESSED: usize = 1 << 20;
 /// The fewest bytes that a record takes.
 const MIN_RECORD_LEN: usize = 7;
 
@@ -54,6 +58,8 @@ fn inspect(data: &[u8]) {
     }
     flip_bits(batch.bytes());
     relabel(&batch);
+    expand(&batch);
+    check_validated(data);
     if let Ok(records) = records {
         check_keys(&batch, &records, keyless);
         check_records(&batch, &records);
@@ -61,6 +67,42 @@ fn inspect(data: &[u8]) {
         encode_again(&records);
         retain(&batch, &records);
     }
+}
+
+/// Decompressed it is a batch, no longer than allowed; compressed again, with a codec or another,
+/// it holds the same.
+fn expand(batch: &Batch) {
+    let Ok(plain) = batch.expanded(MAX_DECOMPRESSED) else { return };
+    let (header, size) = (plain.header(), plain.bytes().len());
+    assert_eq!(header.compression(), Compression::None);
+    let rest = |it: &BatchHeader| {
+        let attributes = it.attributes & !0b111;
+        BatchHeader { crc: 0, batch_length: 0, attributes, ..*it }
+    };
+    assert_eq!(rest(header), rest(batch.header()));
+    assert!(size <= MAX_DECOMPRESSED || batch.header().compression() == Compression::None);
+    check_crc(plain.bytes()).expect("it is sealed anew");
+    let _ = decode(&plain);
+    let codec = Compression::ALL[size % Compression::ALL.len()];
+    if codec.is_built_in() {
+        let again = compress(plain.bytes(), codec).expect("it is not compressed");
+        let again = Batch::parse_checked(again.freeze()).expect("it was just compressed");
+        assert_eq!(again.expanded(size).as_ref(), Ok(&plain));
+    }
+}
+
+/// What a peer may send is one batch whose records can all be read, and that says so of them.
+fn check_validated(data: &[u8]) {
+    let config = LogConfig { timestamp_after_max: Duration::MAX, ..LogConfig::default() };
+    let rules = config.rules(Timestamp::from_millis(0), MAX_DECOMPRESSED);
+    let Ok(valid) = validate(BytesMut::from(data), &rules) else { return };
+    let batch = Batch::parse_checked(valid.bytes.freeze()).expect("it is valid");
+    let plain = batch.expanded(MAX_DECOMPRESSED).expect("it is valid");
+    let records = decode(&plain).expect("they are valid");
+    assert!(records.iter().zip(0..).all(|(record, offset)| record.offset == offset));
+    assert_eq!(records.len() as i64, valid.header.next_offset());
+    let latest = records.iter().map(|record| record.timestamp.as_millis()).max();
+    assert_eq!(latest.map(|latest| latest.max(-1)), Some(valid.header.max_timestamp));
 }
 
 /// All records, or the first error, after which nothing comes.
