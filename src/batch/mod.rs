@@ -92,7 +92,9 @@ impl Batch {
         if self.header.compression() == Compression::None {
             return Ok(self.clone());
         }
-        let bytes = expand(&self.header, &self.bytes[HEADER_LEN..], limit_bytes)?;
+        let mut bytes = expand(&self.header, &self.bytes[HEADER_LEN..], limit_bytes)?;
+        // Records that a user keeps keep all of it.
+        bytes.shrink_to_fit();
         Batch::parse(bytes.into())
     }
 
