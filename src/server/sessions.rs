@@ -157,6 +157,10 @@ impl Sessions {
                 session.take_over(request);
                 session.epoch = session.epoch.checked_add(1).unwrap_or(1);
                 session.is_incremental = true;
+                if session.entries.is_empty() {
+                    // Of nothing there is none.
+                    session.id = 0;
+                }
                 Ok(session)
             }
         }

@@ -21,6 +21,8 @@ mod killed;
 mod many;
 mod memory;
 mod model;
+#[cfg(feature = "tcp")]
+mod port;
 mod read_only;
 mod runtimes;
 mod shutdown;

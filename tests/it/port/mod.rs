@@ -1,0 +1,42 @@
+//! The Kafka port, byte by byte.
+//!
+//! `conformance` is what Kafka does as well: with `OTTLA_TEST_KAFKA=host:port` it runs against a
+//! real one, too, which must be on its own, with automatic creation of topics. Where both differ,
+//! and why, stands beside the test. `hostile` is what no client should send.
+
+mod client;
+mod conformance;
+mod hostile;
+
+use std::net::SocketAddr;
+
+use ottla::wire::create_topics::{CreatableTopic, CreatableTopicConfig, CreateTopicsRequest};
+use ottla::{Broker, Listener};
+
+use self::client::RawClient;
+
+/// A broker in memory that listens.
+async fn listening() -> (Broker, Listener) {
+    let broker = Broker::in_memory().await.unwrap();
+    let listener = broker.listen("127.0.0.1:0").await.unwrap();
+    (broker, listener)
+}
+
+/// Creates a topic with these settings over the network.
+async fn create(address: SocketAddr, name: &str, partitions: i32, configs: &[(&str, &str)]) {
+    let setting = |(name, value): &(&str, &str)| CreatableTopicConfig {
+        name: (*name).to_owned(),
+        value: Some((*value).to_owned()),
+    };
+    let topic = CreatableTopic {
+        name: name.to_owned(),
+        num_partitions: partitions,
+        replication_factor: 1,
+        configs: configs.iter().map(setting).collect(),
+        ..CreatableTopic::default()
+    };
+    let request = CreateTopicsRequest { topics: vec![topic], ..CreateTopicsRequest::default() };
+    let answer = RawClient::connect(address).await.ask_newest(&request).await;
+    let result = &answer.topics[0];
+    assert_eq!(result.error_code.0, 0, "{result:?}");
+}
