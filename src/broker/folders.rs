@@ -5,8 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
-use crate::log::checkpointed_offsets;
-use crate::storage::{EntryKind, Storage, is_full, read_whole};
+use crate::log::{PARTITION_METADATA_FILE, checkpointed_offsets};
+use crate::storage::{DirEntry, EntryKind, Storage, is_full, read_whole};
 use crate::topic::{TopicId, TopicPartition};
 
 /// There only if the last broker closed everything. Kafka's name for it.
@@ -143,17 +143,26 @@ pub(super) fn rename_for_deletion(
     }
 }
 
-/// Removes a folder and the files in it. One that is not there is fine.
+/// Removes a folder and the files in it. One that is not there is fine. What says whose it is goes
+/// last, and after the rest durably: a folder that has records and no owner is no deleted one's.
 pub(super) fn remove_folder(storage: &dyn Storage, dir: &Path) -> io::Result<()> {
     let entries = match storage.list(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         other => other?,
     };
-    for entry in entries {
+    let is_owner = |entry: &&DirEntry| entry.name == PARTITION_METADATA_FILE;
+    for entry in entries.iter().filter(|entry| !is_owner(entry)) {
         match entry.kind {
             EntryKind::Dir => remove_folder(storage, &dir.join(&entry.name))?,
             _ => storage.remove_file(&dir.join(&entry.name))?,
         }
+    }
+    if let Some(owner) = entries.iter().find(is_owner) {
+        // Its own name tells of a folder that was renamed.
+        if !dir.to_str().is_some_and(is_doomed) {
+            storage.sync_dir(dir)?;
+        }
+        storage.remove_file(&dir.join(&owner.name))?;
     }
     storage.remove_dir(dir)
 }

@@ -133,6 +133,8 @@ fn settle_folders(
     catalog: &mut Catalog,
     report: &mut RecoveryReport,
 ) -> io::Result<Vec<Change>> {
+    // A catalog that has lost its end may speak of deletions that came to theirs long ago.
+    let is_in_doubt = report.unreadable_catalog_records > 0 || !report.partitions.is_empty();
     let mut lost: BTreeMap<TopicName, (Option<TopicId>, i32)> = BTreeMap::new();
     for entry in storage.list(Path::new(""))? {
         let name = entry.name.as_str();
@@ -164,7 +166,11 @@ fn settle_folders(
             }
             (Some(known), _) if at.partition < known.partitions => {}
             (Some(_), _) => report.foreign.push(entry.name),
-            (None, None) if is_deleted(catalog, &at) => remove_folder(storage, Path::new(name))?,
+            (None, None)
+                if is_deleted(catalog, &at) && !(is_in_doubt && has_log(storage, name)?) =>
+            {
+                remove_folder(storage, Path::new(name))?;
+            }
             (None, None) if !has_log(storage, name)? => report.foreign.push(entry.name),
             (None, id) => {
                 let found = lost.entry(at.topic).or_insert((id, 0));

@@ -22,7 +22,7 @@ use crate::storage::{self, Storage};
 use crate::topic::{TopicId, TopicName, TopicPartition};
 
 /// The name of the file that holds a [`PartitionMetadata`].
-pub(super) const PARTITION_METADATA_FILE: &str = "partition.metadata";
+pub const PARTITION_METADATA_FILE: &str = "partition.metadata";
 
 /// The name of the file that holds a [`RecoveryPoint`].
 pub(super) const RECOVERY_POINT_FILE: &str = "recovery-point-offset-checkpoint";

@@ -48,7 +48,7 @@ use crate::storage::{DirEntry, MemoryPolicy, Storage, is_full};
 use crate::topic::{TopicId, TopicPartition};
 
 pub use append::{Append, Appended};
-pub use checkpoint::checkpointed_offsets;
+pub use checkpoint::{PARTITION_METADATA_FILE, checkpointed_offsets};
 pub use compaction::{Compaction, CompactionOptions, CompactionPlan, CompactionStats};
 pub use config::{CleanupPolicy, LogConfig};
 pub use counters::LogStats;

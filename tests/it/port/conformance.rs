@@ -43,14 +43,13 @@ impl Target {
     async fn with_topic(&self, configs: &[(&str, &str)]) -> RawClient {
         create(self.address, &self.topic, 1, configs).await;
         let mut client = self.client().await;
-        // Kafka says that it is there a moment before it is led.
-        for _ in 0..100 {
-            let found = client.ask(&metadata(Some(&[&self.topic]), false), 12).await;
-            let partitions = &found.topics[0].partitions;
-            if partitions.first().is_some_and(|it| it.error_code == ErrorCode::NONE) {
-                break;
-            }
-        }
+        // Kafka says that it is there a moment before it can be used.
+        while offset_at(&mut client, &self.topic, LATEST).await.error_code != ErrorCode::NONE {}
+        while client.ask(&metadata(Some(&[&self.topic]), false), 12).await.topics[0]
+            .partitions
+            .iter()
+            .any(|it| it.error_code != ErrorCode::NONE)
+        {}
         client
     }
 }
