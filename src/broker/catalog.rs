@@ -57,10 +57,16 @@ pub(crate) enum Change {
 impl Catalog {
     pub(super) fn apply(&mut self, change: Change) {
         match change {
-            Change::Topic(name, Some(entry)) => drop(self.topics.insert(name, entry)),
-            Change::Topic(name, None) => {
-                self.topics.remove(&name);
-                self.log_starts.retain(|at, _| at.topic != name);
+            Change::Topic(name, entry) => {
+                let id = entry.as_ref().map(|entry| entry.id);
+                // Also where the record of its deletion is lost.
+                if self.topics.get(&name).map(|known| known.id) != id {
+                    self.log_starts.retain(|at, _| at.topic != name);
+                }
+                match entry {
+                    Some(entry) => drop(self.topics.insert(name, entry)),
+                    None => drop(self.topics.remove(&name)),
+                }
             }
             Change::Deleted(id, Some(what)) => drop(self.deleted.insert(id, what)),
             Change::Deleted(id, None) => drop(self.deleted.remove(&id)),
@@ -327,6 +333,24 @@ mod tests {
         assert_eq!(catalog, kept);
         catalog.apply(Change::NextProducerId(1000));
         assert_eq!(catalog, kept, "an id is not given out twice");
+    }
+
+    #[test]
+    fn a_topic_has_no_log_start_of_its_predecessor() {
+        let name = TopicName::parse("orders").unwrap();
+        let at = TopicPartition { topic: name.clone(), partition: 0 };
+        let mut catalog = Catalog::default();
+        let topic = |id| {
+            let entry = TopicEntry { id: TopicId([id; 16]), ..entry() };
+            Change::Topic(name.clone(), Some(entry))
+        };
+        catalog.apply(topic(1));
+        catalog.apply(Change::LogStart(at.clone(), Some(41)));
+        catalog.apply(topic(1));
+        assert_eq!(catalog.log_starts.get(&at), Some(&41), "it was altered");
+        // That it was deleted in between can't be read any more.
+        catalog.apply(topic(2));
+        assert!(catalog.log_starts.is_empty());
     }
 
     #[test]

@@ -186,18 +186,22 @@ fn settle_folders(
     let done = catalog.deleted.keys().map(|id| Change::Deleted(*id, None));
     let mut changes: Vec<Change> = done.collect();
     for (name, (id, partitions)) in lost {
-        let durability = core.settings.topic_defaults.durability.unwrap_or(Durability::Power);
-        let config = core.settings.topic_defaults.clone();
-        let config = config.partitions(partitions).durability(durability);
         let id = id.unwrap_or_else(|| core.new_id());
-        let entry = TopicEntry { id, partitions, durability, config };
-        changes.push(Change::Topic(name.clone(), Some(entry)));
+        changes.push(Change::Topic(name.clone(), Some(entry_of_lost(core, id, partitions))));
         if origin != Origin::Kafka {
             report.topics_without_catalog.push(name);
         }
     }
     changes.iter().cloned().for_each(|change| catalog.apply(change));
     Ok(changes)
+}
+
+/// What a topic is of which there are only folders: as the broker's defaults say.
+fn entry_of_lost(core: &Core, id: TopicId, partitions: i32) -> TopicEntry {
+    let defaults = &core.settings.topic_defaults;
+    let durability = defaults.durability.unwrap_or(Durability::Power);
+    let config = defaults.clone().partitions(partitions).durability(durability);
+    TopicEntry { id, partitions, durability, config }
 }
 
 /// Renames a folder that is in the way of another topic's; returns its new name.
