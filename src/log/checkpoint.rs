@@ -21,7 +21,7 @@ use std::str::FromStr;
 use crate::storage::{self, Storage};
 use crate::topic::{TopicId, TopicName, TopicPartition};
 
-/// The name of the file that holds a [`PartitionMetadata`].
+/// The name of the file that says which topic a partition's folder belongs to.
 pub const PARTITION_METADATA_FILE: &str = "partition.metadata";
 
 /// The name of the file that holds a [`RecoveryPoint`].

@@ -11,7 +11,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Duration, Instant, timeout, timeout_at};
 
 use super::answer::{Answer, Client, Outcome, Pending, Server};
 use super::listener::Closing;
@@ -25,6 +25,9 @@ const IDLE_READ: usize = 2 << 10;
 
 /// Room is made for so much of a frame before any of it has come.
 const FIRST_ROOM: usize = 64 << 10;
+
+/// How long a client has for its last answers, once this side ends the connection.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
 /// Length in bytes of a frame's length.
 const LEN: usize = 4;
@@ -60,8 +63,10 @@ pub(super) async fn serve(stream: TcpStream, server: Arc<Server>, mut closing: C
         // The answers that are owed are written, though no more is read.
         End::Stopped(why) => {
             tracing::debug!(%why, "the connection is closed");
-            if let Err(error) = writes.await {
-                tracing::debug!(%error, "the last answers could not be written");
+            match timeout(LAST_ANSWERS, writes).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::debug!(%error, "the last answers could not be written"),
+                Err(_) => tracing::debug!("the last answers are not taken"),
             }
         }
     }

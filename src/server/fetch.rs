@@ -106,13 +106,14 @@ async fn wait_for_enough(session: &mut Session, limits: &Limits, mut client: Cli
     // Longer than this no connection is silent.
     let max_wait = limits.max_wait.min(client.server.settings().idle_timeout);
     let deadline = Instant::now() + max_wait;
-    let ready = ReadyQueue::new();
     loop {
         let found = look(session, limits, &client.server).await;
         let is_enough = found.bytes >= limits.min_bytes || found.is_urgent;
         if is_enough || session.entries.is_empty() || Instant::now() >= deadline {
             return found;
         }
+        // A new one each time: what woke this last time is nothing to wake for.
+        let ready = ReadyQueue::new();
         for (turn, entry) in &session.entries {
             if let (Some(partition), Some(cursor)) = (&entry.found, &entry.cursor) {
                 partition.notify_beyond(cursor.offset, &ready, *turn);

@@ -129,6 +129,8 @@ async fn a_client_that_does_not_read_stalls_nobody() {
         let fetched = one.receive::<FetchRequest>(id, 12).await;
         assert!(fetched.responses[0].partitions[0].records.len() > 400_000);
     }
+    // Nor do the others delay the end.
+    listener.close().await;
 }
 
 #[tokio::test]
