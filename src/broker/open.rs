@@ -24,7 +24,7 @@ use crate::log::{
     CutTail, Log, LostRange, Opening, Recovered, is_misread, partition_topic_id,
     set_partition_topic_id,
 };
-use crate::storage::{EntryKind, Storage, is_full, replace};
+use crate::storage::{DirEntry, EntryKind, Storage, is_full, replace};
 use crate::topic::{TopicId, TopicName, TopicPartition};
 
 use super::catalog::{Catalog, Change, TopicEntry};
@@ -137,11 +137,10 @@ fn settle_folders(
     let is_in_doubt = report.unreadable_catalog_records > 0 || !report.partitions.is_empty();
     let mut lost: BTreeMap<TopicName, (Option<TopicId>, i32)> = BTreeMap::new();
     for entry in storage.list(Path::new(""))? {
-        let name = entry.name.as_str();
-        if is_doomed(name) && entry.kind == EntryKind::Dir {
-            remove_folder(storage, Path::new(name))?;
+        if remove_leftover(storage, &entry)? {
             continue;
         }
+        let name = entry.name.as_str();
         let ours = [META_FILE, CLEAN_MARK, ".lock"].contains(&name);
         let Some(at) = origin.partition(name).filter(|_| entry.kind == EntryKind::Dir) else {
             if !ours && !name.ends_with("-stray") {
@@ -194,6 +193,21 @@ fn settle_folders(
     }
     changes.iter().cloned().for_each(|change| catalog.apply(change));
     Ok(changes)
+}
+
+/// Removes what was being removed, or replaced, when the last life ended.
+fn remove_leftover(storage: &dyn Storage, entry: &DirEntry) -> io::Result<bool> {
+    let path = Path::new(&entry.name);
+    if is_doomed(&entry.name) && entry.kind == EntryKind::Dir {
+        remove_folder(storage, path)?;
+        return Ok(true);
+    }
+    // Half written, or a loss of power has brought it back.
+    let is_meta = entry.name.strip_suffix(".tmp") == Some(META_FILE);
+    if is_meta {
+        storage.remove_file(path)?;
+    }
+    Ok(is_meta)
 }
 
 /// What a topic is of which there are only folders: as the broker's defaults say.

@@ -219,6 +219,8 @@ impl Directory {
         if is_doomed(name) && kind == EntryKind::Dir {
             let text = "of a deleted topic; the next open removes it";
             self.find(Severity::Unfinished, name, text);
+        } else if name.strip_suffix(".tmp") == Some(META_FILE) {
+            self.find(Severity::Unfinished, name, "half written; the next open removes it");
         } else if name.ends_with("-stray") {
             self.find(
                 Severity::Note,
