@@ -128,7 +128,8 @@ impl ListenerBuilder {
             return Err(Error::InvalidConfig {
                 name: format!("listener {local_addr}"),
                 reason: "an address that other machines can reach is served without encryption \
-                         and authentication only after `allow_remote_plaintext()`"
+                         and authentication only after `allow_remote_plaintext()` \
+                         (--allow-remote-plaintext)"
                     .to_owned(),
             });
         }
