@@ -13,6 +13,8 @@ use super::listener::{Closing, ListenerSettings};
 use super::sessions::Sessions;
 use crate::broker::core::Core;
 use crate::broker::{BrokerHandle, UserHandle};
+use crate::error::Error;
+use crate::partition::Partition;
 use crate::topic::TopicId;
 use crate::wire::api_versions::ApiVersionsRequest;
 use crate::wire::create_topics::CreateTopicsRequest;
@@ -25,7 +27,7 @@ use crate::wire::metadata::MetadataRequest;
 use crate::wire::offset_for_leader_epoch::OffsetForLeaderEpochRequest;
 use crate::wire::produce::ProduceRequest;
 use crate::wire::{
-    ApiKey, ErrorCode, Frame, Request, RequestHeader, decode_request, encode_response,
+    ApiKey, ErrorCode, Frame, FrameError, Request, RequestHeader, decode_request, encode_response,
 };
 
 /// An answer to be written in its turn.
@@ -70,6 +72,14 @@ impl Server {
 
     pub(super) fn settings(&self) -> &ListenerSettings {
         &self.settings
+    }
+
+    /// A partition, by its topic's name.
+    pub(super) fn partition(&self, topic: &str, partition: i32) -> Result<Partition, Error> {
+        self.core().check_open()?;
+        let found = self.core().topic(topic);
+        let found = found.ok_or_else(|| Error::UnknownTopic { topic: topic.to_owned() })?;
+        found.partition(partition).cloned()
     }
 
     pub(super) fn cluster_id(&self) -> TopicId {
@@ -164,7 +174,7 @@ impl Client {
         Answer::Pending(Box::pin(async move {
             match answer.await {
                 Outcome::Response(response) => {
-                    Outcome::Response(encode_response::<R>(&response, version, correlation_id))
+                    outcome(encode_response::<R>(&response, version, correlation_id))
                 }
                 Outcome::Silence => Outcome::Silence,
                 Outcome::Close(why) => Outcome::Close(why),
@@ -177,5 +187,13 @@ impl Client {
 fn answer_unknown_version(correlation_id: i32) -> Answer {
     let response = super::api_versions::response(ErrorCode::UNSUPPORTED_VERSION);
     let frame = encode_response::<ApiVersionsRequest>(&response, 0, correlation_id);
-    Answer::Pending(Box::pin(async move { Outcome::Response(frame) }))
+    Answer::Pending(Box::pin(async move { outcome(frame) }))
+}
+
+/// An answer that is too long for any frame ends the connection.
+fn outcome(frame: Result<Frame, FrameError>) -> Outcome<Frame> {
+    match frame {
+        Ok(frame) => Outcome::Response(frame),
+        Err(error) => Outcome::Close(format!("an answer: {error}")),
+    }
 }

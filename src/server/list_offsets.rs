@@ -8,7 +8,6 @@ use tokio::time::timeout;
 use super::answer::{Client, Handle, Outcome};
 use super::errors::code_of;
 use super::fetch::check_leader_epoch;
-use super::offset_for_leader_epoch::find;
 use crate::error::Error;
 use crate::log::FoundOffset;
 use crate::partition::Partition;
@@ -53,8 +52,8 @@ async fn list(
     asked: ListOffsetsPartition,
 ) -> Result<ListOffsetsPartitionResponse, ErrorCode> {
     let partition_index = asked.partition_index;
-    let partition =
-        find(&client.server, topic, partition_index).map_err(|error| code_of(&error))?;
+    let partition = client.server.partition(topic, partition_index);
+    let partition = partition.map_err(|error| code_of(&error))?;
     check_leader_epoch(&partition, asked.current_leader_epoch)?;
     let none = ListOffsetsPartitionResponse { partition_index, ..Default::default() };
     let reader = partition.reader();

@@ -4,8 +4,6 @@
 use super::answer::{Client, Handle, Outcome, Server};
 use super::errors::code_of;
 use super::fetch::check_leader_epoch;
-use crate::error::{Error, Result};
-use crate::partition::Partition;
 use crate::wire::offset_for_leader_epoch::{
     EpochEndOffset, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse,
     OffsetForLeaderPartition, OffsetForLeaderTopicResult,
@@ -28,7 +26,7 @@ impl Handle for OffsetForLeaderEpochRequest {
 fn end(server: &Server, topic: &str, asked: &OffsetForLeaderPartition) -> EpochEndOffset {
     let partition = asked.partition;
     let unknown = EpochEndOffset { partition, ..EpochEndOffset::default() };
-    match find(server, topic, partition) {
+    match server.partition(topic, partition) {
         Err(error) => EpochEndOffset { error_code: code_of(&error), ..unknown },
         Ok(found) => match check_leader_epoch(&found, asked.current_leader_epoch) {
             Err(error_code) => EpochEndOffset { error_code, ..unknown },
@@ -40,12 +38,4 @@ fn end(server: &Server, topic: &str, asked: &OffsetForLeaderPartition) -> EpochE
             },
         },
     }
-}
-
-/// The partition of a topic, by its name.
-pub(super) fn find(server: &Server, topic: &str, partition: i32) -> Result<Partition> {
-    server.core().check_open()?;
-    let found = server.core().topic(topic);
-    let found = found.ok_or_else(|| Error::UnknownTopic { topic: topic.to_owned() })?;
-    found.partition(partition).cloned()
 }

@@ -17,15 +17,14 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// A frame of these pieces, none of them empty.
-    ///
-    /// Panics over 2^31 - 1 bytes: whoever answers stops far before.
-    pub fn new(pieces: Vec<Bytes>) -> Self {
+    /// A frame of these pieces, none of them empty. It has at most 2^31 - 1 bytes.
+    pub fn new(pieces: Vec<Bytes>) -> Result<Self, FrameError> {
         let len: usize = pieces.iter().map(Bytes::len).sum();
-        let prefix = i32::try_from(len).expect("answers are limited to less").to_be_bytes();
+        let limit = i32::MAX as usize;
+        let prefix = i32::try_from(len).map_err(|_| FrameError::TooLong { len, limit })?;
         let mut pieces = VecDeque::from(pieces);
-        pieces.push_front(Bytes::copy_from_slice(&prefix));
-        Frame { pieces, remaining: len + LEN }
+        pieces.push_front(Bytes::copy_from_slice(&prefix.to_be_bytes()));
+        Ok(Frame { pieces, remaining: len + LEN })
     }
 }
 
@@ -66,7 +65,7 @@ pub enum FrameError {
     #[error("frame of negative length: {0}")]
     Negative(i32),
     /// It is longer than is allowed.
-    #[error("frame of {len} bytes is over {limit} (socket.request.max.bytes)")]
+    #[error("frame of {len} bytes is over {limit} (of requests: socket.request.max.bytes)")]
     TooLong {
         /// Its length.
         len: usize,

@@ -4,7 +4,7 @@ use bytes::{BufMut, Bytes};
 
 use crate::codec::CodecError;
 
-use super::{ApiKey, Frame, MessageReader, MessageWriter, Request, Wire};
+use super::{ApiKey, Frame, FrameError, MessageReader, MessageWriter, Request, Wire};
 
 /// What a request says of itself. `client_id` is written the same way in all versions.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -51,7 +51,7 @@ pub fn encode_request<R: Request>(
     version: i16,
     correlation_id: i32,
     client_id: &Option<String>,
-) -> Frame {
+) -> Result<Frame, FrameError> {
     let is_flexible = R::KEY.is_flexible(version);
     let mut to = MessageWriter::new(version, false);
     (R::KEY as i16).write(&mut to);
@@ -69,7 +69,7 @@ pub fn encode_response<R: Request>(
     response: &R::Response,
     version: i16,
     correlation_id: i32,
-) -> Frame {
+) -> Result<Frame, FrameError> {
     let mut to = MessageWriter::new(version, R::KEY.is_flexible(version));
     correlation_id.write(&mut to);
     put_no_tags(&mut to, has_tags(R::KEY, version));

@@ -82,7 +82,9 @@ impl<'a> MessageReader<'a> {
 
     /// The elements of an array. Room is made for those that the bytes left can hold.
     pub(super) fn elements<T: Wire>(&mut self, count: usize) -> Result<Vec<T>, CodecError> {
-        let (left, least) = (self.reader.remaining(), T::MIN_LEN.max(1));
+        // Half of what is promised: arrays inside of elements may claim as much again, once.
+        const { assert!(2 * size_of::<T>() <= MAX_GROWTH * at_least_one(T::MIN_LEN)) };
+        let (left, least) = (self.reader.remaining(), at_least_one(T::MIN_LEN));
         if count > left / least {
             return Err(CodecError::UnexpectedEnd { needed: count.saturating_mul(least), left });
         }
@@ -110,6 +112,10 @@ impl<'a> MessageReader<'a> {
         }
         Ok(())
     }
+}
+
+const fn at_least_one(len: usize) -> usize {
+    if len == 0 { 1 } else { len }
 }
 
 /// -1 is null; nothing else is negative.

@@ -425,7 +425,6 @@ impl Actor {
         with_disk(&runtime, blocks, move || work().map_err(failed)).await
     }
 
-    /// Writes changes to the catalog, durably, and then applies them.
     /// Producer ids that nobody has: given out once, whatever happens to those who ask.
     async fn producer_ids(&mut self) -> Result<Range<i64>> {
         let first = self.catalog.next_producer_id.unwrap_or(0);
@@ -446,6 +445,7 @@ impl Actor {
         Ok(id)
     }
 
+    /// Writes changes to the catalog, durably, and then applies them.
     async fn record(&mut self, changes: Vec<Change>) -> Result<()> {
         if let Some(log) = &self.catalog_log {
             let now = self.core.context.clock.wall().as_millis();

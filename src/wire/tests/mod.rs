@@ -206,7 +206,7 @@ fn batches_are_not_copied() {
     };
     let topic = fetch::FetchableTopicResponse { partitions: vec![data], ..Default::default() };
     let response = fetch::FetchResponse { responses: vec![topic], ..Default::default() };
-    let mut frame = encode_response::<fetch::FetchRequest>(&response, 12, 1);
+    let mut frame = encode_response::<fetch::FetchRequest>(&response, 12, 1).unwrap();
     let mut shared = 0;
     while frame.has_remaining() {
         shared += usize::from(frame.chunk().as_ptr() == batch.as_ptr());
@@ -219,15 +219,24 @@ fn batches_are_not_copied() {
 fn frames_are_limited() {
     assert_eq!(frame_len([0, 0, 1, 0], 256), Ok(256));
     let long = frame_len([0, 0, 1, 1], 256).unwrap_err().to_string();
-    assert_eq!(long, "frame of 257 bytes is over 256 (socket.request.max.bytes)");
+    assert_eq!(long, "frame of 257 bytes is over 256 (of requests: socket.request.max.bytes)");
     assert_eq!(frame_len([0xff; 4], 256), Err(FrameError::Negative(-1)));
+}
+
+/// Shared pieces: no such memory is taken.
+#[test]
+fn an_answer_that_no_length_can_say_is_an_error() {
+    let piece = Bytes::from(vec![0; 1 << 20]);
+    assert!(Frame::new(vec![piece.clone(); 2047]).is_ok());
+    let long = Frame::new(vec![piece; 2048]).unwrap_err();
+    assert_eq!(long, FrameError::TooLong { len: 1 << 31, limit: i32::MAX as usize });
 }
 
 #[test]
 fn a_frame_is_written_in_any_steps() {
     let pieces: Vec<Bytes> = vec![b"abc"[..].into(), b"d"[..].into(), b"efgh"[..].into()];
     for step in 1..13 {
-        let mut frame = Frame::new(pieces.clone());
+        let mut frame = Frame::new(pieces.clone()).unwrap();
         let mut written = Vec::new();
         while frame.has_remaining() {
             let mut slices = [std::io::IoSlice::new(&[]); 2];

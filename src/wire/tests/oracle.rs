@@ -80,7 +80,8 @@ fn headers_agree<R: HasOracle>(luck: &mut Luck) {
     let their_key = TheirKey::try_from(R::KEY as i16).unwrap();
     for version in R::KEY.versions() {
         let client_id = Option::<String>::sample(luck);
-        let mut frame = whole(encode_request(&R::sample(luck), version, 77, &client_id)).slice(4..);
+        let mut frame =
+            whole(encode_request(&R::sample(luck), version, 77, &client_id).unwrap()).slice(4..);
         let (header, body) = RequestHeader::read(&frame).unwrap();
         let decoded =
             TheirRequestHeader::decode(&mut frame, their_key.request_header_version(version));
@@ -94,7 +95,7 @@ fn headers_agree<R: HasOracle>(luck: &mut Luck) {
         decode_request::<R>(&body, version).unwrap();
 
         let response = R::answer(luck);
-        let frame = whole(encode_response::<R>(&response, version, 78)).slice(4..);
+        let frame = whole(encode_response::<R>(&response, version, 78).unwrap()).slice(4..);
         assert_eq!(decode_response::<R>(&frame, version).unwrap().0, 78);
         let mut left = frame;
         let decoded = ResponseHeader::decode(&mut left, their_key.response_header_version(version));

@@ -29,7 +29,8 @@ impl RawClient {
     pub(super) async fn send<R: Request>(&mut self, request: &R, version: i16) -> i32 {
         self.correlation_id += 1;
         let client_id = Some("raw".to_owned());
-        let mut frame = encode_request(request, version, self.correlation_id, &client_id);
+        let frame = encode_request(request, version, self.correlation_id, &client_id);
+        let mut frame = frame.unwrap();
         let bytes = frame.copy_to_bytes(frame.remaining());
         self.stream.write_all(&bytes).await.unwrap();
         self.correlation_id
