@@ -211,9 +211,10 @@ impl World {
     }
 }
 
-/// The offsets of the batch that has this byte; all from where batches can't be told apart.
+/// The offsets of the batch that has this byte; all from where batches can't be told apart. A bit
+/// that turned earlier may have moved a batch's end away: where the next begins says it better.
 fn batch_at(bytes: &[u8], byte: usize, base: i64) -> (i64, i64) {
-    let (mut at, mut end) = (0, base);
+    let (mut at, mut last, mut end) = (0, base, base);
     let number = |at: usize, len: usize| -> Option<i64> {
         let bytes = bytes.get(at..at + len)?;
         Some(match len {
@@ -225,10 +226,11 @@ fn batch_at(bytes: &[u8], byte: usize, base: i64) -> (i64, i64) {
         let header = (number(at, 8), number(at + 8, 4), number(at + 23, 4));
         let (Some(from), Some(len), Some(delta)) = header else { return (end, i64::MAX) };
         let size = 12 + usize::try_from(len).unwrap_or(0);
-        if size < 61 || from != end || at + size > bytes.len() {
+        let is_next = from == end || (last < from && from < end);
+        if size < HEADER || !is_next || at + size > bytes.len() {
             return (end, i64::MAX);
         }
-        end = from + delta + 1;
+        (last, end) = (from, from + delta + 1);
         if byte < at + size {
             return (from, end);
         }

@@ -17,8 +17,15 @@ use crate::support::{fresh_seed, tell};
 const FIXED: u64 = 620;
 
 /// Seeds in which the soak has found something, after hundreds of thousands of crashes.
-const FOUND: [u64; 6] =
-    [3_373_556_334, 2_939_554_273, 847_328_581, 1_827_855_660, 3_105_437_541, 3_821_403_134];
+const FOUND: [u64; 7] = [
+    3_373_556_334,
+    2_939_554_273,
+    847_328_581,
+    1_827_855_660,
+    3_105_437_541,
+    3_821_403_134,
+    803_731_558,
+];
 
 /// How many crashes are in them, at least.
 const CRASHES: u64 = 10_000;
