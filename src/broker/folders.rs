@@ -131,8 +131,15 @@ pub(super) fn rename_for_deletion(
     id: TopicId,
 ) -> io::Result<PathBuf> {
     let doomed = PathBuf::from(format!("{at}.{id}-delete"));
-    // What an earlier attempt left.
-    remove_folder(storage, &doomed)?;
+    // What an earlier attempt left, which may have come no further than to its name.
+    match storage.list(&doomed) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+        Ok(_) => {
+            storage.sync_dir(Path::new(""))?;
+            remove_folder(storage, &doomed)?;
+        }
+    }
     match storage.rename(Path::new(&at.to_string()), &doomed) {
         // Nothing was ever appended.
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(doomed),
@@ -158,7 +165,7 @@ pub(super) fn remove_folder(storage: &dyn Storage, dir: &Path) -> io::Result<()>
         }
     }
     if let Some(owner) = entries.iter().find(is_owner) {
-        // Its own name tells of a folder that was renamed.
+        // Its own name tells of a folder that was renamed, durably by now.
         if !dir.to_str().is_some_and(is_doomed) {
             storage.sync_dir(dir)?;
         }

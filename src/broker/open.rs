@@ -15,7 +15,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -134,9 +134,16 @@ fn settle_folders(
     report: &mut RecoveryReport,
 ) -> io::Result<Vec<Change>> {
     // A catalog that has lost its end may speak of deletions that came to theirs long ago.
-    let is_in_doubt = report.unreadable_catalog_records > 0 || !report.partitions.is_empty();
+    let has_lost = |found: &Recovered| !found.cut.is_empty() || !found.lost.is_empty();
+    let is_in_doubt =
+        report.unreadable_catalog_records > 0 || report.partitions.values().any(has_lost);
     let mut lost: BTreeMap<TopicName, (Option<TopicId>, i32)> = BTreeMap::new();
+    let mut doomed = Vec::new();
     for entry in storage.list(Path::new(""))? {
+        if is_doomed(&entry.name) && entry.kind == EntryKind::Dir {
+            doomed.push(PathBuf::from(entry.name));
+            continue;
+        }
         if remove_leftover(storage, &entry)? {
             continue;
         }
@@ -154,8 +161,7 @@ fn settle_folders(
         let id = partition_topic_id(storage, Path::new(name))?;
         match (catalog.topics.get(&at.topic), id) {
             (_, Some(id)) if was_deleted(catalog, id) => {
-                let doomed = rename_for_deletion(storage, &at, id)?;
-                remove_folder(storage, &doomed)?;
+                doomed.push(rename_for_deletion(storage, &at, id)?);
             }
             (Some(known), Some(id)) if is_misread(id, known.id) => {
                 set_partition_topic_id(storage, Path::new(name), known.id)?;
@@ -181,7 +187,13 @@ fn settle_folders(
             }
         }
     }
+    // Their new names first: under the old ones they must not be back without what tells whose they
+    // are.
     storage.sync_dir(Path::new(""))?;
+    if !doomed.is_empty() {
+        doomed.iter().try_for_each(|folder| remove_folder(storage, folder))?;
+        storage.sync_dir(Path::new(""))?;
+    }
     let done = catalog.deleted.keys().map(|id| Change::Deleted(*id, None));
     let mut changes: Vec<Change> = done.collect();
     for (name, (id, partitions)) in lost {
@@ -195,13 +207,9 @@ fn settle_folders(
     Ok(changes)
 }
 
-/// Removes what was being removed, or replaced, when the last life ended.
+/// Removes what was being replaced when the last life ended.
 fn remove_leftover(storage: &dyn Storage, entry: &DirEntry) -> io::Result<bool> {
     let path = Path::new(&entry.name);
-    if is_doomed(&entry.name) && entry.kind == EntryKind::Dir {
-        remove_folder(storage, path)?;
-        return Ok(true);
-    }
     // Half written, or a loss of power has brought it back.
     let is_meta = entry.name.strip_suffix(".tmp") == Some(META_FILE);
     if is_meta {
