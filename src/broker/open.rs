@@ -134,23 +134,17 @@ fn settle_folders(
     report: &mut RecoveryReport,
 ) -> io::Result<Vec<Change>> {
     // A catalog that has lost its end may speak of deletions that came to theirs long ago.
-    let has_lost = |found: &Recovered| !found.cut.is_empty() || !found.lost.is_empty();
     let is_in_doubt =
         report.unreadable_catalog_records > 0 || report.partitions.values().any(has_lost);
     let mut lost: BTreeMap<TopicName, (Option<TopicId>, i32)> = BTreeMap::new();
     let mut doomed = Vec::new();
     for entry in storage.list(Path::new(""))? {
-        if is_doomed(&entry.name) && entry.kind == EntryKind::Dir {
-            doomed.push(PathBuf::from(entry.name));
-            continue;
-        }
-        if remove_leftover(storage, &entry)? {
+        if remove_leftover(storage, &entry, &mut doomed)? {
             continue;
         }
         let name = entry.name.as_str();
-        let ours = [META_FILE, CLEAN_MARK, ".lock"].contains(&name);
         let Some(at) = origin.partition(name).filter(|_| entry.kind == EntryKind::Dir) else {
-            if !ours && !name.ends_with("-stray") {
+            if !is_ours(name) {
                 report.foreign.push(entry.name);
             }
             continue;
@@ -179,7 +173,7 @@ fn settle_folders(
             (None, None) if !has_log(storage, name)? => report.foreign.push(entry.name),
             (None, id) => {
                 let found = lost.entry(at.topic).or_insert((id, 0));
-                match id.filter(|id| found.0.is_some_and(|known| known != *id)) {
+                match id.filter(|id| found.0.is_some_and(|it| it != *id)) {
                     // The catalog will know one topic of this name.
                     Some(other) => report.stray.push(move_aside(storage, name, other)?),
                     None => *found = (found.0.or(id), found.1.max(at.partition + 1)),
@@ -187,13 +181,7 @@ fn settle_folders(
             }
         }
     }
-    // Their new names first: under the old ones they must not be back without what tells whose they
-    // are.
-    storage.sync_dir(Path::new(""))?;
-    if !doomed.is_empty() {
-        doomed.iter().try_for_each(|folder| remove_folder(storage, folder))?;
-        storage.sync_dir(Path::new(""))?;
-    }
+    remove_all(storage, &doomed)?;
     let done = catalog.deleted.keys().map(|id| Change::Deleted(*id, None));
     let mut changes: Vec<Change> = done.collect();
     for (name, (id, partitions)) in lost {
@@ -207,9 +195,39 @@ fn settle_folders(
     Ok(changes)
 }
 
-/// Removes what was being replaced when the last life ended.
-fn remove_leftover(storage: &dyn Storage, entry: &DirEntry) -> io::Result<bool> {
+/// Whether a partition's folder, or the catalog's, has lost something.
+fn has_lost(found: &Recovered) -> bool {
+    !found.cut.is_empty() || !found.lost.is_empty()
+}
+
+/// Whether something that is no partition's is this library's.
+fn is_ours(name: &str) -> bool {
+    [META_FILE, CLEAN_MARK, ".lock"].contains(&name) || name.ends_with("-stray")
+}
+
+/// Removes folders that have been renamed for it. Their new names first: under the old ones they
+/// must not be back without what tells whose they are.
+fn remove_all(storage: &dyn Storage, doomed: &[PathBuf]) -> io::Result<()> {
+    storage.sync_dir(Path::new(""))?;
+    if !doomed.is_empty() {
+        doomed.iter().try_for_each(|folder| remove_folder(storage, folder))?;
+        storage.sync_dir(Path::new(""))?;
+    }
+    Ok(())
+}
+
+/// Removes what was being removed, or replaced, when the last life ended: files at once, folders
+/// later.
+fn remove_leftover(
+    storage: &dyn Storage,
+    entry: &DirEntry,
+    doomed: &mut Vec<PathBuf>,
+) -> io::Result<bool> {
     let path = Path::new(&entry.name);
+    if is_doomed(&entry.name) && entry.kind == EntryKind::Dir {
+        doomed.push(path.to_owned());
+        return Ok(true);
+    }
     // Half written, or a loss of power has brought it back.
     let is_meta = entry.name.strip_suffix(".tmp") == Some(META_FILE);
     if is_meta {
