@@ -96,6 +96,8 @@ pub use server::{Listener, ListenerBuilder};
 pub use storage::MemoryPolicy;
 pub use topic::{InvalidTopic, TopicId, TopicName, TopicPartition};
 pub use transport::OffsetSpec;
+#[cfg(feature = "tcp")]
+pub use wire::{ApiKey, ErrorCode};
 
 /// The README's example is run as a test.
 #[cfg(doctest)]

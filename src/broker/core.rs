@@ -20,6 +20,8 @@ use crate::storage::{MemoryStorage, Storage};
 use crate::topic::{TopicId, TopicName, TopicPartition};
 
 use super::catalog::TopicEntry;
+#[cfg(feature = "tcp")]
+use super::faults::Faults;
 use super::report::RecoveryReport;
 use super::settings::{Durability, Settings};
 
@@ -78,6 +80,8 @@ pub(crate) struct Core {
     pub(super) catalog: OnceLock<LogReader>,
     /// How many ids were made of the settings' seed.
     ids: AtomicU64,
+    #[cfg(feature = "tcp")]
+    pub(crate) faults: Faults,
 }
 
 impl Core {
@@ -106,6 +110,8 @@ impl Core {
             report: OnceLock::new(),
             catalog: OnceLock::new(),
             ids: AtomicU64::new(0),
+            #[cfg(feature = "tcp")]
+            faults: Faults::default(),
         }
     }
 

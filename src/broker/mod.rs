@@ -13,6 +13,8 @@ mod compaction;
 mod config;
 pub(crate) mod core;
 mod description;
+#[cfg(feature = "tcp")]
+mod faults;
 pub(crate) mod folders;
 mod groups;
 mod lock;

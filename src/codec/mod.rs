@@ -33,4 +33,10 @@ pub enum CodecError {
     /// The bytes of a string are not UTF-8.
     #[error("text that is not UTF-8")]
     NotText,
+    /// Arrays have more elements than are taken.
+    #[error("arrays of more than {limit} elements in all")]
+    TooManyElements {
+        /// How many there may be.
+        limit: usize,
+    },
 }

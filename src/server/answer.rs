@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 
+use super::faults::Fault;
 use super::listener::{Closing, ListenerSettings};
+use super::memory::{Claim, Memory};
 use super::sessions::Sessions;
 use crate::broker::core::Core;
 use crate::broker::{BrokerHandle, UserHandle};
@@ -36,6 +38,8 @@ pub(super) type Pending = Pin<Box<dyn Future<Output = Outcome<Frame>> + Send>>;
 /// What becomes of a request.
 pub(super) enum Outcome<T> {
     Response(T),
+    /// With the memory that it takes.
+    Claimed(T, Claim),
     /// The client wants no answer.
     Silence,
     /// The connection is to end, and why.
@@ -50,6 +54,10 @@ pub(super) struct Server {
     pub(super) sessions: Mutex<Sessions>,
     /// Producer ids that were taken from the broker, and not given out yet.
     pub(super) producer_ids: tokio::sync::Mutex<std::ops::Range<i64>>,
+    /// For requests that are read, and until they are answered.
+    pub(super) requests: Memory,
+    /// For answers, until they are written.
+    pub(super) answers: Memory,
 }
 
 impl Server {
@@ -58,8 +66,15 @@ impl Server {
         settings: ListenerSettings,
         cluster_id: TopicId,
     ) -> Self {
-        let (sessions, producer_ids) = (Mutex::default(), tokio::sync::Mutex::default());
-        Server { user, settings, cluster_id, sessions, producer_ids }
+        Server {
+            user,
+            cluster_id,
+            sessions: Mutex::default(),
+            producer_ids: tokio::sync::Mutex::default(),
+            requests: Memory::new(settings.queued_max_request_bytes),
+            answers: Memory::new(settings.queued_max_response_bytes),
+            settings,
+        }
     }
 
     pub(super) fn broker(&self) -> &BrokerHandle {
@@ -106,7 +121,10 @@ pub(super) enum Answer {
 }
 
 /// What each API's file does.
-pub(super) trait Handle: Request {
+pub(super) trait Handle: Request<Response: Send + 'static> {
+    /// Does nothing of it, and says so: this error for all that it names.
+    fn refuse(self, client: &Client, version: i16, error: ErrorCode) -> Outcome<Self::Response>;
+
     /// Begins to answer. What is not to wait for requests before this one is done before the
     /// future is polled.
     fn start(
@@ -129,8 +147,8 @@ impl Client {
         }
     }
 
-    /// Begins to answer a request.
-    pub(super) fn start(&self, frame: Bytes) -> Answer {
+    /// Begins to answer a request. What its frame takes is claimed until it is answered.
+    pub(super) fn start(&self, frame: Bytes, claim: Claim) -> Answer {
         let (header, body) = match RequestHeader::read(&frame) {
             Ok(read) => read,
             Err(error) => {
@@ -146,22 +164,23 @@ impl Client {
             }
             return Answer::Close(format!("unsupported request: api key {key}, version {version}"));
         };
+        let came = Came { version, correlation_id: header.correlation_id, body, claim };
         match api {
-            ApiKey::Produce => self.begin::<ProduceRequest>(header, body),
-            ApiKey::Fetch => self.begin::<FetchRequest>(header, body),
-            ApiKey::ListOffsets => self.begin::<ListOffsetsRequest>(header, body),
-            ApiKey::Metadata => self.begin::<MetadataRequest>(header, body),
-            ApiKey::FindCoordinator => self.begin::<FindCoordinatorRequest>(header, body),
-            ApiKey::ApiVersions => self.begin::<ApiVersionsRequest>(header, body),
-            ApiKey::CreateTopics => self.begin::<CreateTopicsRequest>(header, body),
-            ApiKey::DeleteTopics => self.begin::<DeleteTopicsRequest>(header, body),
-            ApiKey::InitProducerId => self.begin::<InitProducerIdRequest>(header, body),
-            ApiKey::OffsetForLeaderEpoch => self.begin::<OffsetForLeaderEpochRequest>(header, body),
+            ApiKey::Produce => self.begin::<ProduceRequest>(came),
+            ApiKey::Fetch => self.begin::<FetchRequest>(came),
+            ApiKey::ListOffsets => self.begin::<ListOffsetsRequest>(came),
+            ApiKey::Metadata => self.begin::<MetadataRequest>(came),
+            ApiKey::FindCoordinator => self.begin::<FindCoordinatorRequest>(came),
+            ApiKey::ApiVersions => self.begin::<ApiVersionsRequest>(came),
+            ApiKey::CreateTopics => self.begin::<CreateTopicsRequest>(came),
+            ApiKey::DeleteTopics => self.begin::<DeleteTopicsRequest>(came),
+            ApiKey::InitProducerId => self.begin::<InitProducerIdRequest>(came),
+            ApiKey::OffsetForLeaderEpoch => self.begin::<OffsetForLeaderEpochRequest>(came),
         }
     }
 
-    fn begin<R: Handle>(&self, header: RequestHeader, body: Bytes) -> Answer {
-        let RequestHeader { version, correlation_id, .. } = header;
+    fn begin<R: Handle>(&self, came: Came) -> Answer {
+        let Came { version, correlation_id, body, claim } = came;
         let request = match decode_request::<R>(&body, version) {
             Ok(request) => request,
             Err(error) => {
@@ -170,30 +189,60 @@ impl Client {
             }
         };
         drop(body);
-        let answer = request.start(self.clone(), version);
-        Answer::Pending(Box::pin(async move {
-            match answer.await {
-                Outcome::Response(response) => {
-                    outcome(encode_response::<R>(&response, version, correlation_id))
-                }
-                Outcome::Silence => Outcome::Silence,
-                Outcome::Close(why) => Outcome::Close(why),
+        let Fault { error, delay } = Fault::next(self.server.core(), R::KEY);
+        let client = self.clone();
+        let answer = match error {
+            None => Either::Carried(request.start(client, version)),
+            Some(ErrorCode::NETWORK_EXCEPTION) => {
+                return Answer::Close("this fault was asked for".to_owned());
             }
+            Some(error) => Either::Refused(request.refuse(&client, version, error)),
+        };
+        Answer::Pending(Box::pin(async move {
+            let answered = match answer {
+                Either::Carried(answer) => answer.await,
+                Either::Refused(refused) => refused,
+            };
+            drop(claim);
+            if let Some(delay) = delay {
+                tokio::time::sleep(delay).await;
+            }
+            let (response, claim) = match answered {
+                Outcome::Response(response) => (response, Claim::default()),
+                Outcome::Claimed(response, claim) => (response, claim),
+                Outcome::Silence => return Outcome::Silence,
+                Outcome::Close(why) => return Outcome::Close(why),
+            };
+            outcome(encode_response::<R>(&response, version, correlation_id), claim)
         }))
     }
+}
+
+/// A request as it came.
+struct Came {
+    version: i16,
+    correlation_id: i32,
+    body: Bytes,
+    claim: Claim,
+}
+
+/// What a request meets.
+enum Either<A, R> {
+    Carried(A),
+    Refused(R),
 }
 
 /// Whoever asks in a version that is not known here learns which are, in the oldest (KIP-511).
 fn answer_unknown_version(correlation_id: i32) -> Answer {
     let response = super::api_versions::response(ErrorCode::UNSUPPORTED_VERSION);
     let frame = encode_response::<ApiVersionsRequest>(&response, 0, correlation_id);
-    Answer::Pending(Box::pin(async move { outcome(frame) }))
+    Answer::Pending(Box::pin(async move { outcome(frame, Claim::default()) }))
 }
 
 /// An answer that is too long for any frame ends the connection.
-fn outcome(frame: Result<Frame, FrameError>) -> Outcome<Frame> {
+fn outcome(frame: Result<Frame, FrameError>, claim: Claim) -> Outcome<Frame> {
     match frame {
-        Ok(frame) => Outcome::Response(frame),
+        Ok(frame) => Outcome::Claimed(frame, claim),
         Err(error) => Outcome::Close(format!("an answer: {error}")),
     }
 }

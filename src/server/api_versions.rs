@@ -6,18 +6,23 @@ use crate::wire::api_versions::{ApiVersion, ApiVersionsRequest, ApiVersionsRespo
 use crate::wire::{ApiKey, ErrorCode};
 
 impl Handle for ApiVersionsRequest {
+    fn refuse(self, _: &Client, _: i16, error: ErrorCode) -> Outcome<ApiVersionsResponse> {
+        Outcome::Response(refused(error))
+    }
+
     async fn start(self, _client: Client, version: i16) -> Outcome<ApiVersionsResponse> {
         let named = [&self.client_software_name, &self.client_software_version];
         let is_valid = version < 3 || named.iter().all(|name| is_name(name));
         let answer = match is_valid {
             true => response(ErrorCode::NONE),
-            false => ApiVersionsResponse {
-                error_code: ErrorCode::INVALID_REQUEST,
-                ..ApiVersionsResponse::default()
-            },
+            false => refused(ErrorCode::INVALID_REQUEST),
         };
         Outcome::Response(answer)
     }
+}
+
+fn refused(error_code: ErrorCode) -> ApiVersionsResponse {
+    ApiVersionsResponse { error_code, ..ApiVersionsResponse::default() }
 }
 
 /// All that is served.

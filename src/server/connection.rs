@@ -15,7 +15,8 @@ use tokio::time::{Duration, Instant, timeout, timeout_at};
 
 use super::answer::{Answer, Client, Outcome, Pending, Server};
 use super::listener::Closing;
-use crate::wire::frame_len;
+use super::memory::Claim;
+use crate::wire::{Frame, frame_len};
 
 /// Requests that are read before the oldest is answered. Clients have at most five on their way.
 const MAX_IN_FLIGHT: usize = 5;
@@ -90,15 +91,15 @@ impl<R: AsyncRead + Unpin> Reading<R> {
     /// Reads requests and starts them.
     async fn run(&mut self, client: Client, queue: &mpsc::Sender<Pending>) -> End {
         loop {
-            let frame = match self.next().await {
-                Ok(Some(frame)) => frame,
+            let (frame, claim) = match self.next().await {
+                Ok(Some(next)) => next,
                 Ok(None) => return End::Gone(Ok(())),
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                     return End::Stopped(error.to_string());
                 }
                 Err(error) => return End::Gone(Err(error)),
             };
-            match client.start(frame) {
+            match client.start(frame, claim) {
                 Answer::Pending(answer) => {
                     if queue.send(answer).await.is_err() {
                         return End::Gone(Ok(()));
@@ -109,8 +110,9 @@ impl<R: AsyncRead + Unpin> Reading<R> {
         }
     }
 
-    /// The next frame; `None` if the client has ended the connection between two.
-    async fn next(&mut self) -> io::Result<Option<Bytes>> {
+    /// The next frame, with the memory that it takes, unless it came at once; `None` if the client
+    /// has ended the connection between two.
+    async fn next(&mut self) -> io::Result<Option<(Bytes, Claim)>> {
         if self.buf.is_empty() {
             // An idle connection keeps no large buffer.
             self.buf = BytesMut::new();
@@ -118,6 +120,7 @@ impl<R: AsyncRead + Unpin> Reading<R> {
         let idle = self.server.settings().idle_timeout;
         // A frame that has begun is to end in time, too.
         let deadline = Instant::now() + idle;
+        let (mut claim, mut claimed) = (Claim::default(), deadline);
         loop {
             let wanted = match self.buf.first_chunk::<LEN>() {
                 Some(prefix) => {
@@ -126,7 +129,11 @@ impl<R: AsyncRead + Unpin> Reading<R> {
                         .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
                     if self.buf.len() >= LEN + len {
                         self.buf.advance(LEN);
-                        return Ok(Some(self.buf.split_to(len).freeze()));
+                        return Ok(Some((self.buf.split_to(len).freeze(), claim)));
+                    }
+                    if claim.bytes() == 0 {
+                        claim = self.server.requests.claim(len).await;
+                        claimed = Instant::now();
                     }
                     // No more than has come, again.
                     (LEN + len - self.buf.len()).min(self.buf.len().max(FIRST_ROOM))
@@ -134,8 +141,13 @@ impl<R: AsyncRead + Unpin> Reading<R> {
                 None => IDLE_READ,
             };
             self.buf.reserve(wanted);
-            let read = timeout_at(deadline, self.from.read_buf(&mut self.buf)).await;
-            match read.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?? {
+            let read = timeout_at(deadline, self.from.read_buf(&mut self.buf));
+            let read = tokio::select! {
+                biased;
+                read = read => read.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??,
+                () = self.server.requests.is_short_after(claimed) => return Err(let_go()),
+            };
+            match read {
                 0 if self.buf.is_empty() => return Ok(None),
                 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
                 _ => {}
@@ -151,19 +163,47 @@ async fn write_all<W: AsyncWrite + Unpin>(
     server: &Server,
 ) -> io::Result<()> {
     while let Some(answer) = answers.recv().await {
-        let mut frame = match answer.await {
-            Outcome::Response(frame) => frame,
+        let (mut frame, mut claim) = match answer.await {
+            Outcome::Response(frame) => (frame, Claim::default()),
+            Outcome::Claimed(frame, claim) => (frame, claim),
             Outcome::Silence => continue,
             Outcome::Close(why) => return Err(io::Error::other(why)),
         };
-        while frame.has_remaining() {
-            let deadline = Instant::now() + server.settings().idle_timeout;
-            match timeout_at(deadline, to.write_buf(&mut frame)).await {
-                Ok(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => drop(written?),
-                Err(_) => return Err(io::ErrorKind::TimedOut.into()),
-            }
-        }
+        let unclaimed = frame.remaining().saturating_sub(claim.bytes());
+        claim.add(server.answers.take(unclaimed));
+        write(&mut to, &mut frame, server).await?;
     }
     to.shutdown().await
+}
+
+/// Writes one answer, unless the client is long in reading it.
+async fn write<W: AsyncWrite + Unpin>(
+    to: &mut W,
+    frame: &mut Frame,
+    server: &Server,
+) -> io::Result<()> {
+    let began = Instant::now();
+    while frame.has_remaining() {
+        let deadline = Instant::now() + server.settings().idle_timeout;
+        let written = tokio::select! {
+            biased;
+            written = timeout_at(deadline, to.write_buf(frame)) => written,
+            () = server.answers.is_short_after(began) => return Err(let_go()),
+            // Those that wait for their turn behind this one.
+            () = server.requests.is_short_after(began) => return Err(let_go()),
+        };
+        match written {
+            Ok(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => drop(written?),
+            Err(_) => return Err(io::ErrorKind::TimedOut.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Why a connection ends that holds memory for longer than others can wait.
+fn let_go() -> io::Error {
+    let why = "memory is short (queued.max.request.bytes and its like), and the client is slow";
+    tracing::warn!(why, "a connection is ended");
+    io::Error::new(io::ErrorKind::OutOfMemory, why)
 }

@@ -17,6 +17,12 @@ use crate::wire::create_topics::{
 };
 
 impl Handle for CreateTopicsRequest {
+    fn refuse(self, _: &Client, _: i16, error: ErrorCode) -> Outcome<CreateTopicsResponse> {
+        let topics = self.topics.iter().map(|topic| refused(topic, error, error.to_string()));
+        let topics = topics.collect();
+        Outcome::Response(CreateTopicsResponse { topics, throttle_time_ms: 0 })
+    }
+
     async fn start(self, client: Client, _version: i16) -> Outcome<CreateTopicsResponse> {
         answer(self, client).await
     }

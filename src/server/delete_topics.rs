@@ -9,19 +9,35 @@ use crate::wire::delete_topics::{
 };
 
 impl Handle for DeleteTopicsRequest {
+    fn refuse(self, _: &Client, _: i16, error: ErrorCode) -> Outcome<DeleteTopicsResponse> {
+        let responses = named(self).map(|topic| DeletableTopicResult {
+            name: topic.name,
+            topic_id: topic.topic_id,
+            error_code: error,
+            error_message: Some(error.to_string()),
+        });
+        let responses = responses.collect();
+        Outcome::Response(DeleteTopicsResponse { responses, throttle_time_ms: 0 })
+    }
+
     async fn start(self, client: Client, _version: i16) -> Outcome<DeleteTopicsResponse> {
         answer(self, client).await
     }
 }
 
 async fn answer(request: DeleteTopicsRequest, client: Client) -> Outcome<DeleteTopicsResponse> {
-    let named = request.topic_names.into_iter();
-    let named = named.map(|name| DeleteTopicState { name: Some(name), ..Default::default() });
     let mut responses = Vec::new();
-    for topic in named.chain(request.topics) {
+    for topic in named(request) {
         responses.push(delete(&client.server, topic).await);
     }
     Outcome::Response(DeleteTopicsResponse { responses, throttle_time_ms: 0 })
+}
+
+/// The topics, however they are named.
+fn named(request: DeleteTopicsRequest) -> impl Iterator<Item = DeleteTopicState> {
+    let names = request.topic_names.into_iter();
+    let by_name = names.map(|name| DeleteTopicState { name: Some(name), ..Default::default() });
+    by_name.chain(request.topics)
 }
 
 async fn delete(server: &Server, asked: DeleteTopicState) -> DeletableTopicResult {

@@ -18,6 +18,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::answer::{Client, Handle, Outcome, Server};
 use super::errors::code_of;
+use super::memory::Claim;
 use super::sessions::{Entry, Session};
 use crate::batch::{Batch, put_filler};
 use crate::broker::core::random_id;
@@ -44,6 +45,27 @@ const NOT_ENOUGH: Duration = Duration::from_millis(5);
 const READ_COMMITTED: i8 = 1;
 
 impl Handle for FetchRequest {
+    fn refuse(mut self, client: &Client, version: i16, error: ErrorCode) -> Outcome<FetchResponse> {
+        let of_session = [
+            ErrorCode::FETCH_SESSION_ID_NOT_FOUND,
+            ErrorCode::FETCH_SESSION_TOPIC_ID_ERROR,
+            ErrorCode::INVALID_FETCH_SESSION_EPOCH,
+        ];
+        if of_session.contains(&error) {
+            return refused_whole(error);
+        }
+        let mut session = match begin(&mut self, &client.server, version) {
+            Ok(session) => session,
+            Err(error) => return refused_whole(error),
+        };
+        let all = session.entries.iter();
+        let partitions = all.map(|(turn, entry)| (*turn, refused(entry.key.partition, error)));
+        let partitions = partitions.collect();
+        let response = told(&mut session, partitions);
+        end(session, &client.server);
+        Outcome::Response(response)
+    }
+
     async fn start(self, client: Client, version: i16) -> Outcome<FetchResponse> {
         answer(self, client, version).await
     }
@@ -51,21 +73,28 @@ impl Handle for FetchRequest {
 
 async fn answer(mut request: FetchRequest, client: Client, version: i16) -> Outcome<FetchResponse> {
     let server = client.server.clone();
-    let begun = {
-        let mut sessions = server.sessions.lock().expect("no one panics with the sessions");
-        let new_id = || i32::from_be_bytes(random_id().0[..4].try_into().expect("it has 16"));
-        sessions.begin(&mut request, version >= FIRST_WITH_IDS, Instant::now(), new_id)
-    };
-    let mut session = match begun {
+    let mut session = match begin(&mut request, &server, version) {
         Ok(session) => session,
         Err(error_code) => return refused_whole(error_code),
     };
     let limits = Limits::of(&request);
-    let found = wait_for_enough(&mut session, &limits, client).await;
-    let response = told(&mut session, found);
+    let Found { partitions, claim, .. } = wait_for_enough(&mut session, &limits, client).await;
+    let response = told(&mut session, partitions);
+    end(session, &server);
+    Outcome::Claimed(response, claim)
+}
+
+/// The request's session, out of the cache.
+fn begin(request: &mut FetchRequest, server: &Server, version: i16) -> Result<Session, ErrorCode> {
+    let mut sessions = server.sessions.lock().expect("no one panics with the sessions");
+    let new_id = || i32::from_be_bytes(random_id().0[..4].try_into().expect("it has 16"));
+    sessions.begin(request, version >= FIRST_WITH_IDS, Instant::now(), new_id)
+}
+
+/// Back into the cache, if there is to be a next request.
+fn end(session: Session, server: &Server) {
     let mut sessions = server.sessions.lock().expect("no one panics with the sessions");
     sessions.end(session, Instant::now());
-    Outcome::Response(response)
 }
 
 fn refused_whole(error_code: ErrorCode) -> Outcome<FetchResponse> {
@@ -97,6 +126,8 @@ impl Limits {
 struct Found {
     partitions: Vec<(u64, PartitionData)>,
     bytes: usize,
+    /// For those bytes.
+    claim: Claim,
     /// Something is to be told at once.
     is_urgent: bool,
 }
@@ -139,15 +170,20 @@ async fn wait_for_enough(session: &mut Session, limits: &Limits, mut client: Cli
     }
 }
 
-/// Reads every partition once, as far as the limits allow.
+/// Reads every partition once, as far as the limits and memory allow.
 async fn look(session: &mut Session, limits: &Limits, server: &Server) -> Found {
-    let mut found = Found { partitions: Vec::new(), bytes: 0, is_urgent: false };
+    let claim = Claim::default();
+    let mut found = Found { partitions: Vec::new(), bytes: 0, claim, is_urgent: false };
     for (turn, entry) in &mut session.entries {
         let left = limits.max_bytes.saturating_sub(found.bytes);
-        let mut data = match read(entry, left, found.bytes == 0, server).await {
+        let asked = usize::try_from(entry.asked.partition_max_bytes).unwrap_or(0);
+        let mut claim = server.answers.take(asked.min(left));
+        let mut data = match read(entry, claim.bytes(), found.bytes == 0, server).await {
             Ok(data) => data,
-            Err(error_code) => refused(error_code),
+            Err(error_code) => refused(entry.key.partition, error_code),
         };
+        claim.shrink(data.records.len());
+        found.claim.add(claim);
         data.partition_index = entry.key.partition;
         if limits.is_read_committed && data.error_code == ErrorCode::NONE {
             data.aborted_transactions = Some(Vec::new());
@@ -160,14 +196,14 @@ async fn look(session: &mut Session, limits: &Limits, server: &Server) -> Found 
     found
 }
 
-fn refused(error_code: ErrorCode) -> PartitionData {
-    PartitionData { error_code, high_watermark: -1, ..PartitionData::default() }
+fn refused(partition_index: i32, error_code: ErrorCode) -> PartitionData {
+    PartitionData { partition_index, error_code, high_watermark: -1, ..PartitionData::default() }
 }
 
-/// What one partition has. `is_first` makes one batch always fit.
+/// What one partition has, up to so many bytes. `is_first` makes one batch always fit.
 async fn read(
     entry: &mut Entry,
-    left: usize,
+    max_bytes: usize,
     is_first: bool,
     server: &Server,
 ) -> Result<PartitionData, ErrorCode> {
@@ -185,17 +221,16 @@ async fn read(
         data.diverging_epoch = diverging;
         return Ok(data);
     }
-    let asked = usize::try_from(entry.asked.partition_max_bytes).unwrap_or(0).min(left);
     // From where the last read began, unless the client has gone on: it may ask again.
     let known = entry.cursor.take().filter(|cursor| cursor.offset == offset);
     let cursor = known.unwrap_or_else(|| ReadCursor::new(offset, -1));
     entry.cursor = Some(cursor.clone());
-    if asked == 0 && !is_first {
+    if max_bytes == 0 && !is_first {
         return Ok(data);
     }
-    let (after, batches) = read_at(&partition, cursor, asked).await?;
+    let (after, batches) = read_at(&partition, cursor, max_bytes).await?;
     let len: usize = batches.iter().map(Bytes::len).sum();
-    if len > asked && !is_first {
+    if len > max_bytes && !is_first {
         return Ok(data);
     }
     // What is visible may be more by now than it was above.
@@ -290,9 +325,9 @@ async fn read_at(
 }
 
 /// The answer: all that was looked at, or in a session what is new.
-fn told(session: &mut Session, found: Found) -> FetchResponse {
+fn told(session: &mut Session, partitions: Vec<(u64, PartitionData)>) -> FetchResponse {
     let mut response = FetchResponse { session_id: session.id, ..FetchResponse::default() };
-    for (turn, data) in found.partitions {
+    for (turn, data) in partitions {
         let Some(entry) = session.entries.get_mut(&turn) else { continue };
         let now = (data.high_watermark, data.log_start_offset);
         let has_records = !data.records.is_empty();

@@ -17,23 +17,35 @@ const TRANSACTION: i8 = 1;
 const FIRST_BATCHED: i16 = 4;
 
 impl Handle for FindCoordinatorRequest {
+    fn refuse(
+        self,
+        _: &Client,
+        version: i16,
+        error: ErrorCode,
+    ) -> Outcome<FindCoordinatorResponse> {
+        let why = error.to_string();
+        Outcome::Response(answer(self, version, |_, key| refused(key, error, &why)))
+    }
+
     async fn start(self, client: Client, version: i16) -> Outcome<FindCoordinatorResponse> {
-        Outcome::Response(answer(self, &client, version))
+        Outcome::Response(answer(self, version, |kind, key| find(&client, kind, key)))
     }
 }
 
 fn answer(
     request: FindCoordinatorRequest,
-    client: &Client,
     version: i16,
+    find: impl Fn(i8, String) -> FoundCoordinator,
 ) -> FindCoordinatorResponse {
     let kind = request.key_type;
     if version >= FIRST_BATCHED {
-        let keys = request.coordinator_keys.into_iter();
-        let coordinators = keys.map(|key| find(client, kind, key)).collect();
-        return FindCoordinatorResponse { coordinators, ..Default::default() };
+        let coordinators = request.coordinator_keys.into_iter().map(|key| find(kind, key));
+        return FindCoordinatorResponse {
+            coordinators: coordinators.collect(),
+            ..Default::default()
+        };
     }
-    let found = find(client, kind, request.key);
+    let found = find(kind, request.key);
     FindCoordinatorResponse {
         error_code: found.error_code,
         error_message: found.error_message,
@@ -45,17 +57,9 @@ fn answer(
 }
 
 fn find(client: &Client, kind: i8, key: String) -> FoundCoordinator {
-    let refused = |error_code, why: &str| FoundCoordinator {
-        key: key.clone(),
-        node_id: -1,
-        port: -1,
-        error_code,
-        error_message: Some(why.to_owned()),
-        ..FoundCoordinator::default()
-    };
     match kind {
         GROUP if key.is_empty() => {
-            refused(ErrorCode::INVALID_GROUP_ID, "a group has a name that is not empty")
+            refused(key, ErrorCode::INVALID_GROUP_ID, "a group has a name that is not empty")
         }
         GROUP => {
             let node_id = client.server.settings().node_id;
@@ -63,9 +67,21 @@ fn find(client: &Client, kind: i8, key: String) -> FoundCoordinator {
             FoundCoordinator { key, node_id, host, port, ..FoundCoordinator::default() }
         }
         TRANSACTION => refused(
+            key,
             ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
             "this broker has no transactions",
         ),
-        _ => refused(ErrorCode::INVALID_REQUEST, "no such kind of coordinator"),
+        _ => refused(key, ErrorCode::INVALID_REQUEST, "no such kind of coordinator"),
+    }
+}
+
+fn refused(key: String, error_code: ErrorCode, why: &str) -> FoundCoordinator {
+    FoundCoordinator {
+        key,
+        node_id: -1,
+        port: -1,
+        error_code,
+        error_message: Some(why.to_owned()),
+        ..FoundCoordinator::default()
     }
 }

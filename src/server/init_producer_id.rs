@@ -9,17 +9,16 @@ use crate::wire::ErrorCode;
 use crate::wire::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
 
 impl Handle for InitProducerIdRequest {
+    fn refuse(self, _: &Client, _: i16, error: ErrorCode) -> Outcome<InitProducerIdResponse> {
+        Outcome::Response(refused(error))
+    }
+
     async fn start(self, client: Client, _version: i16) -> Outcome<InitProducerIdResponse> {
         answer(self, client).await
     }
 }
 
 async fn answer(request: InitProducerIdRequest, client: Client) -> Outcome<InitProducerIdResponse> {
-    let refused = |error_code| InitProducerIdResponse {
-        error_code,
-        producer_epoch: -1,
-        ..InitProducerIdResponse::default()
-    };
     Outcome::Response(match request.transactional_id.as_deref() {
         Some("") => refused(ErrorCode::INVALID_REQUEST),
         // See `find_coordinator`.
@@ -31,6 +30,10 @@ async fn answer(request: InitProducerIdRequest, client: Client) -> Outcome<InitP
             Err(error) => refused(code_of(&error)),
         },
     })
+}
+
+fn refused(error_code: ErrorCode) -> InitProducerIdResponse {
+    InitProducerIdResponse { error_code, producer_epoch: -1, ..InitProducerIdResponse::default() }
 }
 
 /// From the block at hand, or a new one.

@@ -23,6 +23,16 @@ use crate::wire::list_offsets::{
 const SYNC_WAIT: Duration = Duration::from_secs(10);
 
 impl Handle for ListOffsetsRequest {
+    fn refuse(self, _: &Client, _: i16, error: ErrorCode) -> Outcome<ListOffsetsResponse> {
+        let topics = self.topics.into_iter().map(|topic| {
+            let all = topic.partitions.iter();
+            let partitions = all.map(|asked| refused(asked.partition_index, error)).collect();
+            ListOffsetsTopicResponse { name: topic.name, partitions }
+        });
+        let topics = topics.collect();
+        Outcome::Response(ListOffsetsResponse { topics, throttle_time_ms: 0 })
+    }
+
     async fn start(self, client: Client, _version: i16) -> Outcome<ListOffsetsResponse> {
         answer(self, client).await
     }
@@ -35,15 +45,15 @@ async fn answer(request: ListOffsetsRequest, client: Client) -> Outcome<ListOffs
         for asked in topic.partitions {
             let partition_index = asked.partition_index;
             let found = list(&client, &topic.name, asked).await;
-            partitions.push(found.unwrap_or_else(|error_code| ListOffsetsPartitionResponse {
-                partition_index,
-                error_code,
-                ..ListOffsetsPartitionResponse::default()
-            }));
+            partitions.push(found.unwrap_or_else(|error| refused(partition_index, error)));
         }
         topics.push(ListOffsetsTopicResponse { name: topic.name, partitions });
     }
     Outcome::Response(ListOffsetsResponse { topics, throttle_time_ms: 0 })
+}
+
+fn refused(partition_index: i32, error_code: ErrorCode) -> ListOffsetsPartitionResponse {
+    ListOffsetsPartitionResponse { partition_index, error_code, ..Default::default() }
 }
 
 async fn list(

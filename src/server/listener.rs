@@ -46,6 +46,8 @@ impl Broker {
                 advertised: None,
                 node_id: 1,
                 max_request_bytes: 100 << 20,
+                queued_max_request_bytes: 256 << 20,
+                queued_max_response_bytes: 256 << 20,
                 max_connections: DEFAULT_MAX_CONNECTIONS,
                 idle_timeout: Duration::from_secs(600),
                 allow_remote_plaintext: false,
@@ -68,6 +70,8 @@ pub(super) struct ListenerSettings {
     pub(super) advertised: Option<(String, u16)>,
     pub(super) node_id: i32,
     pub(super) max_request_bytes: usize,
+    pub(super) queued_max_request_bytes: usize,
+    pub(super) queued_max_response_bytes: usize,
     max_connections: usize,
     pub(super) idle_timeout: Duration,
     allow_remote_plaintext: bool,
@@ -91,6 +95,25 @@ impl ListenerBuilder {
     /// The largest request (`socket.request.max.bytes`). Default 100 MiB.
     pub fn max_request_bytes(mut self, bytes: usize) -> Self {
         self.settings.max_request_bytes = bytes;
+        self
+    }
+
+    /// How much the requests of all connections take together, from their first bytes until they
+    /// are answered (`queued.max.request.bytes`); more wait to be read. Default 256 MiB. It has
+    /// room for the largest request in any case.
+    ///
+    /// While less than an eighth of it is left, a connection ends whose request does not come to
+    /// its end, or whose answers are not read, for 5 seconds.
+    pub fn queued_max_request_bytes(mut self, bytes: usize) -> Self {
+        self.settings.queued_max_request_bytes = bytes;
+        self
+    }
+
+    /// How much answers of all connections take together until they are written. Default 256 MiB.
+    /// Without room a fetch gets one batch at a time. What is said above of connections that are
+    /// not read holds here as well.
+    pub fn queued_max_response_bytes(mut self, bytes: usize) -> Self {
+        self.settings.queued_max_response_bytes = bytes;
         self
     }
 

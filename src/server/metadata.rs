@@ -18,6 +18,20 @@ use crate::wire::metadata::{
 };
 
 impl Handle for MetadataRequest {
+    fn refuse(self, client: &Client, version: i16, error: ErrorCode) -> Outcome<MetadataResponse> {
+        let topics = match wanted(self.topics, version) {
+            Some(wanted) => {
+                let all = wanted.into_iter();
+                all.map(|topic| refused(error, topic.name, topic.topic_id)).collect()
+            }
+            None => {
+                let all = client.server.core().all_topics().into_iter();
+                all.map(|it| refused(error, Some(it.name.to_string()), it.id())).collect()
+            }
+        };
+        told(client, topics)
+    }
+
     async fn start(self, client: Client, version: i16) -> Outcome<MetadataResponse> {
         answer(self, client, version).await
     }
@@ -29,19 +43,33 @@ async fn answer(
     version: i16,
 ) -> Outcome<MetadataResponse> {
     let node_id = client.server.settings().node_id;
-    let (host, port) = client.advertised();
     let mut topics = Vec::new();
-    match request.topics {
-        Some(wanted) if version > 0 || !wanted.is_empty() => {
+    match wanted(request.topics, version) {
+        Some(wanted) => {
             for topic in wanted {
                 let may_create = request.allow_auto_topic_creation;
                 topics.push(wanted_topic(&client, topic, may_create).await);
             }
         }
-        _ => {
+        None => {
             topics.extend(client.server.core().all_topics().iter().map(|it| describe(it, node_id)))
         }
     }
+    told(&client, topics)
+}
+
+/// The topics that are asked for; `None` if it is all.
+fn wanted(
+    topics: Option<Vec<MetadataRequestTopic>>,
+    version: i16,
+) -> Option<Vec<MetadataRequestTopic>> {
+    topics.filter(|wanted| version > 0 || !wanted.is_empty())
+}
+
+/// Those topics, and the broker.
+fn told(client: &Client, topics: Vec<MetadataResponseTopic>) -> Outcome<MetadataResponse> {
+    let node_id = client.server.settings().node_id;
+    let (host, port) = client.advertised();
     Outcome::Response(MetadataResponse {
         brokers: vec![MetadataResponseBroker { node_id, host, port, rack: None }],
         cluster_id: Some(client.server.cluster_id().to_string()),

@@ -7,6 +7,8 @@
 //! | `answer` | which request goes to which handler |
 //! | one file per API | what each request does, by the broker's own handles |
 //! | `errors` | this library's errors as Kafka's codes |
+//! | `faults` | errors and delays that a user asks for |
+//! | `memory` | how much requests and answers on their way may take |
 //! | `sessions` | fetch sessions (KIP-227) |
 //!
 //! Invariants:
@@ -20,7 +22,9 @@
 mod answer;
 mod connection;
 mod errors;
+mod faults;
 mod listener;
+mod memory;
 mod sessions;
 
 mod api_versions;

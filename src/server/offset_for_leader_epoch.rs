@@ -4,23 +4,41 @@
 use super::answer::{Client, Handle, Outcome, Server};
 use super::errors::code_of;
 use super::fetch::check_leader_epoch;
+use crate::wire::ErrorCode;
 use crate::wire::offset_for_leader_epoch::{
     EpochEndOffset, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse,
     OffsetForLeaderPartition, OffsetForLeaderTopicResult,
 };
 
 impl Handle for OffsetForLeaderEpochRequest {
-    async fn start(self, client: Client, _version: i16) -> Outcome<OffsetForLeaderEpochResponse> {
-        let topics = self.topics.into_iter().map(|topic| {
-            let all = topic.partitions.iter();
-            let ends = all.map(|asked| end(&client.server, &topic.topic, asked));
-            OffsetForLeaderTopicResult { partitions: ends.collect(), topic: topic.topic.clone() }
-        });
-        Outcome::Response(OffsetForLeaderEpochResponse {
-            topics: topics.collect(),
-            throttle_time_ms: 0,
+    fn refuse(
+        self,
+        _: &Client,
+        _: i16,
+        error_code: ErrorCode,
+    ) -> Outcome<OffsetForLeaderEpochResponse> {
+        answer(self, |_, asked| EpochEndOffset {
+            partition: asked.partition,
+            error_code,
+            ..EpochEndOffset::default()
         })
     }
+
+    async fn start(self, client: Client, _version: i16) -> Outcome<OffsetForLeaderEpochResponse> {
+        answer(self, |topic, asked| end(&client.server, topic, asked))
+    }
+}
+
+fn answer(
+    request: OffsetForLeaderEpochRequest,
+    end: impl Fn(&str, &OffsetForLeaderPartition) -> EpochEndOffset,
+) -> Outcome<OffsetForLeaderEpochResponse> {
+    let topics = request.topics.into_iter().map(|topic| {
+        let partitions = topic.partitions.iter().map(|asked| end(&topic.topic, asked)).collect();
+        OffsetForLeaderTopicResult { partitions, topic: topic.topic }
+    });
+    let topics = topics.collect();
+    Outcome::Response(OffsetForLeaderEpochResponse { topics, throttle_time_ms: 0 })
 }
 
 fn end(server: &Server, topic: &str, asked: &OffsetForLeaderPartition) -> EpochEndOffset {

@@ -7,7 +7,8 @@
 //! * With `acks` of 0 there is no answer, but an error ends the connection.
 
 use std::future::Future;
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -16,9 +17,12 @@ use tokio::time::timeout;
 
 use super::answer::{Client, Handle, Outcome, Server};
 use super::errors::code_of;
-use crate::batch::{Compression, InvalidBatch, InvalidRecord, Validated, validate};
+use crate::batch::{
+    BatchHeader, Compression, InvalidBatch, InvalidRecord, Rules, Validated, validate,
+};
 use crate::broker::check_not_internal;
 use crate::broker::core::Topic;
+use crate::codec::Reader;
 use crate::error::{Error, Result};
 use crate::partition::{BatchMetadata, Partition};
 use crate::record::Timestamp;
@@ -34,11 +38,27 @@ const FIRST_WITH_ZSTD: i16 = 7;
 /// What a batch may take once it is decompressed.
 const MAX_DECOMPRESSED_BYTES: usize = 64 << 20;
 
+/// What is decompressed at once. More is decompressed where it holds up no other connection.
+const AT_ONCE: usize = 1 << 20;
+
 /// The shortest time after which an append is given up that waits for memory, whatever the request
 /// says: others just wait for the disk.
 const MIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Handle for ProduceRequest {
+    fn refuse(self, _: &Client, _: i16, error: ErrorCode) -> Outcome<ProduceResponse> {
+        if self.acks == 0 {
+            return Outcome::Close(format!("producing: {error}"));
+        }
+        let responses = self.topic_data.into_iter().map(|topic| {
+            let all = topic.partition_data.iter();
+            let refused = all.map(|data| refusal(data.index, Refused::with(error))).collect();
+            TopicProduceResponse { name: topic.name, partition_responses: refused }
+        });
+        let responses = responses.collect();
+        Outcome::Response(ProduceResponse { responses, ..ProduceResponse::default() })
+    }
+
     fn start(
         self,
         client: Client,
@@ -56,7 +76,7 @@ impl Handle for ProduceRequest {
             });
             sent.push((topic.name, partitions.collect::<Vec<_>>()));
         }
-        answer(client, acks, waits, sent)
+        answer(acks, waits, sent)
     }
 }
 
@@ -74,24 +94,28 @@ struct Refused {
     code: ErrorCode,
     message: Option<String>,
     records: Vec<InvalidRecord>,
+    /// Only because of what it takes decompressed.
+    is_decompressed_too_large: bool,
 }
 
 impl Refused {
     fn with(code: ErrorCode) -> Self {
-        Refused { code, message: None, records: Vec::new() }
+        Refused { code, message: None, records: Vec::new(), is_decompressed_too_large: false }
     }
 }
 
 impl From<Error> for Refused {
     fn from(error: Error) -> Self {
         let message = Some(error.to_string());
-        Refused { code: code_of(&error), message, records: Vec::new() }
+        Refused { message, ..Refused::with(code_of(&error)) }
     }
 }
 
 impl From<InvalidBatch> for Refused {
     fn from(invalid: InvalidBatch) -> Self {
         let message = Some(invalid.to_string());
+        let is_decompressed_too_large =
+            matches!(invalid, InvalidBatch::DecompressedTooLarge { .. });
         let (code, records) = match invalid {
             InvalidBatch::CorruptMessage(_) => (ErrorCode::CORRUPT_MESSAGE, Vec::new()),
             InvalidBatch::MessageTooLarge { .. } | InvalidBatch::DecompressedTooLarge { .. } => {
@@ -108,7 +132,7 @@ impl From<InvalidBatch> for Refused {
             }
             InvalidBatch::InvalidRecord { records, .. } => (ErrorCode::INVALID_RECORD, records),
         };
-        Refused { code, message, records }
+        Refused { code, message, records, is_decompressed_too_large }
     }
 }
 
@@ -116,19 +140,39 @@ impl From<InvalidBatch> for Refused {
 struct Sent {
     partition: Partition,
     place: Place,
+    /// The request's.
+    version: i16,
 }
 
 enum Place {
     /// With its partition.
     There(oneshot::Receiver<Result<BatchMetadata>>),
     /// Here: so many wait there that it has to wait for its turn to wait.
-    Here(BytesMut),
+    Here(BytesMut, Deferred),
+    /// Here, and not even checked, because that takes long.
+    Unchecked(Bytes, Rules, Deferred),
+}
+
+/// Behind a batch that waits here, all of its connection do, so that they keep their order.
+struct Deferred(Arc<AtomicUsize>);
+
+impl Deferred {
+    fn one_more(client: &Client) -> Self {
+        client.deferred.fetch_add(1, Ordering::AcqRel);
+        Deferred(client.deferred.clone())
+    }
+}
+
+impl Drop for Deferred {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 /// A partition's number, and what has become of its batch.
 type Submitted = (i32, Result<Sent, Refused>);
 
-fn find(server: &Server, name: &str) -> Result<std::sync::Arc<Topic>> {
+fn find(server: &Server, name: &str) -> Result<Arc<Topic>> {
     let core = server.core();
     core.check_open()?;
     core.check_writable()?;
@@ -140,7 +184,7 @@ fn find(server: &Server, name: &str) -> Result<std::sync::Arc<Topic>> {
 
 fn submit(
     client: &Client,
-    topic: &Result<std::sync::Arc<Topic>>,
+    topic: &Result<Arc<Topic>>,
     data: PartitionProduceData,
     version: i16,
 ) -> Submitted {
@@ -151,32 +195,46 @@ fn submit(
 
 fn try_submit(
     client: &Client,
-    topic: &Result<std::sync::Arc<Topic>>,
+    topic: &Result<Arc<Topic>>,
     data: PartitionProduceData,
     version: i16,
 ) -> Result<Sent, Refused> {
     let topic = topic.as_ref().map_err(|error| Refused::from(error.clone()))?;
     let partition = topic.partition(data.index)?.clone();
     let now = client.server.core().clock().wall();
-    let rules = topic.log_config.rules(now, MAX_DECOMPRESSED_BYTES);
-    let Validated { bytes, header } = validate(owned(data.records.into_bytes()), &rules)?;
+    let rules = topic.log_config.rules(now, AT_ONCE);
+    let bytes = data.records.into_bytes();
+    let header = BatchHeader::read(Reader::new(&bytes));
+    let is_compressed = header.is_ok_and(|it| it.compression() != Compression::None);
+    // Kept for a second time.
+    let kept = is_compressed.then(|| bytes.clone());
+    let bytes = match (check(bytes, &rules, version), kept) {
+        (Err(refused), Some(bytes)) if refused.is_decompressed_too_large => {
+            let rules = Rules { max_decompressed_bytes: MAX_DECOMPRESSED_BYTES, ..rules };
+            let place = Place::Unchecked(bytes, rules, Deferred::one_more(client));
+            return Ok(Sent { partition, place, version });
+        }
+        (checked, _) => checked?,
+    };
+    let must_wait = client.deferred.load(Ordering::Acquire) > 0;
+    let there = if must_wait { Err(bytes) } else { partition.try_append(bytes) };
+    let place = match there {
+        Ok(answer) => Place::There(answer),
+        Err(bytes) => Place::Here(bytes, Deferred::one_more(client)),
+    };
+    Ok(Sent { partition, place, version })
+}
+
+/// The batch as it is to be appended, if it may be.
+fn check(bytes: Bytes, rules: &Rules, version: i16) -> Result<BytesMut, Refused> {
+    let Validated { bytes, header } = validate(owned(bytes), rules)?;
     if header.is_transactional() {
         return Err(Refused::with(ErrorCode::INVALID_TXN_STATE));
     }
     if header.compression() == Compression::Zstd && version < FIRST_WITH_ZSTD {
         return Err(Refused::with(ErrorCode::UNSUPPORTED_COMPRESSION_TYPE));
     }
-    // Behind one that waits here, all do: they keep their order.
-    let must_wait = client.deferred.load(Ordering::Acquire) > 0;
-    let there = if must_wait { Err(bytes) } else { partition.try_append(bytes) };
-    let place = match there {
-        Ok(answer) => Place::There(answer),
-        Err(bytes) => {
-            client.deferred.fetch_add(1, Ordering::AcqRel);
-            Place::Here(bytes)
-        }
-    };
-    Ok(Sent { partition, place })
+    Ok(bytes)
 }
 
 /// Bytes that can be changed: those of the frame itself, if nothing else is in it.
@@ -185,7 +243,6 @@ fn owned(bytes: Bytes) -> BytesMut {
 }
 
 async fn answer(
-    client: Client,
     acks: i16,
     waits: Duration,
     sent: Vec<(String, Vec<Submitted>)>,
@@ -195,7 +252,7 @@ async fn answer(
         let mut partition_responses = Vec::with_capacity(partitions.len());
         for (index, submitted) in partitions {
             let result = match submitted {
-                Ok(sent) => settled(&client, sent, waits).await,
+                Ok(sent) => settled(sent, waits).await,
                 Err(refused) => Err(refused),
             };
             match result {
@@ -219,21 +276,20 @@ async fn answer(
 }
 
 /// Waits for a batch's fate.
-async fn settled(
-    client: &Client,
-    sent: Sent,
-    waits: Duration,
-) -> Result<PartitionProduceResponse, Refused> {
-    let Sent { partition, place } = sent;
+async fn settled(sent: Sent, waits: Duration) -> Result<PartitionProduceResponse, Refused> {
+    let Sent { partition, place, version } = sent;
     let appended = async {
-        match place {
-            Place::There(answer) => partition.answered(answer).await,
-            Place::Here(bytes) => {
-                let answer = partition.append_in_turn(bytes).await;
-                client.deferred.fetch_sub(1, Ordering::AcqRel);
-                partition.answered(answer).await
+        let (bytes, deferred) = match place {
+            Place::There(answer) => return Ok(partition.answered(answer).await?),
+            Place::Here(bytes, deferred) => (bytes, deferred),
+            Place::Unchecked(bytes, rules, deferred) => {
+                let checked = partition.run_beside(move || check(bytes, &rules, version)).await?;
+                (checked?, deferred)
             }
-        }
+        };
+        let answer = partition.append_in_turn(bytes).await;
+        drop(deferred);
+        Ok::<_, Refused>(partition.answered(answer).await?)
     };
     let appended = timeout(waits, appended).await;
     let metadata = appended.map_err(|_| Refused::with(ErrorCode::REQUEST_TIMED_OUT))??;

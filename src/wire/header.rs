@@ -40,9 +40,10 @@ impl RequestHeader {
     }
 }
 
-/// Reads a request's body. What follows it is ignored, as Kafka does.
+/// Reads a request's body, of at most [`MAX_ELEMENTS`](super::MAX_ELEMENTS). What follows it is
+/// ignored, as Kafka does.
 pub fn decode_request<R: Request>(body: &Bytes, version: i16) -> Result<R, CodecError> {
-    R::read(&mut MessageReader::new(body, version, R::KEY.is_flexible(version)))
+    R::read(&mut MessageReader::new(body, version, R::KEY.is_flexible(version)).limited())
 }
 
 /// A request, as it is sent.

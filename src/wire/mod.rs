@@ -7,8 +7,9 @@
 //!
 //! Nothing here knows a socket, a broker or a clock. Bytes come from strangers: no length in them
 //! sizes an allocation before the bytes that it promises are known to be there, so decoding takes
-//! at most [`MAX_GROWTH`] times a frame's length. Record batches stay opaque slices of the frame
-//! they came in, and go out as they are, without being copied ([`Frame`]).
+//! at most [`MAX_GROWTH`] times a frame's length; and the arrays of a request have no more than
+//! [`MAX_ELEMENTS`]. Record batches stay opaque slices of the frame they came in, and go out as
+//! they are, without being copied ([`Frame`]).
 //!
 //! Sources: the message schemas of Apache Kafka 4.1 (`clients/src/main/resources/common/message`)
 //! and <https://kafka.apache.org/protocol>.
@@ -40,5 +41,5 @@ pub use error_code::ErrorCode;
 pub use field::{Records, Wire};
 pub use frame::{Frame, FrameError, frame_len};
 pub use header::{RequestHeader, decode_request, decode_response, encode_request, encode_response};
-pub use read::{MAX_GROWTH, MessageReader};
+pub use read::{MAX_ELEMENTS, MAX_GROWTH, MessageReader};
 pub use write::MessageWriter;

@@ -10,6 +10,10 @@ use super::Wire;
 /// take more room in memory than on the wire.
 pub const MAX_GROWTH: usize = 128;
 
+/// The arrays of a request have at most so many elements in all: twice as many as a topic has
+/// partitions. What a server makes of one, and answers, is as much in proportion.
+pub const MAX_ELEMENTS: usize = 200_000;
+
 /// The bytes of a message of one version. What is read shares them.
 #[derive(Debug)]
 pub struct MessageReader<'a> {
@@ -17,13 +21,21 @@ pub struct MessageReader<'a> {
     reader: Reader<'a>,
     version: i16,
     is_flexible: bool,
+    /// How many elements arrays may still have.
+    elements_left: usize,
 }
 
 impl<'a> MessageReader<'a> {
     /// Reads from the front of `all`. In flexible versions lengths are varints, and structures may
     /// have tagged fields (KIP-482).
     pub fn new(all: &'a Bytes, version: i16, is_flexible: bool) -> Self {
-        MessageReader { all, reader: Reader::new(all), version, is_flexible }
+        let reader = Reader::new(all);
+        MessageReader { all, reader, version, is_flexible, elements_left: usize::MAX }
+    }
+
+    /// Takes arrays of at most [`MAX_ELEMENTS`] elements in all: those of a request.
+    pub(super) fn limited(self) -> Self {
+        MessageReader { elements_left: MAX_ELEMENTS, ..self }
     }
 
     /// The message's version.
@@ -88,6 +100,8 @@ impl<'a> MessageReader<'a> {
         if count > left / least {
             return Err(CodecError::UnexpectedEnd { needed: count.saturating_mul(least), left });
         }
+        let enough = self.elements_left.checked_sub(count);
+        self.elements_left = enough.ok_or(CodecError::TooManyElements { limit: MAX_ELEMENTS })?;
         let mut elements = Vec::with_capacity(count);
         for _ in 0..count {
             elements.push(T::read(self)?);
@@ -108,7 +122,9 @@ impl<'a> MessageReader<'a> {
             let tag = self.reader.unsigned_varint()?;
             let len = self.reader.unsigned_varint()? as usize;
             let reader = Reader::new(self.reader.bytes(len)?);
-            take(tag, &mut MessageReader { reader, ..*self })?;
+            let mut field = MessageReader { reader, ..*self };
+            take(tag, &mut field)?;
+            self.elements_left = field.elements_left;
         }
         Ok(())
     }

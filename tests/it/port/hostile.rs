@@ -4,10 +4,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use ottla::wire::ErrorCode;
 use ottla::wire::api_versions::ApiVersionsRequest;
 use ottla::wire::fetch::FetchRequest;
-use ottla::wire::metadata::MetadataRequest;
+use ottla::wire::metadata::{MetadataRequest, MetadataRequestTopic};
+#[cfg(feature = "gzip")]
+use ottla::wire::produce::ProduceRequest;
+use ottla::wire::{ErrorCode, MAX_ELEMENTS};
 use ottla::{Broker, Error};
 use tokio::io::AsyncWriteExt;
 
@@ -131,6 +133,104 @@ async fn a_client_that_does_not_read_stalls_nobody() {
     }
     // Nor do the others delay the end.
     listener.close().await;
+}
+
+/// A client that holds all memory for requests, and sends no more, holds up the others no longer
+/// than a few seconds.
+#[tokio::test]
+async fn memory_for_requests_is_not_hoarded() {
+    let broker = Broker::in_memory().await.unwrap();
+    let builder = broker.listener().queued_max_request_bytes(64 << 10);
+    let listener = builder.bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr();
+    create(address, "t", 1, &[]).await;
+    let mut hoarder = RawClient::connect(address).await;
+    let id = hoarder.send(&MetadataRequest::default(), 1).await;
+    hoarder.stream.write_all(&(60i32 << 10).to_be_bytes()).await.unwrap();
+    // Its length has come with the request before it, or will have been read by then.
+    hoarder.receive::<MetadataRequest>(id, 1).await;
+    let mut client = RawClient::connect(address).await;
+    let large = "x".repeat(20 << 10);
+    let produced = client.produce("t", batch(&[&large])).await;
+    assert_eq!(produced.error_code, ErrorCode::NONE);
+    // As large as all of it, and more.
+    let large = "x".repeat(200 << 10);
+    let produced = client.produce("t", batch(&[&large])).await;
+    assert_eq!(produced.error_code, ErrorCode::NONE);
+}
+
+/// Nor is memory for answers: who does not read them lets go, and until then the others get a
+/// batch at a time.
+#[tokio::test]
+async fn memory_for_answers_is_not_hoarded() {
+    let broker = Broker::in_memory().await.unwrap();
+    let builder = broker.listener().queued_max_response_bytes(1 << 20).max_connections(2);
+    let listener = builder.bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr();
+    create(address, "t", 1, &[]).await;
+    let mut client = RawClient::connect(address).await;
+    let value = "x".repeat(950_000);
+    for _ in 0..3 {
+        let produced = client.produce("t", batch(&[&value])).await;
+        assert_eq!(produced.error_code, ErrorCode::NONE);
+    }
+    let mut deaf = RawClient::connect(address).await;
+    let asks = 30;
+    for _ in 0..asks {
+        deaf.send(&super::conformance::fetch("t", 0, 0), 12).await;
+    }
+    let mut fetched = client.ask(&super::conformance::fetch("t", 0, 0), 12).await;
+    let fetched = fetched.responses.remove(0).partitions.remove(0).records.len();
+    assert!((950_000..1 << 20).contains(&fetched), "{fetched}: one batch, and not three");
+    // There is room for another connection once the server has ended that one.
+    RawClient::connect(address).await.ask(&MetadataRequest::default(), 1).await;
+    let mut answered = 0;
+    while deaf.frame().await.is_some() {
+        answered += 1;
+    }
+    assert!(answered < asks);
+}
+
+/// What a request makes the server do is limited by what it names, too.
+#[tokio::test]
+async fn a_request_names_only_so_much() {
+    let (_broker, listener) = listening().await;
+    for (count, is_answered) in [(MAX_ELEMENTS, true), (MAX_ELEMENTS + 1, false)] {
+        let mut client = RawClient::connect(listener.local_addr()).await;
+        // Topics of this name there are none.
+        let named = MetadataRequestTopic { name: Some(String::new()), ..Default::default() };
+        let topics = Some(vec![named; count]);
+        client.send(&MetadataRequest { topics, ..MetadataRequest::default() }, 1).await;
+        assert_eq!(client.frame().await.is_some(), is_answered);
+    }
+}
+
+/// A batch that takes long to check does not lose its place.
+#[cfg(feature = "gzip")]
+#[tokio::test]
+async fn large_compressed_batches_keep_their_order() {
+    let (broker, listener) = listening().await;
+    let address = listener.local_addr();
+    create(address, "t", 1, &[]).await;
+    let mut client = RawClient::connect(address).await;
+    let large = "x".repeat(8 << 20);
+    let large = ottla::batch::compress(&batch(&[&large]), ottla::Compression::Gzip).unwrap();
+    let batches = [large.freeze(), batch(&["a"]), batch(&["b"])];
+    let mut ids = Vec::new();
+    for records in batches {
+        ids.push(client.send(&produce_request("t", 0, records, -1), 7).await);
+    }
+    for (offset, id) in (0..).zip(ids) {
+        let answer = client.receive::<ProduceRequest>(id, 7).await;
+        let told = &answer.responses[0].partition_responses[0];
+        assert_eq!((told.error_code, told.base_offset), (ErrorCode::NONE, offset));
+    }
+    // A zip bomb is refused, and those behind it are not.
+    let bomb = "x".repeat(65 << 20);
+    let bomb = ottla::batch::compress(&batch(&[&bomb]), ottla::Compression::Gzip).unwrap();
+    assert_eq!(client.produce("t", bomb.freeze()).await.error_code, ErrorCode::MESSAGE_TOO_LARGE);
+    assert_eq!(client.produce("t", batch(&["c"])).await.base_offset, 3);
+    assert_eq!(broker.describe_topic("t").unwrap().partitions[0].high_watermark, 4);
 }
 
 #[tokio::test]

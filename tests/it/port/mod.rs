@@ -2,10 +2,12 @@
 //!
 //! `conformance` is what Kafka does as well: with `OTTLA_TEST_KAFKA=host:port` it runs against a
 //! real one, too, which must be on its own, with automatic creation of topics. Where both differ,
-//! and why, stands beside the test. `hostile` is what no client should send.
+//! and why, stands beside the test. `hostile` is what no client should send, `faults`
+//! what users have asked for.
 
 mod client;
 mod conformance;
+mod faults;
 mod hostile;
 
 use std::net::SocketAddr;
