@@ -39,7 +39,6 @@ mod world;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use self::disk::What;
 use self::world::World;
@@ -84,27 +83,21 @@ pub(crate) struct Failed {
 }
 
 /// Plays seeds, one after the other as `next` gives them, on as many threads as there are
-/// processors. Ends where that does, or with the first that fails.
+/// processors, and tells those that fail.
 pub(crate) fn play_all(
     next: impl Fn() -> Option<u64> + Sync,
+    failed: impl Fn(Failed) + Sync,
     tally: &Arc<Tally>,
-) -> Option<Failed> {
-    let failed = AtomicBool::new(false);
+) {
     let work = || {
-        while let Some(seed) = next().filter(|_| !failed.load(Ordering::Relaxed)) {
+        while let Some(seed) = next() {
             if let Err(why) = play(seed, None, tally) {
-                failed.store(true, Ordering::Relaxed);
-                return Some(Failed { seed, why });
+                failed(Failed { seed, why });
             }
         }
-        None
     };
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    std::thread::scope(|scope| {
-        let running: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        let ended = running.into_iter().map(|it| it.join().expect("panics were caught"));
-        ended.fold(None, |first, failed| first.or(failed))
-    })
+    std::thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(work))));
 }
 
 /// Plays one seed; its trace's number, or what is wrong.

@@ -7,8 +7,8 @@
 #[path = "../crash/mod.rs"]
 mod simulation;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use self::simulation::{Failed, Tally, asked, notes, play, play_all, unnoticed};
 use crate::support::{fresh_seed, tell};
@@ -44,9 +44,13 @@ fn a_broker_survives_crashes() {
     let (fresh, more) = (fresh_seed(), fixed / 30);
     tell(&format!("crash: seeds 0..{fixed} and {fresh}.. +{more}\n"));
     let seeds: Vec<u64> = FOUND.into_iter().chain(0..fixed).chain(fresh..fresh + more).collect();
-    let next = AtomicUsize::new(0);
-    let next = || seeds.get(next.fetch_add(1, Ordering::Relaxed)).copied();
-    if let Some(Failed { seed, why }) = play_all(next, &tally) {
+    let (next, first) = (AtomicUsize::new(0), OnceLock::new());
+    let next = || match first.get() {
+        None => seeds.get(next.fetch_add(1, Ordering::Relaxed)).copied(),
+        Some(_) => None,
+    };
+    play_all(next, |failed| drop(first.set(failed)), &tally);
+    if let Some(Failed { seed, why }) = first.get() {
         panic!(
             "seed {seed}: {why}\nseed {seed} failed; again, and all it does: OTTLA_SEED={seed} \
              cargo test --test it crash::a_broker_survives_crashes"

@@ -36,10 +36,17 @@ pub(crate) fn run(length: Duration, seed: u64) -> Result<String, String> {
         }
         (now < length).then(|| next_seed.fetch_add(1, Ordering::Relaxed))
     };
-    match play_all(next, &tally) {
-        None => Ok(tally.to_string()),
-        Some(Failed { seed, why }) => Err(format!(
-            "{why}\nseed {seed} failed after {tally}; again, and all it does: OTTLA_SEED={seed} \
+    // Goes on after a failure: there may be more to find in the time.
+    let failures = Mutex::new(Vec::new());
+    let failed = |Failed { seed, why }: Failed| {
+        println!("crash: seed {seed} FAILED: {why}\nthat was seed {seed}, after {tally}");
+        failures.lock().expect("no one panics with them in hand").push(seed);
+    };
+    play_all(next, failed, &tally);
+    match failures.into_inner().expect("no one panics with them in hand") {
+        seeds if seeds.is_empty() => Ok(tally.to_string()),
+        seeds => Err(format!(
+            "{tally}\nthese have failed: {seeds:?}; again, and all it does: OTTLA_SEED=… \
              cargo test --release --test soak -- crash --minutes 1"
         )),
     }
