@@ -52,6 +52,13 @@ impl Topic {
     }
 }
 
+/// All topics, twice.
+#[derive(Debug, Default)]
+struct Topics {
+    by_name: BTreeMap<TopicName, Arc<Topic>>,
+    by_id: BTreeMap<TopicId, Arc<Topic>>,
+}
+
 /// The shared state of one broker.
 #[derive(Debug)]
 pub(crate) struct Core {
@@ -63,7 +70,7 @@ pub(crate) struct Core {
     pub(super) pressure: Arc<MemoryPressure>,
     /// The leader epoch of this run for topics in memory.
     pub(super) memory_epoch: i32,
-    topics: RwLock<BTreeMap<TopicName, Arc<Topic>>>,
+    topics: RwLock<Topics>,
     version: watch::Sender<u64>,
     closed: OnceLock<Ended>,
     producers: Mutex<Vec<Weak<dyn Buffered>>>,
@@ -120,34 +127,39 @@ impl Core {
     }
 
     pub(crate) fn topic(&self, name: &str) -> Option<Arc<Topic>> {
-        self.topics().get(name).cloned()
+        self.topics().by_name.get(name).cloned()
     }
 
     /// The topic of that id.
     #[cfg(feature = "tcp")]
     pub(crate) fn topic_by_id(&self, id: TopicId) -> Option<Arc<Topic>> {
-        self.topics().values().find(|topic| topic.id() == id).cloned()
+        self.topics().by_id.get(&id).cloned()
     }
 
     pub(crate) fn all_topics(&self) -> Vec<Arc<Topic>> {
-        self.topics().values().cloned().collect()
+        self.topics().by_name.values().cloned().collect()
     }
 
     /// All topics, and what those have done that were deleted: each is in one of the two.
     pub(super) fn topics_and_past(&self) -> (Vec<Arc<Topic>>, LogStats) {
         let topics = self.topics();
         let past = *self.past.lock().expect("no one panics with the figures in hand");
-        (topics.values().cloned().collect(), past)
+        (topics.by_name.values().cloned().collect(), past)
     }
 
     pub(super) fn insert(&self, topic: Topic) {
-        self.topics_mut().insert(topic.name.clone(), Arc::new(topic));
+        let topic = Arc::new(topic);
+        let mut topics = self.topics_mut();
+        topics.by_id.insert(topic.id(), topic.clone());
+        topics.by_name.insert(topic.name.clone(), topic);
+        drop(topics);
         self.version.send_modify(|version| *version += 1);
     }
 
     pub(super) fn remove(&self, name: &TopicName) -> Option<Arc<Topic>> {
         let mut topics = self.topics_mut();
-        let removed = topics.remove(name);
+        let removed = topics.by_name.remove(name);
+        removed.iter().for_each(|topic| drop(topics.by_id.remove(&topic.id())));
         let partitions = removed.iter().flat_map(|topic| &topic.partitions);
         let mut past = self.past.lock().expect("no one panics with the figures in hand");
         partitions.for_each(|partition| past.add(&partition.reader().stats()));
@@ -244,11 +256,11 @@ impl Core {
         }
     }
 
-    fn topics(&self) -> RwLockReadGuard<'_, BTreeMap<TopicName, Arc<Topic>>> {
+    fn topics(&self) -> RwLockReadGuard<'_, Topics> {
         self.topics.read().expect("no one panics with the topics in hand")
     }
 
-    fn topics_mut(&self) -> RwLockWriteGuard<'_, BTreeMap<TopicName, Arc<Topic>>> {
+    fn topics_mut(&self) -> RwLockWriteGuard<'_, Topics> {
         self.topics.write().expect("no one panics with the topics in hand")
     }
 }

@@ -33,16 +33,14 @@ async fn answer(request: CreateTopicsRequest, client: Client) -> Outcome<CreateT
     request.topics.iter().for_each(|topic| *count.entry(&topic.name).or_default() += 1);
     let mut topics = Vec::new();
     for topic in &request.topics {
-        // Once is enough to say that it is there more than once.
-        match count.get(topic.name.as_str()) {
-            Some(1) => {
-                topics.push(create(&client, topic, request.validate_only).await);
-            }
-            Some(_) if topics.iter().all(|it: &CreatableTopicResult| it.name != topic.name) => {
+        match count.remove(topic.name.as_str()) {
+            // Told already.
+            None => {}
+            Some(1) => topics.push(create(&client, topic, request.validate_only).await),
+            Some(_) => {
                 let text = "the request names this topic more than once".to_owned();
                 topics.push(refused(topic, ErrorCode::INVALID_REQUEST, text));
             }
-            _ => {}
         }
     }
     Outcome::Response(CreateTopicsResponse { topics, throttle_time_ms: 0 })
