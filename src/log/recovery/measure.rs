@@ -213,14 +213,22 @@ impl Found {
                             self.report.lost.push(LostRange { from: self.end, to });
                             self.end = to;
                         }
-                        None => {
-                            self.sealed = next.is_none();
-                            return Ok(segment.size());
-                        }
+                        // The next segment goes on.
+                        None if next.is_some() => return Ok(segment.size()),
+                        None => return Ok(self.end_at_point(opening, segment, at)),
                     }
                 }
             }
         }
+    }
+
+    /// The log ends at its recovery point, before which all from `at` on is bad: nothing tells where
+    /// the batch begins that comes next. If there can be one, all of that is set aside.
+    fn end_at_point(&mut self, opening: &Opening, segment: &Segment, at: u64) -> u64 {
+        let (from, to) = (self.end, self.recovery_point);
+        self.report.lost.push(LostRange { from, to });
+        (self.end, self.sealed) = (to, true);
+        if opening.clean { segment.size() } else { at }
     }
 
     /// Whether the batch's epoch is the one of its offset. An epoch is on the disk before its

@@ -202,6 +202,32 @@ fn a_log_with_a_lost_end_goes_on_behind_it() {
     assert_eq!(content.records[&30].1.id, 77);
 }
 
+/// Where nothing tells the last batch before the recovery point from the first one behind it, the
+/// log ends between them, and says that it does.
+#[test]
+fn a_log_that_is_bad_on_both_sides_of_its_recovery_point_ends_there() {
+    let disk = SimDisk::new(1);
+    let mut log = open(&disk);
+    plain_ones(&mut log, 0..2);
+    log.close().unwrap();
+    let mut log = open_as(&disk, |opening| Opening { clean: true, ..opening }).0;
+    plain_ones(&mut log, 2..5);
+    let segment = log.shared.segments()[0].clone();
+    let (path, size) = (segment.log_path(Path::new("t-0")), segment.size());
+    disk.crash_process();
+    for batch in [1, 2] {
+        assert!(disk.flip_bit(&path, (batch * size / 5 + 70) * 8));
+    }
+    let (mut log, report) = open_as(&disk, |opening| opening);
+    let lost: Vec<_> = report.lost.iter().map(|it| (it.from, it.to)).collect();
+    let cut: Vec<_> = report.cut.iter().map(|it| (it.offset, it.bytes)).collect();
+    assert_eq!((lost, cut), (vec![(1, 2)], vec![(2, size / 5 * 4)]));
+    assert_eq!(plain(&mut log, 77).base_offset, 2);
+    let content = Content::of(&log.reader(), 10_000).unwrap();
+    assert_eq!(content.gaps, [(1, 2)]);
+    assert_eq!(content.records.keys().copied().collect::<Vec<_>>(), [0, 2]);
+}
+
 #[test]
 fn batches_that_go_beyond_a_segments_end_are_not_the_logs() {
     for (cut, gaps) in [(0, vec![]), (1, vec![(2, 3)])] {
