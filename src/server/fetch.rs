@@ -25,7 +25,6 @@ use crate::error::{Error, Result};
 use crate::log::ReadCursor;
 use crate::partition::Partition;
 use crate::partition::ready::ReadyQueue;
-use crate::topic::TopicId;
 use crate::wire::fetch::{
     EpochEndOffset, FetchRequest, FetchResponse, FetchableTopicResponse, PartitionData,
 };
@@ -142,9 +141,11 @@ async fn wait_for_enough(session: &mut Session, limits: &Limits, mut client: Cli
 /// Reads every partition once, as far as the limits allow.
 async fn look(session: &mut Session, limits: &Limits, server: &Server) -> Found {
     let mut found = Found { partitions: Vec::new(), bytes: 0, is_urgent: false };
+    let uses_ids = session.uses_ids;
     for (turn, entry) in &mut session.entries {
         let left = limits.max_bytes.saturating_sub(found.bytes);
-        let mut data = match read(entry, left, found.bytes == 0, server).await {
+        let partition = find(entry, uses_ids, server);
+        let mut data = match read(entry, partition, left, found.bytes == 0).await {
             Ok(data) => data,
             Err(error_code) => refused(error_code),
         };
@@ -167,11 +168,11 @@ fn refused(error_code: ErrorCode) -> PartitionData {
 /// What one partition has. `is_first` makes one batch always fit.
 async fn read(
     entry: &mut Entry,
+    partition: Result<Partition, ErrorCode>,
     left: usize,
     is_first: bool,
-    server: &Server,
 ) -> Result<PartitionData, ErrorCode> {
-    let partition = find(entry, server)?;
+    let partition = partition?;
     let reader = partition.reader();
     check_leader_epoch(&partition, entry.asked.current_leader_epoch)?;
     let mut data = PartitionData {
@@ -210,15 +211,14 @@ async fn read(
 }
 
 /// The partition, as long as it is the one that was meant.
-fn find(entry: &mut Entry, server: &Server) -> Result<Partition, ErrorCode> {
+fn find(entry: &mut Entry, uses_ids: bool, server: &Server) -> Result<Partition, ErrorCode> {
     if let Some(partition) = entry.found.take_if(|it| it.check_open().is_ok()) {
         entry.found = Some(partition.clone());
         return Ok(partition);
     }
     let core = server.core();
     core.check_open().map_err(|error| code_of(&error))?;
-    let by_id = entry.key.topic_id != TopicId([0; 16]);
-    let topic = match by_id {
+    let topic = match uses_ids {
         true => core.topic_by_id(entry.key.topic_id).ok_or(ErrorCode::UNKNOWN_TOPIC_ID)?,
         false => core.topic(&entry.key.topic).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?,
     };
@@ -237,6 +237,16 @@ pub(super) fn check_leader_epoch(partition: &Partition, epoch: i32) -> Result<()
     }
 }
 
+/// The newest epoch not above `epoch`, and where it ended. Before the first batch there is epoch 0,
+/// as clients are told, though none is written down yet.
+pub(super) fn end_of_epoch(partition: &Partition, epoch: i32) -> Option<(i32, i64)> {
+    let reader = partition.reader();
+    match reader.leader_epoch() < 0 && epoch == 0 {
+        true => Some((0, reader.high_watermark())),
+        false => reader.end_offset_for(epoch),
+    }
+}
+
 /// Where the epoch of the client's last record ended, if that is before where it wants to go on:
 /// what it read since is no more.
 fn diverges(
@@ -247,7 +257,7 @@ fn diverges(
     if last_epoch < 0 {
         return Ok(None);
     }
-    let end = partition.reader().end_offset_for(last_epoch);
+    let end = end_of_epoch(partition, last_epoch);
     let (epoch, end_offset) = end.ok_or(ErrorCode::OFFSET_OUT_OF_RANGE)?;
     let diverges = epoch < last_epoch || end_offset < offset;
     Ok(diverges.then_some(EpochEndOffset { epoch, end_offset }))
