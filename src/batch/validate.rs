@@ -184,8 +184,11 @@ pub fn validate(bytes: BytesMut, rules: &Rules) -> Result<Validated, InvalidBatc
 /// Whether there is one whole batch, no larger than allowed, with the bytes that were sent.
 fn check_batch(bytes: &[u8], rules: &Rules) -> Result<BatchHeader, InvalidBatch> {
     let header = BatchHeader::read(Reader::new(bytes)).map_err(|_| refused("no whole batch"))?;
-    if header.magic != MAGIC {
-        return Err(BatchError::UnsupportedMagic(header.magic).into());
+    match header.magic {
+        MAGIC => {}
+        // What there was before.
+        0..MAGIC => return Err(BatchError::UnsupportedMagic(header.magic).into()),
+        magic => return Err(InvalidBatch::CorruptMessage(BatchError::UnsupportedMagic(magic))),
     }
     if header.batch_length < (HEADER_LEN - LOG_OVERHEAD) as i32 {
         let value = header.batch_length.into();

@@ -28,11 +28,18 @@ impl BrokerHandle {
         self.command(|answer| Command::Delete { name, answer }).await
     }
 
-    /// How many partitions a topic would have, if it can be created.
+    /// How many partitions a topic would have, and which settings, if it can be created.
     #[cfg(feature = "tcp")]
-    pub(crate) async fn check_create(&self, name: TopicName, config: TopicConfig) -> Result<i32> {
+    pub(crate) async fn check_create(
+        &self,
+        name: TopicName,
+        config: TopicConfig,
+    ) -> Result<(i32, Vec<ConfigEntry>)> {
         check_not_internal(&name)?;
-        self.command(|answer| Command::CheckCreate { name, config, answer }).await
+        let entry = self.command(|answer| Command::CheckCreate { name, config, answer }).await?;
+        let is_set = |setting: &str| entry.config.get(setting).is_some();
+        let effective = entry.config.log_config(entry.durability)?;
+        Ok((entry.partitions, config::describe(is_set, &effective)))
     }
 
     /// What a topic is that a Kafka client creates: without a word of syncs it is as durable as

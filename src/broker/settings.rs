@@ -179,6 +179,8 @@ impl TopicConfig {
     /// [`Durability::Power`], and settings that speak of replicas mean nothing on one node.
     #[cfg(feature = "tcp")]
     pub(crate) fn set_from_network(self, name: &str, value: &str) -> Result<Self> {
+        // Around it Kafka takes space.
+        let value = value.trim();
         match (name, value) {
             (config::FLUSH_MESSAGES, "1") => Ok(self.durability(Durability::Power)),
             (config::FLUSH_MESSAGES, _) => Err(Error::InvalidConfig {

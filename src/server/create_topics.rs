@@ -9,7 +9,7 @@ use super::answer::{Client, Handle, Outcome, Server};
 use super::errors::code_of;
 use crate::broker::ConfigSource;
 use crate::error::{Error, Result};
-use crate::topic::TopicName;
+use crate::topic::{TopicId, TopicName};
 use crate::wire::ErrorCode;
 use crate::wire::create_topics::{
     CreatableTopic, CreatableTopicConfigs, CreatableTopicResult, CreateTopicsRequest,
@@ -105,28 +105,29 @@ async fn try_create(
         })?;
         config = config.set_from_network(&setting.name, value)?;
     }
-    if only_ask {
-        let num_partitions = server.broker().check_create(name, config).await?;
-        return Ok(CreatableTopicResult {
-            name: topic.name.clone(),
-            num_partitions,
-            replication_factor: 1,
-            ..CreatableTopicResult::default()
-        });
-    }
-    let created = server.broker().create_topic(name.clone(), config).await?;
-    let configs =
-        server.broker().describe_configs(&name)?.into_iter().map(|entry| CreatableTopicConfigs {
-            config_source: source_of(entry.source),
-            name: entry.name.to_string(),
-            value: Some(entry.value),
-            read_only: false,
-            is_sensitive: false,
-        });
+    let (topic_id, num_partitions, configs) = match only_ask {
+        // There is no topic, so it has no id.
+        true => {
+            let (partitions, configs) = server.broker().check_create(name, config).await?;
+            (TopicId([0; 16]), partitions, configs)
+        }
+        false => {
+            let created = server.broker().create_topic(name.clone(), config).await?;
+            let configs = server.broker().describe_configs(&name)?;
+            (created.id, created.partitions.len() as i32, configs)
+        }
+    };
+    let configs = configs.into_iter().map(|entry| CreatableTopicConfigs {
+        config_source: source_of(entry.source),
+        name: entry.name.to_string(),
+        value: Some(entry.value),
+        read_only: false,
+        is_sensitive: false,
+    });
     Ok(CreatableTopicResult {
         name: topic.name.clone(),
-        topic_id: created.id,
-        num_partitions: created.partitions.len() as i32,
+        topic_id,
+        num_partitions,
         replication_factor: 1,
         configs: Some(configs.collect()),
         ..CreatableTopicResult::default()

@@ -26,7 +26,6 @@ use crate::error::{Error, Result};
 use crate::log::ReadCursor;
 use crate::partition::Partition;
 use crate::partition::ready::ReadyQueue;
-use crate::topic::TopicId;
 use crate::wire::fetch::{
     EpochEndOffset, FetchRequest, FetchResponse, FetchableTopicResponse, PartitionData,
 };
@@ -174,11 +173,13 @@ async fn wait_for_enough(session: &mut Session, limits: &Limits, mut client: Cli
 async fn look(session: &mut Session, limits: &Limits, server: &Server) -> Found {
     let claim = Claim::default();
     let mut found = Found { partitions: Vec::new(), bytes: 0, claim, is_urgent: false };
+    let uses_ids = session.uses_ids;
     for (turn, entry) in &mut session.entries {
         let left = limits.max_bytes.saturating_sub(found.bytes);
         let asked = usize::try_from(entry.asked.partition_max_bytes).unwrap_or(0);
         let mut claim = server.answers.take(asked.min(left));
-        let mut data = match read(entry, claim.bytes(), found.bytes == 0, server).await {
+        let partition = find(entry, uses_ids, server);
+        let mut data = match read(entry, partition, claim.bytes(), found.bytes == 0).await {
             Ok(data) => data,
             Err(error_code) => refused(entry.key.partition, error_code),
         };
@@ -203,11 +204,11 @@ fn refused(partition_index: i32, error_code: ErrorCode) -> PartitionData {
 /// What one partition has, up to so many bytes. `is_first` makes one batch always fit.
 async fn read(
     entry: &mut Entry,
+    partition: Result<Partition, ErrorCode>,
     max_bytes: usize,
     is_first: bool,
-    server: &Server,
 ) -> Result<PartitionData, ErrorCode> {
-    let partition = find(entry, server)?;
+    let partition = partition?;
     let reader = partition.reader();
     check_leader_epoch(&partition, entry.asked.current_leader_epoch)?;
     let mut data = PartitionData {
@@ -245,15 +246,14 @@ async fn read(
 }
 
 /// The partition, as long as it is the one that was meant.
-fn find(entry: &mut Entry, server: &Server) -> Result<Partition, ErrorCode> {
+fn find(entry: &mut Entry, uses_ids: bool, server: &Server) -> Result<Partition, ErrorCode> {
     if let Some(partition) = entry.found.take_if(|it| it.check_open().is_ok()) {
         entry.found = Some(partition.clone());
         return Ok(partition);
     }
     let core = server.core();
     core.check_open().map_err(|error| code_of(&error))?;
-    let by_id = entry.key.topic_id != TopicId([0; 16]);
-    let topic = match by_id {
+    let topic = match uses_ids {
         true => core.topic_by_id(entry.key.topic_id).ok_or(ErrorCode::UNKNOWN_TOPIC_ID)?,
         false => core.topic(&entry.key.topic).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?,
     };
@@ -272,6 +272,16 @@ pub(super) fn check_leader_epoch(partition: &Partition, epoch: i32) -> Result<()
     }
 }
 
+/// The newest epoch not above `epoch`, and where it ended. Before the first batch there is epoch 0,
+/// as clients are told, though none is written down yet.
+pub(super) fn end_of_epoch(partition: &Partition, epoch: i32) -> Option<(i32, i64)> {
+    let reader = partition.reader();
+    match reader.leader_epoch() < 0 && epoch == 0 {
+        true => Some((0, reader.high_watermark())),
+        false => reader.end_offset_for(epoch),
+    }
+}
+
 /// Where the epoch of the client's last record ended, if that is before where it wants to go on:
 /// what it read since is no more.
 fn diverges(
@@ -282,7 +292,7 @@ fn diverges(
     if last_epoch < 0 {
         return Ok(None);
     }
-    let end = partition.reader().end_offset_for(last_epoch);
+    let end = end_of_epoch(partition, last_epoch);
     let (epoch, end_offset) = end.ok_or(ErrorCode::OFFSET_OUT_OF_RANGE)?;
     let diverges = epoch < last_epoch || end_offset < offset;
     Ok(diverges.then_some(EpochEndOffset { epoch, end_offset }))

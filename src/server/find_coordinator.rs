@@ -1,4 +1,5 @@
-//! FindCoordinator: it is always this broker. Versions 0 to 5.
+//! FindCoordinator: it is always this broker, also for the group without a name: what can't be done
+//! with that is told when it is tried. Versions 0 to 5.
 //!
 //! There are no transactions, so nobody coordinates them; a client that wants them is told so at
 //! once, with an error that it does not retry.
@@ -58,9 +59,6 @@ fn answer(
 
 fn find(client: &Client, kind: i8, key: String) -> FoundCoordinator {
     match kind {
-        GROUP if key.is_empty() => {
-            refused(key, ErrorCode::INVALID_GROUP_ID, "a group has a name that is not empty")
-        }
         GROUP => {
             let node_id = client.server.settings().node_id;
             let (host, port) = client.advertised();

@@ -1,6 +1,7 @@
 //! InitProducerId: a new id for an idempotent producer, which nobody had before. Versions 0 to 5.
 //!
 //! Without transactions the id that a producer had does not matter: it gets another, as in Kafka.
+//! But an id comes with an epoch.
 
 use super::answer::{Client, Handle, Outcome, Server};
 use super::errors::code_of;
@@ -19,7 +20,9 @@ impl Handle for InitProducerIdRequest {
 }
 
 async fn answer(request: InitProducerIdRequest, client: Client) -> Outcome<InitProducerIdResponse> {
+    let has_half = (request.producer_id == -1) != (request.producer_epoch == -1);
     Outcome::Response(match request.transactional_id.as_deref() {
+        _ if has_half => refused(ErrorCode::INVALID_REQUEST),
         Some("") => refused(ErrorCode::INVALID_REQUEST),
         // See `find_coordinator`.
         Some(_) => refused(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED),

@@ -33,18 +33,22 @@ impl Handle for ListOffsetsRequest {
         Outcome::Response(ListOffsetsResponse { topics, throttle_time_ms: 0 })
     }
 
-    async fn start(self, client: Client, _version: i16) -> Outcome<ListOffsetsResponse> {
-        answer(self, client).await
+    async fn start(self, client: Client, version: i16) -> Outcome<ListOffsetsResponse> {
+        answer(self, client, version).await
     }
 }
 
-async fn answer(request: ListOffsetsRequest, client: Client) -> Outcome<ListOffsetsResponse> {
+async fn answer(
+    request: ListOffsetsRequest,
+    client: Client,
+    version: i16,
+) -> Outcome<ListOffsetsResponse> {
     let mut topics = Vec::new();
     for topic in request.topics {
         let mut partitions = Vec::new();
         for asked in topic.partitions {
             let partition_index = asked.partition_index;
-            let found = list(&client, &topic.name, asked).await;
+            let found = list(&client, &topic.name, asked, version).await;
             partitions.push(found.unwrap_or_else(|error| refused(partition_index, error)));
         }
         topics.push(ListOffsetsTopicResponse { name: topic.name, partitions });
@@ -60,7 +64,11 @@ async fn list(
     client: &Client,
     topic: &str,
     asked: ListOffsetsPartition,
+    version: i16,
 ) -> Result<ListOffsetsPartitionResponse, ErrorCode> {
+    if version < first_version(asked.timestamp) {
+        return Err(ErrorCode::UNSUPPORTED_VERSION);
+    }
     let partition_index = asked.partition_index;
     let partition = client.server.partition(topic, partition_index);
     let partition = partition.map_err(|error| code_of(&error))?;
@@ -81,7 +89,6 @@ async fn list(
             Some(timestamp) => search(&partition, timestamp).await?,
             None => None,
         },
-        timestamp if timestamp < 0 => return Err(ErrorCode::UNSUPPORTED_VERSION),
         timestamp => search(&partition, timestamp).await?,
     };
     Ok(match found {
@@ -90,6 +97,17 @@ async fn list(
         }
         None => none,
     })
+}
+
+/// The version that a time came with; no version has the others below 0.
+fn first_version(timestamp: i64) -> i16 {
+    match timestamp {
+        LATEST | EARLIEST | 0.. => 1,
+        MAX_TIMESTAMP => 7,
+        EARLIEST_LOCAL => 8,
+        LATEST_TIERED => 9,
+        _ => i16::MAX,
+    }
 }
 
 /// The latest timestamp, once its record is visible.

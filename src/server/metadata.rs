@@ -3,19 +3,31 @@
 //! A topic that is created for the asking is there in the answer: Kafka first answers that it has
 //! no leader yet, but every client takes this.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::answer::{Client, Handle, Outcome};
 use super::errors::code_of;
-use crate::broker::check_not_internal;
 use crate::broker::core::Topic;
+use crate::broker::{OFFSETS_TOPIC, check_not_internal};
 use crate::error::{Error, Result};
 use crate::topic::{TopicId, TopicName};
 use crate::wire::ErrorCode;
 use crate::wire::metadata::{
     MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataResponseBroker,
-    MetadataResponsePartition, MetadataResponseTopic,
+    MetadataResponsePartition, MetadataResponseTopic, NO_OPERATIONS,
 };
+
+/// The first version in which the name may be null.
+const FIRST_WITH_IDS: i16 = 10;
+
+/// The first version that asks by id: those before it have the field, but no use for it.
+const FIRST_BY_ID: i16 = 12;
+
+/// What may be done, by the bits of Kafka's `AclOperation`: everything that there is for topics,
+/// and for a cluster.
+const TOPIC_OPERATIONS: i32 = 0b1101_1111_1000;
+const CLUSTER_OPERATIONS: i32 = 0b1_1111_1010_0000;
 
 impl Handle for MetadataRequest {
     fn refuse(self, client: &Client, version: i16, error: ErrorCode) -> Outcome<MetadataResponse> {
@@ -29,7 +41,7 @@ impl Handle for MetadataRequest {
                 all.map(|it| refused(error, Some(it.name.to_string()), it.id())).collect()
             }
         };
-        told(client, topics)
+        Outcome::Response(told(client, topics))
     }
 
     async fn start(self, client: Client, version: i16) -> Outcome<MetadataResponse> {
@@ -46,16 +58,31 @@ async fn answer(
     let mut topics = Vec::new();
     match wanted(request.topics, version) {
         Some(wanted) => {
+            let mut seen = BTreeSet::new();
             for topic in wanted {
-                let may_create = request.allow_auto_topic_creation;
-                topics.push(wanted_topic(&client, topic, may_create).await);
+                if topic.name.is_none() && version < FIRST_WITH_IDS {
+                    return Outcome::Close("a Metadata request: a topic without a name".to_owned());
+                }
+                // Twice is as good as once.
+                if seen.insert((topic.name.clone(), topic.topic_id)) {
+                    let may_create = request.allow_auto_topic_creation;
+                    topics.push(wanted_topic(&client, topic, may_create, version).await);
+                }
             }
         }
         None => {
             topics.extend(client.server.core().all_topics().iter().map(|it| describe(it, node_id)))
         }
     }
-    told(&client, topics)
+    if request.include_topic_authorized_operations {
+        topics.iter_mut().for_each(|topic| topic.topic_authorized_operations = TOPIC_OPERATIONS);
+    }
+    let cluster_authorized_operations = match request.include_cluster_authorized_operations {
+        true => CLUSTER_OPERATIONS,
+        false => NO_OPERATIONS,
+    };
+    let told = told(&client, topics);
+    Outcome::Response(MetadataResponse { cluster_authorized_operations, ..told })
 }
 
 /// The topics that are asked for; `None` if it is all.
@@ -67,25 +94,33 @@ fn wanted(
 }
 
 /// Those topics, and the broker.
-fn told(client: &Client, topics: Vec<MetadataResponseTopic>) -> Outcome<MetadataResponse> {
+fn told(client: &Client, topics: Vec<MetadataResponseTopic>) -> MetadataResponse {
     let node_id = client.server.settings().node_id;
     let (host, port) = client.advertised();
-    Outcome::Response(MetadataResponse {
+    MetadataResponse {
         brokers: vec![MetadataResponseBroker { node_id, host, port, rack: None }],
         cluster_id: Some(client.server.cluster_id().to_string()),
         controller_id: node_id,
         topics,
         ..MetadataResponse::default()
-    })
+    }
 }
 
 async fn wanted_topic(
     client: &Client,
     wanted: MetadataRequestTopic,
     may_create: bool,
+    version: i16,
 ) -> MetadataResponseTopic {
     let node_id = client.server.settings().node_id;
-    let Some(name) = wanted.name else {
+    let has_id = wanted.topic_id != TopicId([0; 16]);
+    if version < FIRST_BY_ID && (has_id || wanted.name.is_none()) {
+        // There, no name in an answer is null.
+        let name = Some(wanted.name.unwrap_or_default());
+        return refused(ErrorCode::INVALID_REQUEST, name, wanted.topic_id);
+    }
+    // Of both, the id counts.
+    let Some(name) = wanted.name.filter(|_| !has_id) else {
         let found = client.server.core().topic_by_id(wanted.topic_id);
         return match found {
             Some(topic) => describe(&topic, node_id),
@@ -103,7 +138,7 @@ async fn find_or_create(client: &Client, name: &str, may_create: bool) -> Result
         return Ok(topic);
     }
     let parsed = TopicName::parse(name)?;
-    match may_create {
+    match may_create && check_not_internal(&parsed).is_ok() {
         true => client.server.broker().topic_or_create(&parsed).await,
         false => Err(Error::UnknownTopic { topic: name.to_owned() }),
     }
@@ -136,5 +171,8 @@ fn refused(
     name: Option<String>,
     topic_id: TopicId,
 ) -> MetadataResponseTopic {
-    MetadataResponseTopic { error_code, name, topic_id, ..MetadataResponseTopic::default() }
+    // It may be there one day.
+    let is_internal = name.as_deref() == Some(OFFSETS_TOPIC);
+    let told = MetadataResponseTopic::default();
+    MetadataResponseTopic { error_code, name, topic_id, is_internal, ..told }
 }

@@ -3,7 +3,7 @@
 
 use super::answer::{Client, Handle, Outcome, Server};
 use super::errors::code_of;
-use super::fetch::check_leader_epoch;
+use super::fetch::{check_leader_epoch, end_of_epoch};
 use crate::wire::ErrorCode;
 use crate::wire::offset_for_leader_epoch::{
     EpochEndOffset, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse,
@@ -48,7 +48,7 @@ fn end(server: &Server, topic: &str, asked: &OffsetForLeaderPartition) -> EpochE
         Err(error) => EpochEndOffset { error_code: code_of(&error), ..unknown },
         Ok(found) => match check_leader_epoch(&found, asked.current_leader_epoch) {
             Err(error_code) => EpochEndOffset { error_code, ..unknown },
-            Ok(()) => match found.reader().end_offset_for(asked.leader_epoch) {
+            Ok(()) => match end_of_epoch(&found, asked.leader_epoch) {
                 Some((leader_epoch, end_offset)) => {
                     EpochEndOffset { leader_epoch, end_offset, ..unknown }
                 }

@@ -26,6 +26,7 @@ use crate::codec::Reader;
 use crate::error::{Error, Result};
 use crate::partition::{BatchMetadata, Partition};
 use crate::record::Timestamp;
+use crate::topic::InvalidTopic;
 use crate::wire::ErrorCode;
 use crate::wire::produce::{
     BatchIndexAndErrorMessage, PartitionProduceData, PartitionProduceResponse, ProduceRequest,
@@ -178,7 +179,10 @@ fn find(server: &Server, name: &str) -> Result<Arc<Topic>> {
     core.check_writable()?;
     let unknown = || Error::UnknownTopic { topic: name.to_owned() };
     let topic = core.topic(name).ok_or_else(unknown)?;
-    check_not_internal(&topic.name)?;
+    check_not_internal(&topic.name).map_err(|_| InvalidTopic {
+        name: name.to_owned(),
+        reason: "nobody but consumer groups writes to it",
+    })?;
     Ok(topic)
 }
 
@@ -229,7 +233,7 @@ fn try_submit(
 fn check(bytes: Bytes, rules: &Rules, version: i16) -> Result<BytesMut, Refused> {
     let Validated { bytes, header } = validate(owned(bytes), rules)?;
     if header.is_transactional() {
-        return Err(Refused::with(ErrorCode::INVALID_TXN_STATE));
+        return Err(Refused::with(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED));
     }
     if header.compression() == Compression::Zstd && version < FIRST_WITH_ZSTD {
         return Err(Refused::with(ErrorCode::UNSUPPORTED_COMPRESSION_TYPE));

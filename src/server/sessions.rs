@@ -54,7 +54,8 @@ pub(super) struct Session {
     pub(super) id: i32,
     /// The number of the next request.
     epoch: i32,
-    uses_ids: bool,
+    /// Whether topics are named by their ids.
+    pub(super) uses_ids: bool,
     /// Whether only what is new is told.
     pub(super) is_incremental: bool,
     /// By their turns: those that had something go to the end.

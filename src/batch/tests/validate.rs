@@ -81,7 +81,13 @@ fn there_is_one_batch_of_version_2() {
     }
     assert_invalid!(with(&whole.repeat(2)), "more than one batch");
     assert_invalid!(with(&[&whole[..], b"x"].concat()), "more than one batch");
-    assert_invalid!(refused(|it| it.magic = 1), "magic: 1");
+    for magic in [0, 1] {
+        assert_invalid!(refused(|it| it.magic = magic), "unsupported magic");
+    }
+    for magic in [-1, 3] {
+        let corrupt = refused(|it| it.magic = magic);
+        assert!(matches!(corrupt, InvalidBatch::CorruptMessage(_)), "{corrupt:?}");
+    }
     let corrupt = refused(|it| it.batch_length = 48);
     assert!(matches!(corrupt, InvalidBatch::CorruptMessage(_)), "{corrupt:?}");
 }

@@ -53,7 +53,7 @@ pub(super) enum Command {
     CheckCreate {
         name: TopicName,
         config: TopicConfig,
-        answer: Answer<i32>,
+        answer: Answer<TopicEntry>,
     },
     Delete {
         name: TopicName,
@@ -225,8 +225,7 @@ impl Actor {
                 let _ = answer.send(self.create(name, config).await);
             }
             Command::CheckCreate { name, config, answer } => {
-                let checked = self.check_create(&name, config);
-                let _ = answer.send(checked.map(|entry| entry.partitions));
+                let _ = answer.send(self.check_create(&name, config));
             }
             Command::Delete { name, answer } => {
                 let _ = answer.send(self.delete(name).await);

@@ -133,6 +133,15 @@ pub(super) fn sequenced(records: &[(i64, &str)], producer: Option<(i64, i16, i32
     batch.finish().freeze()
 }
 
+/// The batch with these bytes in it, and a CRC that fits. Offsets are those of the format.
+pub(super) fn patched(batch: &Bytes, at: usize, bytes: &[u8]) -> Bytes {
+    let mut changed = batch.to_vec();
+    changed[at..at + bytes.len()].copy_from_slice(bytes);
+    let crc = crc_fast::crc32_iscsi(&changed[21..]);
+    changed[17..21].copy_from_slice(&crc.to_be_bytes());
+    changed.into()
+}
+
 pub(super) fn now() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     since.as_millis() as i64

@@ -13,7 +13,9 @@ use ottla::wire::{ErrorCode, MAX_ELEMENTS};
 use ottla::{Broker, Error};
 use tokio::io::AsyncWriteExt;
 
-use super::client::{RawClient, batch, header, produce_request};
+#[cfg(feature = "gzip")]
+use super::client::produce_request;
+use super::client::{RawClient, batch, header};
 use super::{create, listening};
 
 /// Each ends the connection; the next client is served as if nothing had been.
@@ -331,18 +333,4 @@ async fn an_address_for_all_needs_a_word() {
     let listener = broker.listener().allow_remote_plaintext().bind("0.0.0.0:0").await.unwrap();
     let local = (std::net::Ipv4Addr::LOCALHOST, listener.local_addr().port());
     RawClient::connect(local.into()).await.ask(&MetadataRequest::default(), 1).await;
-}
-
-/// Without an answer, an error is told by the end of the connection.
-#[tokio::test]
-async fn acks_of_0_are_silent() {
-    let (broker, listener) = listening().await;
-    create(listener.local_addr(), "t", 1, &[]).await;
-    let mut client = RawClient::connect(listener.local_addr()).await;
-    client.send(&produce_request("t", 0, batch(&["a"]), 0), 7).await;
-    // The next answer is the next request's.
-    client.ask(&MetadataRequest::default(), 1).await;
-    assert_eq!(broker.describe_topic("t").unwrap().partitions[0].high_watermark, 1);
-    client.send(&produce_request("none", 0, batch(&["a"]), 0), 7).await;
-    client.is_closed().await;
 }

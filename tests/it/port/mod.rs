@@ -1,14 +1,15 @@
 //! The Kafka port, byte by byte.
 //!
 //! `conformance` is what Kafka does as well: with `OTTLA_TEST_KAFKA=host:port` it runs against a
-//! real one, too, which must be on its own, with automatic creation of topics. Where both differ,
-//! and why, stands beside the test. `hostile` is what no client should send, `faults`
-//! what users have asked for.
+//! real one, too, which must be on its own, with automatic creation of topics. `quirks` is about
+//! particular clients, and where both differ: why, stands in `docs/differences.md`. `hostile` is
+//! what no client should send, `faults` what users have asked for.
 
 mod client;
 mod conformance;
 mod faults;
 mod hostile;
+mod quirks;
 
 use std::net::SocketAddr;
 
