@@ -7,8 +7,8 @@
 mod body;
 mod limited;
 
-/// An input has 4 KiB, of which a list of records takes 14 times as much.
+/// An input has 4 KiB, of which a list of records takes 14 times as much; decompressed it has 1 MiB.
 #[global_allocator]
-static ALLOCATOR: limited::Limited<{ 256 << 10 }> = limited::Limited;
+static ALLOCATOR: limited::Limited<{ 16 << 20 }> = limited::Limited;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| body::run(data));

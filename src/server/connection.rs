@@ -5,6 +5,7 @@
 //! longer than the client does is given up when the connection ends.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -34,11 +35,22 @@ const LAST_ANSWERS: Duration = Duration::from_secs(1);
 const LEN: usize = 4;
 
 /// Serves until the client goes, does what is not allowed, or it is time to close.
-pub(super) async fn serve(stream: TcpStream, server: Arc<Server>, mut closing: Closing) {
+pub(super) async fn serve(stream: TcpStream, server: Arc<Server>, closing: Closing) {
     // Answers are small and waited for. Where that can't be had, it is slower.
     let _ = stream.set_nodelay(true);
     let Ok(address) = stream.local_addr() else { return };
     let (from, to) = stream.into_split();
+    serve_halves(from, to, address, server, closing).await;
+}
+
+/// The same, whatever the bytes go over.
+pub(super) async fn serve_halves(
+    from: impl AsyncRead + Unpin,
+    to: impl AsyncWrite + Unpin,
+    address: SocketAddr,
+    server: Arc<Server>,
+    mut closing: Closing,
+) {
     let client = Client::new(server.clone(), address, closing.clone());
     let (queue, answers) = mpsc::channel(MAX_IN_FLIGHT);
     let mut reading = Reading { from, buf: BytesMut::new(), server: server.clone() };

@@ -21,7 +21,6 @@ use super::errors::code_of;
 use super::memory::Claim;
 use super::sessions::{Entry, Session};
 use crate::batch::{Batch, put_filler};
-use crate::broker::core::random_id;
 use crate::error::{Error, Result};
 use crate::log::ReadCursor;
 use crate::partition::Partition;
@@ -86,7 +85,8 @@ async fn answer(mut request: FetchRequest, client: Client, version: i16) -> Outc
 /// The request's session, out of the cache.
 fn begin(request: &mut FetchRequest, server: &Server, version: i16) -> Result<Session, ErrorCode> {
     let mut sessions = server.sessions.lock().expect("no one panics with the sessions");
-    let new_id = || i32::from_be_bytes(random_id().0[..4].try_into().expect("it has 16"));
+    let id = || server.core().new_id().0;
+    let new_id = || i32::from_be_bytes(id()[..4].try_into().expect("it has 16"));
     sessions.begin(request, version >= FIRST_WITH_IDS, Instant::now(), new_id)
 }
 

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tracing::Instrument;
@@ -167,6 +168,22 @@ impl ListenerBuilder {
         runtime.spawn(accepting.instrument(span));
         let ended = async move { while ended.recv().await.is_some() {} };
         Ok(Listener { local_addr, closing, ended: Some(Box::pin(ended)) })
+    }
+
+    /// Serves one connection that is no socket, as if it had come to `address`: for fuzzers.
+    #[doc(hidden)]
+    pub async fn serve(
+        self,
+        stream: impl AsyncRead + AsyncWrite,
+        address: SocketAddr,
+    ) -> Result<()> {
+        let cluster_id = self.broker.cluster_id().await?;
+        let server = Arc::new(Server::new(self.broker, self.settings, cluster_id));
+        let (_listener, closed) = watch::channel(false);
+        let closing = Closing::new(closed, &server);
+        let (from, to) = tokio::io::split(stream);
+        connection::serve_halves(from, to, address, server, closing).await;
+        Ok(())
     }
 }
 

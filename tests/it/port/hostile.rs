@@ -18,14 +18,11 @@ use super::client::produce_request;
 use super::client::{RawClient, batch, header};
 use super::{create, listening};
 
-/// Each ends the connection; the next client is served as if nothing had been.
-#[tokio::test]
-async fn malformed_requests_end_their_connection_only() {
-    let (_broker, listener) = listening().await;
-    let address = listener.local_addr();
+/// Frames that no client should send.
+pub(crate) fn malformed() -> Vec<Vec<u8>> {
     let with = |key: i16, version: i16, body: &[u8]| [&header(key, version)[..], body].concat();
     let lies = [0x7f, 0xff, 0xff, 0xff];
-    let bodies: Vec<Vec<u8>> = vec![
+    vec![
         vec![],
         vec![0, 3],
         // Unknown keys and versions, those of inter-broker requests among them.
@@ -52,8 +49,15 @@ async fn malformed_requests_end_their_connection_only() {
         with(3, 1, b"\0\0\0\x01\0\x02\xff\xfe"),
         b"\0\x03\0\x01\0\0\0\x07\x7f\xff".to_vec(),
         b"GET / HTTP/1.1\r\nHost: kafka\r\n\r\n".to_vec(),
-    ];
-    for body in bodies {
+    ]
+}
+
+/// Each ends the connection; the next client is served as if nothing had been.
+#[tokio::test]
+async fn malformed_requests_end_their_connection_only() {
+    let (_broker, listener) = listening().await;
+    let address = listener.local_addr();
+    for body in malformed() {
         let mut client = RawClient::connect(address).await;
         client.send_frame(&body).await;
         client.is_closed().await;

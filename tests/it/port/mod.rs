@@ -17,6 +17,7 @@ use ottla::wire::create_topics::{CreatableTopic, CreatableTopicConfig, CreateTop
 use ottla::{Broker, Listener};
 
 use self::client::RawClient;
+pub(crate) use self::hostile::malformed;
 
 /// A broker in memory that listens.
 async fn listening() -> (Broker, Listener) {

@@ -2,6 +2,7 @@
 
 mod child;
 mod disk;
+mod seed;
 
 use std::future::{Future, poll_fn};
 use std::ops::Deref;
@@ -16,6 +17,7 @@ use tempfile::TempDir;
 
 pub(crate) use child::{Child, child_dir};
 pub(crate) use disk::{copy_dir, file_in, flip_bit, truncate_file};
+pub(crate) use seed::{fresh_seed, tell};
 
 /// How long a test may take before it counts as hanging.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -216,17 +218,3 @@ macro_rules! assert_error {
     }};
 }
 pub(crate) use assert_error;
-
-/// Past the capture of output: who wants to repeat a run has to know.
-pub(crate) fn tell(text: &str) {
-    use std::io::Write;
-    std::io::stderr().write_all(text.as_bytes()).expect("stderr takes a line");
-}
-
-/// The names of temporary files are drawn from the system.
-pub(crate) fn fresh_seed() -> u64 {
-    let file = tempfile::NamedTempFile::new().expect("a temporary file");
-    let name = file.path().file_name().expect("it has a name").to_owned();
-    let fold = |sum: u64, byte: &u8| sum.wrapping_mul(131) + u64::from(*byte);
-    name.as_encoded_bytes().iter().fold(7, fold) % 1_000_000_007 * 1000
-}
