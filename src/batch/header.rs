@@ -74,7 +74,7 @@ impl BatchHeader {
     }
 
     /// Reads the header, and believes nothing that it says.
-    pub(crate) fn read(mut reader: Reader<'_>) -> Result<BatchHeader, CodecError> {
+    pub(super) fn read(mut reader: Reader<'_>) -> Result<BatchHeader, CodecError> {
         Ok(BatchHeader {
             base_offset: reader.i64()?,
             batch_length: reader.i32()?,

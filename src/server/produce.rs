@@ -22,7 +22,6 @@ use crate::batch::{
 };
 use crate::broker::check_not_internal;
 use crate::broker::core::Topic;
-use crate::codec::Reader;
 use crate::error::{Error, Result};
 use crate::partition::{BatchMetadata, Partition};
 use crate::record::Timestamp;
@@ -208,7 +207,7 @@ fn try_submit(
     let now = client.server.core().clock().wall();
     let rules = topic.log_config.rules(now, AT_ONCE);
     let bytes = data.records.into_bytes();
-    let header = BatchHeader::read(Reader::new(&bytes));
+    let header = BatchHeader::parse(&bytes);
     let is_compressed = header.is_ok_and(|it| it.compression() != Compression::None);
     // Kept for a second time.
     let kept = is_compressed.then(|| bytes.clone());

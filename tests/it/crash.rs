@@ -17,7 +17,7 @@ use crate::support::{fresh_seed, tell};
 const FIXED: u64 = 620;
 
 /// Seeds in which the soak has found something, after hundreds of thousands of crashes.
-const FOUND: [u64; 9] = [
+const FOUND: [u64; 10] = [
     3_373_556_334,
     2_939_554_273,
     847_328_581,
@@ -27,6 +27,7 @@ const FOUND: [u64; 9] = [
     803_731_558,
     2_974_509_624,
     1_888_898_297,
+    4_075_100_350,
 ];
 
 /// How many crashes are in them, at least.

@@ -215,20 +215,22 @@ impl Found {
                         }
                         // The next segment goes on.
                         None if next.is_some() => return Ok(segment.size()),
-                        None => return Ok(self.end_at_point(opening, segment, at)),
+                        None => {
+                            self.end_at_point();
+                            return Ok(at);
+                        }
                     }
                 }
             }
         }
     }
 
-    /// The log ends at its recovery point, before which all from `at` on is bad: nothing tells where
-    /// the batch begins that comes next. If there can be one, all of that is set aside.
-    fn end_at_point(&mut self, opening: &Opening, segment: &Segment, at: u64) -> u64 {
+    /// The log ends at its recovery point, before which there is nothing sound any more: nothing
+    /// tells where a batch would begin that comes next, so all the rest is set aside.
+    fn end_at_point(&mut self) {
         let (from, to) = (self.end, self.recovery_point);
         self.report.lost.push(LostRange { from, to });
         (self.end, self.sealed) = (to, true);
-        if opening.clean { segment.size() } else { at }
     }
 
     /// Whether the batch's epoch is the one of its offset. An epoch is on the disk before its

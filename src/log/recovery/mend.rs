@@ -13,7 +13,7 @@ use super::{
     CHUNK, CutTail, Opening, SYNC_FAILED_FILE, ignore_absent, mark_sync_failed, remove_indexes,
     remove_snapshots,
 };
-use crate::log::checkpoint::{CleanerOffset, RecoveryPoint};
+use crate::log::checkpoint::{CleanerOffset, RECOVERY_POINT_FILE, RecoveryPoint};
 use crate::log::producer_snapshot::snapshot_file_name;
 use crate::log::roll::ignore_full;
 use crate::log::segment::{Segment, file_name};
@@ -44,9 +44,14 @@ impl Found {
         self.remove_deleted(opening)
     }
 
-    /// Temporary files, and indexes without a segment.
+    /// Temporary files, and indexes without a segment. And a recovery point that is not believed:
+    /// one day there may be a snapshot of its name.
     fn remove_leftovers(&self, opening: &Opening) -> io::Result<()> {
         let (storage, dir) = (&*opening.storage, &opening.dir);
+        if self.survey.point_is_wrong {
+            ignore_absent(storage.remove_file(&dir.join(RECOVERY_POINT_FILE)))?;
+            storage.sync_dir(dir)?;
+        }
         for name in &self.survey.temporary {
             ignore_absent(storage.remove_file(&dir.join(name)))?;
         }

@@ -31,6 +31,8 @@ pub(in crate::log) struct Survey {
     pub(in crate::log) epochs: Option<LeaderEpochs>,
     pub(in crate::log) epochs_damaged: bool,
     pub(in crate::log) recovery_point: Option<i64>,
+    /// Whether one is written down that is not believed.
+    pub(in crate::log) point_is_wrong: bool,
     /// Up to where the log is compacted.
     pub(in crate::log) first_dirty: Option<i64>,
 }
@@ -53,6 +55,7 @@ impl Survey {
         let point = readable(RecoveryPoint::load(storage, dir))?;
         let point = point.map(|point| point.offset).or(opening.recovery_point);
         survey.recovery_point = point.filter(|at| survey.vouches(*at));
+        survey.point_is_wrong = survey.recovery_point != point;
         let cleaned = readable(CleanerOffset::load(storage, dir))?;
         let cleaned = cleaned.filter(|cleaned| cleaned.partition == opening.partition);
         survey.first_dirty = cleaned.map(|cleaned| cleaned.offset);

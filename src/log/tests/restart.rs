@@ -202,6 +202,31 @@ fn a_log_with_a_lost_end_goes_on_behind_it() {
     assert_eq!(content.records[&30].1.id, 77);
 }
 
+/// A damaged recovery point is not believed, also once there is a snapshot of its name.
+#[test]
+fn a_recovery_point_that_was_damaged_is_never_believed() {
+    for seed in 0..50 {
+        let disk = SimDisk::new(seed);
+        let mut log = open(&disk);
+        plain_ones(&mut log, 0..3);
+        log.close().unwrap();
+        let file = Path::new("t-0/recovery-point-offset-checkpoint");
+        let text = disk.read_file(file).unwrap();
+        let digit = text.iter().rposition(|byte| *byte == b'3').unwrap() as u64;
+        // 3 is 7 now.
+        assert!(disk.flip_bit(file, digit * 8 + 2));
+        let mut log = open(&disk);
+        let unsynced = |id| Append::new(batch(&[Rec { id, len: 100, timestamp: id as i64 }]));
+        log.append(&mut [3, 4, 5, 6].map(unsynced), Timestamp::NONE);
+        log.roll_now().unwrap();
+        disk.crash_power();
+        let (log, report) = open_as(&disk, |opening| opening);
+        assert!(report.lost.is_empty(), "seed {seed}: {report:?}");
+        let content = Content::of(&log.reader(), 10_000).unwrap();
+        assert_eq!((content.gaps, log.log_end_offset()), (vec![], content.records.len() as i64));
+    }
+}
+
 /// Where nothing tells the last batch before the recovery point from the first one behind it, the
 /// log ends between them, and says that it does.
 #[test]

@@ -290,6 +290,8 @@ async fn batches_that_lie_are_refused() {
         (changed(16, 3), ErrorCode::INVALID_RECORD),
         (changed(7, 1), ErrorCode::INVALID_RECORD),
         (changed(60, 4), ErrorCode::CORRUPT_MESSAGE),
+        // A codec that nobody has.
+        (changed(22, 7), ErrorCode::CORRUPT_MESSAGE),
     ] {
         let answer = client.produce("t", records).await;
         assert_eq!(answer.error_code, code, "{answer:?}");
