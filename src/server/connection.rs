@@ -111,10 +111,6 @@ impl<R: AsyncRead + Unpin> Reading<R> {
 
     /// The next frame; `None` if the client has ended the connection between two.
     async fn next(&mut self) -> io::Result<Option<Bytes>> {
-        if self.buf.is_empty() {
-            // An idle connection keeps no large buffer.
-            self.buf = BytesMut::new();
-        }
         let idle = self.server.settings().idle_timeout;
         // A frame that has begun is to end in time, too.
         let deadline = Instant::now() + idle;
@@ -125,8 +121,7 @@ impl<R: AsyncRead + Unpin> Reading<R> {
                     let len = frame_len(*prefix, limit)
                         .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
                     if self.buf.len() >= LEN + len {
-                        self.buf.advance(LEN);
-                        return Ok(Some(self.buf.split_to(len).freeze()));
+                        return Ok(Some(take(&mut self.buf, len)));
                     }
                     // No more than has come, again.
                     (LEN + len - self.buf.len()).min(self.buf.len().max(FIRST_ROOM))
@@ -142,6 +137,18 @@ impl<R: AsyncRead + Unpin> Reading<R> {
             }
         }
     }
+}
+
+/// Takes the frame of `len` bytes that has come. If nothing has come behind it, it is the only owner
+/// of its memory: batches in it are changed where they are.
+fn take(buf: &mut BytesMut, len: usize) -> Bytes {
+    buf.advance(LEN);
+    let frame = buf.split_to(len);
+    if buf.is_empty() {
+        // Also, an idle connection keeps no large buffer.
+        *buf = BytesMut::new();
+    }
+    frame.freeze()
 }
 
 /// Writes answers as they get ready, in order, until there are no more.
@@ -166,4 +173,22 @@ async fn write_all<W: AsyncWrite + Unpin>(
         }
     }
     to.shutdown().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_that_came_alone_can_be_changed_in_place() {
+        let mut buf = BytesMut::with_capacity(100);
+        buf.extend_from_slice(b"....one");
+        let frame = take(&mut buf, 3);
+        assert!(buf.is_empty());
+        assert_eq!(frame.try_into_mut().unwrap(), b"one"[..]);
+
+        buf.extend_from_slice(b"....two....");
+        assert_eq!(take(&mut buf, 3), b"two"[..]);
+        assert_eq!(buf, b"...."[..]);
+    }
 }
