@@ -125,10 +125,6 @@ impl<R: AsyncRead + Unpin> Reading<R> {
     /// The next frame, with the memory that it takes, unless it came at once; `None` if the client
     /// has ended the connection between two.
     async fn next(&mut self) -> io::Result<Option<(Bytes, Claim)>> {
-        if self.buf.is_empty() {
-            // An idle connection keeps no large buffer.
-            self.buf = BytesMut::new();
-        }
         let idle = self.server.settings().idle_timeout;
         // A frame that has begun is to end in time, too.
         let deadline = Instant::now() + idle;
@@ -140,8 +136,7 @@ impl<R: AsyncRead + Unpin> Reading<R> {
                     let len = frame_len(*prefix, limit)
                         .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
                     if self.buf.len() >= LEN + len {
-                        self.buf.advance(LEN);
-                        return Ok(Some((self.buf.split_to(len).freeze(), claim)));
+                        return Ok(Some((take(&mut self.buf, len), claim)));
                     }
                     if claim.bytes() == 0 {
                         claim = self.server.requests.claim(len).await;
@@ -166,6 +161,18 @@ impl<R: AsyncRead + Unpin> Reading<R> {
             }
         }
     }
+}
+
+/// Takes the frame of `len` bytes that has come. If nothing has come behind it, it is the only
+/// owner of its memory: batches in it are changed where they are.
+fn take(buf: &mut BytesMut, len: usize) -> Bytes {
+    buf.advance(LEN);
+    let frame = buf.split_to(len);
+    if buf.is_empty() {
+        // Also, an idle connection keeps no large buffer.
+        *buf = BytesMut::new();
+    }
+    frame.freeze()
 }
 
 /// Writes answers as they get ready, in order, until there are no more.
@@ -218,4 +225,22 @@ fn let_go() -> io::Error {
     let why = "memory is short (queued.max.request.bytes and its like), and the client is slow";
     tracing::warn!(why, "a connection is ended");
     io::Error::new(io::ErrorKind::OutOfMemory, why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_that_came_alone_can_be_changed_in_place() {
+        let mut buf = BytesMut::with_capacity(100);
+        buf.extend_from_slice(b"....one");
+        let frame = take(&mut buf, 3);
+        assert!(buf.is_empty());
+        assert_eq!(frame.try_into_mut().unwrap(), b"one"[..]);
+
+        buf.extend_from_slice(b"....two....");
+        assert_eq!(take(&mut buf, 3), b"two"[..]);
+        assert_eq!(buf, b"...."[..]);
+    }
 }
