@@ -7,6 +7,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -53,7 +54,9 @@ pub(super) async fn serve_halves(
 ) {
     let client = Client::new(server.clone(), address, closing.clone());
     let (queue, answers) = mpsc::channel(MAX_IN_FLIGHT);
-    let mut reading = Reading { from, buf: BytesMut::new(), server: server.clone() };
+    let answered = Answered::default();
+    let (buf, shared) = (BytesMut::new(), server.clone());
+    let mut reading = Reading { from, buf, server: shared, begun: 0, answered: &answered };
     let reads = async {
         let end = tokio::select! {
             biased;
@@ -63,7 +66,7 @@ pub(super) async fn serve_halves(
         drop(queue);
         end
     };
-    let mut writes = std::pin::pin!(write_all(to, answers, &server));
+    let mut writes = std::pin::pin!(write_all(to, answers, &server, &answered));
     // Nothing is read once nothing can be written.
     let end = tokio::select! {
         biased;
@@ -93,13 +96,30 @@ enum End {
     Stopped(String),
 }
 
-struct Reading<R> {
+struct Reading<'a, R> {
     from: R,
     buf: BytesMut,
     server: Arc<Server>,
+    /// How many requests have begun.
+    begun: usize,
+    answered: &'a Answered,
 }
 
-impl<R: AsyncRead + Unpin> Reading<R> {
+/// How many requests have got what they get. Who waits for one is not idle.
+#[derive(Default)]
+struct Answered(AtomicUsize);
+
+impl Answered {
+    fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn one_more(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl<R: AsyncRead + Unpin> Reading<'_, R> {
     /// Reads requests and starts them.
     async fn run(&mut self, client: Client, queue: &mpsc::Sender<Pending>) -> End {
         loop {
@@ -113,6 +133,7 @@ impl<R: AsyncRead + Unpin> Reading<R> {
             };
             match client.start(frame, claim) {
                 Answer::Pending(answer) => {
+                    self.begun += 1;
                     if queue.send(answer).await.is_err() {
                         return End::Gone(Ok(()));
                     }
@@ -122,12 +143,19 @@ impl<R: AsyncRead + Unpin> Reading<R> {
         }
     }
 
+    /// Whether the client waits for an answer, or has since so many had been written.
+    fn has_waited(&self, answered: usize) -> bool {
+        let now = self.answered.count();
+        now < self.begun || now > answered
+    }
+
     /// The next frame, with the memory that it takes, unless it came at once; `None` if the client
     /// has ended the connection between two.
     async fn next(&mut self) -> io::Result<Option<(Bytes, Claim)>> {
         let idle = self.server.settings().idle_timeout;
         // A frame that has begun is to end in time, too.
-        let deadline = Instant::now() + idle;
+        let mut deadline = Instant::now() + idle;
+        let mut answered = self.answered.count();
         let (mut claim, mut claimed) = (Claim::default(), deadline);
         loop {
             let wanted = match self.buf.first_chunk::<LEN>() {
@@ -151,7 +179,14 @@ impl<R: AsyncRead + Unpin> Reading<R> {
             let read = timeout_at(deadline, self.from.read_buf(&mut self.buf));
             let read = tokio::select! {
                 biased;
-                read = read => read.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??,
+                read = read => match read {
+                    Ok(read) => read?,
+                    Err(_) if self.buf.is_empty() && self.has_waited(answered) => {
+                        (deadline, answered) = (Instant::now() + idle, self.answered.count());
+                        continue;
+                    }
+                    Err(_) => return Err(io::ErrorKind::TimedOut.into()),
+                },
                 () = self.server.requests.is_short_after(claimed) => return Err(let_go()),
             };
             match read {
@@ -180,17 +215,22 @@ async fn write_all<W: AsyncWrite + Unpin>(
     mut to: W,
     mut answers: mpsc::Receiver<Pending>,
     server: &Server,
+    answered: &Answered,
 ) -> io::Result<()> {
     while let Some(answer) = answers.recv().await {
         let (mut frame, mut claim) = match answer.await {
             Outcome::Response(frame) => (frame, Claim::default()),
             Outcome::Claimed(frame, claim) => (frame, claim),
-            Outcome::Silence => continue,
+            Outcome::Silence => {
+                answered.one_more();
+                continue;
+            }
             Outcome::Close(why) => return Err(io::Error::other(why)),
         };
         let unclaimed = frame.remaining().saturating_sub(claim.bytes());
         claim.add(server.answers.take(unclaimed));
         write(&mut to, &mut frame, server).await?;
+        answered.one_more();
     }
     to.shutdown().await
 }

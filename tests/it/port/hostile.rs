@@ -109,6 +109,22 @@ async fn a_request_that_does_not_come_to_its_end_is_given_up() {
     drop(read);
 }
 
+/// Who waits for an answer is not idle, though it is silent.
+#[tokio::test]
+async fn long_polls_outlast_the_idle_timeout() {
+    let broker = Broker::in_memory().await.unwrap();
+    let builder = broker.listener().idle_timeout(Duration::from_millis(200));
+    let listener = builder.bind("127.0.0.1:0").await.unwrap();
+    create(listener.local_addr(), "t", 1, &[]).await;
+    let mut client = RawClient::connect(listener.local_addr()).await;
+    let request = super::conformance::fetch("t", 0, 0);
+    let polls = [client.send(&request, 12).await, client.send(&request, 12).await];
+    for id in polls {
+        client.receive::<FetchRequest>(id, 12).await;
+    }
+    client.is_closed().await;
+}
+
 /// Those who do not read what they asked for hold up nobody.
 #[tokio::test]
 async fn a_client_that_does_not_read_stalls_nobody() {
