@@ -151,7 +151,8 @@ pub(super) fn rename_for_deletion(
 }
 
 /// Removes a folder and the files in it. One that is not there is fine. What says whose it is goes
-/// last, and after the rest durably: a folder that has records and no owner is no deleted one's.
+/// last, and after the rest durably: a folder that has records and no owner is no deleted one's. If
+/// it was renamed for deletion, that is durable already.
 pub(super) fn remove_folder(storage: &dyn Storage, dir: &Path) -> io::Result<()> {
     let entries = match storage.list(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -165,7 +166,7 @@ pub(super) fn remove_folder(storage: &dyn Storage, dir: &Path) -> io::Result<()>
         }
     }
     if let Some(owner) = entries.iter().find(is_owner) {
-        // Its own name tells of a folder that was renamed, durably by now.
+        // Its own name tells of a folder that was renamed.
         if !dir.to_str().is_some_and(is_doomed) {
             storage.sync_dir(dir)?;
         }

@@ -4,7 +4,7 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -147,7 +147,7 @@ impl Client {
         }
     }
 
-    /// Begins to answer a request. What its frame takes is claimed until it is answered.
+    /// Begins to answer a request. What its frame takes is claimed until nothing of it waits here.
     pub(super) fn start(&self, frame: Bytes, claim: Claim) -> Answer {
         let (header, body) = match RequestHeader::read(&frame) {
             Ok(read) => read,
@@ -198,6 +198,8 @@ impl Client {
             }
             Some(error) => Either::Refused(request.refuse(&client, version, error)),
         };
+        // Of batches that were handed over, the partitions take care; of the rest nothing is left.
+        let claim = Some(claim).filter(|_| self.deferred.load(Ordering::Acquire) > 0);
         Answer::Pending(Box::pin(async move {
             let answered = match answer {
                 Either::Carried(answer) => answer.await,

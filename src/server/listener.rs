@@ -99,9 +99,9 @@ impl ListenerBuilder {
         self
     }
 
-    /// How much the requests of all connections take together, from their first bytes until they
-    /// are answered (`queued.max.request.bytes`); more wait to be read. Default 256 MiB. It has
-    /// room for the largest request in any case.
+    /// How much the requests of all connections take together, from their first bytes until their
+    /// batches are with their partitions (`queued.max.request.bytes`); more wait to be read.
+    /// Default 256 MiB. It has room for the largest request in any case.
     ///
     /// While less than an eighth of it is left, a connection ends whose request does not come to
     /// its end, or whose answers are not read, for 5 seconds.

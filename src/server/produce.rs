@@ -94,13 +94,11 @@ struct Refused {
     code: ErrorCode,
     message: Option<String>,
     records: Vec<InvalidRecord>,
-    /// Only because of what it takes decompressed.
-    is_decompressed_too_large: bool,
 }
 
 impl Refused {
     fn with(code: ErrorCode) -> Self {
-        Refused { code, message: None, records: Vec::new(), is_decompressed_too_large: false }
+        Refused { code, message: None, records: Vec::new() }
     }
 }
 
@@ -114,8 +112,6 @@ impl From<Error> for Refused {
 impl From<InvalidBatch> for Refused {
     fn from(invalid: InvalidBatch) -> Self {
         let message = Some(invalid.to_string());
-        let is_decompressed_too_large =
-            matches!(invalid, InvalidBatch::DecompressedTooLarge { .. });
         let (code, records) = match invalid {
             InvalidBatch::CorruptMessage(_) => (ErrorCode::CORRUPT_MESSAGE, Vec::new()),
             InvalidBatch::MessageTooLarge { .. } | InvalidBatch::DecompressedTooLarge { .. } => {
@@ -132,7 +128,7 @@ impl From<InvalidBatch> for Refused {
             }
             InvalidBatch::InvalidRecord { records, .. } => (ErrorCode::INVALID_RECORD, records),
         };
-        Refused { code, message, records, is_decompressed_too_large }
+        Refused { code, message, records }
     }
 }
 
@@ -211,13 +207,13 @@ fn try_submit(
     let is_compressed = header.is_ok_and(|it| it.compression() != Compression::None);
     // Kept for a second time.
     let kept = is_compressed.then(|| bytes.clone());
-    let bytes = match (check(bytes, &rules, version), kept) {
-        (Err(refused), Some(bytes)) if refused.is_decompressed_too_large => {
+    let bytes = match (validate(owned(bytes), &rules), kept) {
+        (Err(InvalidBatch::DecompressedTooLarge { .. }), Some(bytes)) => {
             let rules = Rules { max_decompressed_bytes: MAX_DECOMPRESSED_BYTES, ..rules };
             let place = Place::Unchecked(bytes, rules, Deferred::one_more(client));
             return Ok(Sent { partition, place, version });
         }
-        (checked, _) => checked?,
+        (validated, _) => check(validated?, version)?,
     };
     let must_wait = client.deferred.load(Ordering::Acquire) > 0;
     let there = if must_wait { Err(bytes) } else { partition.try_append(bytes) };
@@ -228,9 +224,8 @@ fn try_submit(
     Ok(Sent { partition, place, version })
 }
 
-/// The batch as it is to be appended, if it may be.
-fn check(bytes: Bytes, rules: &Rules, version: i16) -> Result<BytesMut, Refused> {
-    let Validated { bytes, header } = validate(owned(bytes), rules)?;
+/// What validation leaves to its caller. The batch as it is to be appended, if it may be.
+fn check(Validated { bytes, header }: Validated, version: i16) -> Result<BytesMut, Refused> {
     if header.is_transactional() {
         return Err(Refused::with(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED));
     }
@@ -286,8 +281,9 @@ async fn settled(sent: Sent, waits: Duration) -> Result<PartitionProduceResponse
             Place::There(answer) => return Ok(partition.answered(answer).await?),
             Place::Here(bytes, deferred) => (bytes, deferred),
             Place::Unchecked(bytes, rules, deferred) => {
-                let checked = partition.run_beside(move || check(bytes, &rules, version)).await?;
-                (checked?, deferred)
+                let validated =
+                    partition.run_beside(move || validate(owned(bytes), &rules)).await?;
+                (check(validated?, version)?, deferred)
             }
         };
         let answer = partition.append_in_turn(bytes).await;

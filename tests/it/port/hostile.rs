@@ -13,9 +13,7 @@ use ottla::wire::{ErrorCode, MAX_ELEMENTS};
 use ottla::{Broker, Error};
 use tokio::io::AsyncWriteExt;
 
-#[cfg(feature = "gzip")]
-use super::client::produce_request;
-use super::client::{RawClient, batch, header};
+use super::client::{RawClient, batch, header, produce_request};
 use super::{create, listening};
 
 /// Frames that no client should send.
@@ -178,6 +176,24 @@ async fn memory_for_requests_is_not_hoarded() {
     // As large as all of it, and more.
     let large = "x".repeat(200 << 10);
     let produced = client.produce("t", batch(&[&large])).await;
+    assert_eq!(produced.error_code, ErrorCode::NONE);
+}
+
+/// What has been handed over takes no memory of requests, though it is answered later.
+#[tokio::test]
+async fn memory_for_requests_is_not_kept_behind_a_long_poll() {
+    let broker = Broker::in_memory().await.unwrap();
+    let builder = broker.listener().queued_max_request_bytes(64 << 10);
+    let listener = builder.bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr();
+    create(address, "t", 1, &[]).await;
+    create(address, "quiet", 1, &[]).await;
+    let mut patient = RawClient::connect(address).await;
+    let poll = super::conformance::fetch("quiet", 0, 0);
+    patient.send(&FetchRequest { max_wait_ms: i32::MAX, ..poll }, 12).await;
+    let large = "x".repeat(60 << 10);
+    patient.send(&produce_request("t", 0, batch(&[&large]), -1), 7).await;
+    let produced = RawClient::connect(address).await.produce("t", batch(&[&large])).await;
     assert_eq!(produced.error_code, ErrorCode::NONE);
 }
 
