@@ -70,11 +70,12 @@ impl Log {
             timeindex.sync()?;
             index.sync()?;
         }
+        self.write_snapshot(self.shared.log_end(), &self.producers)?;
+        // Last: should any of this fail, the segment goes on, and its indexes with it.
         let mut indexes = segment.write_indexes();
         indexes.offsets.release(index);
         indexes.times.release(timeindex);
-        drop(indexes);
-        self.write_snapshot(self.shared.log_end(), &self.producers)
+        Ok(())
     }
 
     /// A new, empty segment. Its name is durable before anything is in it, whatever the promise:

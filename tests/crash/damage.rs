@@ -1,9 +1,10 @@
 //! One bit of a file turns while nobody looks: what may be lost by that, and what must not.
 //!
 //! Never is a record served that was not sent, and opening does not fail. A batch that can't be
-//! read is lost, and no other, if it was known to be durable (before the recovery point); behind
-//! that it looks like what a crash leaves, and the log is cut there. Either is told. Of all other
-//! files of a partition no record is lost. What is in the catalog and of groups may be as it was
+//! read is lost, and no other, if it was known to be durable (before the recovery point), but for
+//! one between two of that kind, as nothing tells where it belongs; behind that it looks like what
+//! a crash leaves, and the log is cut there. Either is told. Of all other files of a partition no
+//! record is lost. What is in the catalog and of groups may be as it was
 //! earlier.
 
 use std::collections::BTreeSet;
@@ -25,8 +26,8 @@ const RECOVERY_POINT: &str = "recovery-point-offset-checkpoint";
 /// What was damaged in a partition's folder at any time.
 #[derive(Debug, Default)]
 pub(super) struct History {
-    /// The first offset of a batch.
-    from: Option<i64>,
+    /// The first offset of each batch.
+    hit: BTreeSet<i64>,
     /// What says up to where the log is known to be durable.
     point: bool,
 }
@@ -140,18 +141,33 @@ impl World {
         let history = self.history.entry(folder).or_default();
         let (from, to) = match file.split_once(".log") {
             Some((base, rest)) if !rest.starts_with(".cut-") => {
-                let (from, to) = batch_at(before, byte, base.parse().unwrap_or(0));
-                history.from = Some(history.from.map_or(from, |it| it.min(from)));
-                (from, if from < point && !history.point { to } else { i64::MAX })
+                let batches = batches_in(before, base.parse().unwrap_or(0));
+                let (from, to) = history.is_hit(&batches, byte);
+                (from, if to <= point && !history.point { to } else { i64::MAX })
             }
             _ if file == RECOVERY_POINT || file.ends_with(".snapshot") => {
                 // What was damaged before it may from now on look like what a crash leaves.
                 history.point = true;
-                history.from.map_or((0, 0), |from| (from, i64::MAX))
+                history.hit.first().map_or((0, 0), |from| (*from, i64::MAX))
             }
             _ => (0, 0),
         };
         Damage::Partition { topic, partition, from, to }
+    }
+
+    /// What was known to be durable when a bit turned may not be any more: the power took with it
+    /// what said so.
+    pub(super) fn power_went(&mut self) {
+        let mut damage = std::mem::take(&mut self.damage);
+        for it in &mut damage {
+            if let Damage::Partition { topic, partition, from, to } = it
+                && from < to
+                && *to > self.recovery_point(&format!("{topic}-{partition}"))
+            {
+                *to = i64::MAX;
+            }
+        }
+        self.damage = damage;
     }
 
     /// Up to where the log is known to be durable.
@@ -211,10 +227,31 @@ impl World {
     }
 }
 
-/// The offsets of the batch that has this byte; all from where batches can't be told apart. A bit
-/// that turned earlier may have moved a batch's end away: where the next begins says it better.
-fn batch_at(bytes: &[u8], byte: usize, base: i64) -> (i64, i64) {
-    let (mut at, mut last, mut end) = (0, base, base);
+impl History {
+    /// The batch that has this byte is hit: which offsets may be lost by it.
+    fn is_hit(&mut self, batches: &[Placed], byte: usize) -> (i64, i64) {
+        let i = batches.partition_point(|it| it.end <= byte);
+        let was_hit = |i: usize| batches.get(i).is_some_and(|it| self.hit.contains(&it.from));
+        let is_alone_before = i >= 2 && was_hit(i - 2);
+        let from = batches[if is_alone_before { i - 1 } else { i }].from;
+        let to = batches[if was_hit(i + 2) { i + 1 } else { i }].to;
+        self.hit.insert(batches[i].from);
+        (from, to)
+    }
+}
+
+/// A batch in a file.
+struct Placed {
+    from: i64,
+    to: i64,
+    /// The first byte behind it.
+    end: usize,
+}
+
+/// The batches of a file, the last of which is all that can't be told apart. A bit that turned
+/// earlier may have moved a batch's end away: where the next begins says it better.
+fn batches_in(bytes: &[u8], base: i64) -> Vec<Placed> {
+    let (mut batches, mut at) = (Vec::<Placed>::new(), 0);
     let number = |at: usize, len: usize| -> Option<i64> {
         let bytes = bytes.get(at..at + len)?;
         Some(match len {
@@ -223,17 +260,19 @@ fn batch_at(bytes: &[u8], byte: usize, base: i64) -> (i64, i64) {
         })
     };
     loop {
+        let (last, end) = batches.last().map_or((base, base), |it| (it.from, it.to));
         let header = (number(at, 8), number(at + 8, 4), number(at + 23, 4));
-        let (Some(from), Some(len), Some(delta)) = header else { return (end, i64::MAX) };
+        let (from, len, delta) = match header {
+            (Some(from), Some(len), Some(delta)) => (from, len, delta),
+            _ => (-1, 0, 0),
+        };
         let size = 12 + usize::try_from(len).unwrap_or(0);
         let is_next = from == end || (last < from && from < end);
         if size < HEADER || !is_next || at + size > bytes.len() {
-            return (end, i64::MAX);
-        }
-        (last, end) = (from, from + delta + 1);
-        if byte < at + size {
-            return (from, end);
+            batches.push(Placed { from: end, to: i64::MAX, end: usize::MAX });
+            return batches;
         }
         at += size;
+        batches.push(Placed { from, to: from + delta + 1, end: at });
     }
 }

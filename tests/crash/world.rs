@@ -330,7 +330,10 @@ impl World {
         self.tally.crashed(crash, dead);
         self.note(|| format!("crash: {crash:?}, dead already: {dead}"));
         match crash {
-            Crash::Power => self.disk.crash_power(),
+            Crash::Power => {
+                self.disk.crash_power();
+                self.power_went();
+            }
             Crash::Process | Crash::None => self.disk.crash_process(),
         }
         self.calm();

@@ -17,7 +17,7 @@ use crate::support::{fresh_seed, tell};
 const FIXED: u64 = 620;
 
 /// Seeds in which the soak has found something, after hundreds of thousands of crashes.
-const FOUND: [u64; 10] = [
+const FOUND: [u64; 16] = [
     3_373_556_334,
     2_939_554_273,
     847_328_581,
@@ -28,6 +28,12 @@ const FOUND: [u64; 10] = [
     2_974_509_624,
     1_888_898_297,
     4_075_100_350,
+    2_413_756_871,
+    2_413_809_512,
+    2_413_844_874,
+    2_413_860_465,
+    2_413_935_210,
+    2_413_946_094,
 ];
 
 /// How many crashes are in them, at least.

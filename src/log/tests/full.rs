@@ -2,9 +2,10 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::log::tests::parts::{Content, Rec, batch, opening, small};
-use crate::log::{AppendError, Log, LogConfig, ReadCursor};
+use crate::log::{AppendError, Log, LogConfig, Opening, ReadCursor};
 use crate::record::Timestamp;
 use crate::storage::SimDisk;
 use crate::storage::sim::{Fault, Op};
@@ -14,7 +15,11 @@ fn open(disk: &SimDisk, config: LogConfig) -> Log {
 }
 
 fn append(log: &mut Log, id: u64) -> Result<i64, AppendError> {
-    let record = Rec { id, len: 300, timestamp: 1000 };
+    append_at(log, id, 1000)
+}
+
+fn append_at(log: &mut Log, id: u64, timestamp: i64) -> Result<i64, AppendError> {
+    let record = Rec { id, len: 300, timestamp };
     log.append_now(batch(&[record])).map(|appended| appended.base_offset)
 }
 
@@ -26,6 +31,33 @@ fn leave_room(disk: &SimDisk, bytes: u64) {
 
 fn stored_epochs(disk: &SimDisk) -> String {
     String::from_utf8(disk.read_file("t-0/leader-epoch-checkpoint").unwrap()).unwrap()
+}
+
+/// What a segment still takes in, as it could not be ended, is in its indexes.
+#[test]
+fn a_segment_that_could_not_be_ended_is_not_taken_for_older_than_it_is() {
+    let config = LogConfig { retention: Some(Duration::from_secs(60)), ..small() };
+    for call in 1.. {
+        let disk = SimDisk::new(1);
+        let mut log = open(&disk, config.clone());
+        append_at(&mut log, 0, 1_000).unwrap();
+        disk.fail_at(disk.calls() + call, Fault::Enospc);
+        if log.roll_now().is_ok() {
+            assert!(call > 5, "there is something to fail at");
+            return;
+        }
+        append_at(&mut log, 1, 100_000).unwrap();
+        log.roll_now().unwrap();
+        append_at(&mut log, 2, 200_000).unwrap();
+        log.close().unwrap();
+        disk.crash_process();
+        let clean = opening(Arc::new(disk.clone()), config.clone());
+        let (mut log, report) = Log::open(Opening { clean: true, ..clean }).unwrap();
+        assert!(report.is_clean(), "call {call}: {report:?}");
+        log.enforce_retention(Timestamp::from_millis(150_000)).unwrap();
+        let kept = Content::of(&log.reader(), 1000).unwrap().records;
+        assert!(kept.contains_key(&1), "call {call}: {kept:?}");
+    }
 }
 
 /// Readers of an epoch that was never written down would not know whose records they have.
