@@ -88,10 +88,13 @@ pub(super) struct RecoveryPoint {
 }
 
 impl RecoveryPoint {
-    /// The file's content.
+    /// The file's content. The line stands there twice: the format has no checksum, and what a
+    /// point that is too high claims to be durable would be neither looked at nor synced.
     pub(super) fn encode(&self) -> Vec<u8> {
         let TopicPartition { topic, partition } = &self.partition;
-        encode_lines([format_args!("{topic} {partition} {}", self.offset)])
+        let offset = self.offset;
+        let line = || format!("{topic} {partition} {offset}");
+        encode_lines([line(), line()])
     }
 
     /// Reads what [`encode`](Self::encode) wrote, or Kafka for a directory of one partition.
@@ -103,8 +106,9 @@ impl RecoveryPoint {
                 let offset = offset.parse().ok().filter(|offset| *offset >= 0)?;
                 Some(RecoveryPoint { partition: TopicPartition { topic, partition }, offset })
             })?;
-        match (items.pop(), items.is_empty()) {
-            (Some(only), true) => Ok(only),
+        match (items.pop(), &items[..]) {
+            (Some(only), []) => Ok(only),
+            (Some(second), [first]) if second == *first => Ok(second),
             _ => Err(malformed(RECOVERY_POINT_FILE, 2)),
         }
     }

@@ -202,6 +202,19 @@ impl LeaderEpochs {
         checkpoint::load(storage, dir, LEADER_EPOCH_FILE, Self::decode)
     }
 
+    /// The highest epoch that a damaged file in `dir` still speaks of, right or wrong; 0 if none.
+    pub(super) fn highest_named(storage: &dyn Storage, dir: &Path) -> io::Result<i32> {
+        let path = dir.join(LEADER_EPOCH_FILE);
+        let content = match storage::read_whole(storage, &path, checkpoint::MAX_CHECKPOINT_BYTES) {
+            // It is too long to be one.
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => return Ok(0),
+            content => content?,
+        };
+        let content = String::from_utf8_lossy(&content);
+        let epoch = |line: &str| line.split_once(' ')?.0.parse().ok();
+        Ok(content.lines().filter_map(epoch).max().unwrap_or(0).max(0))
+    }
+
     /// Replaces the file in `dir`, durably.
     pub(super) fn store(&self, storage: &dyn Storage, dir: &Path) -> io::Result<()> {
         storage::replace(storage, &dir.join(LEADER_EPOCH_FILE), &self.encode())

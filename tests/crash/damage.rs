@@ -94,7 +94,9 @@ impl World {
         let before = self.disk.read_file(&path).expect("it was not empty");
         let bit = self.disk.flip_random_bit(&path).expect("it was not empty");
         let damage = self.damage_of(&path, &before, (bit / 8) as usize);
-        self.note(|| format!("bit {bit} of {} turns: {damage:?}", path.display()));
+        let text = std::str::from_utf8(&before).ok().filter(|it| it.len() < 200);
+        let was = text.map_or(String::new(), |text| format!(", was {text:?}"));
+        self.note(|| format!("bit {bit} of {} turns: {damage:?}{was}", path.display()));
         self.tally.flipped.add(1);
         self.damage.push(damage);
         self.is_damaged = true;

@@ -17,7 +17,7 @@ use crate::support::{fresh_seed, tell};
 const FIXED: u64 = 620;
 
 /// Seeds in which the soak has found something, after hundreds of thousands of crashes.
-const FOUND: [u64; 16] = [
+const FOUND: [u64; 19] = [
     3_373_556_334,
     2_939_554_273,
     847_328_581,
@@ -34,6 +34,9 @@ const FOUND: [u64; 16] = [
     2_413_860_465,
     2_413_935_210,
     2_413_946_094,
+    3_160_950_596,
+    3_160_988_824,
+    3_160_988_222,
 ];
 
 /// How many crashes are in them, at least.

@@ -25,7 +25,9 @@ fn files_are_what_kafka_writes() {
     let partition = TopicPartition::new("orders", 3).unwrap();
     let point = RecoveryPoint { partition, offset: 21 };
     assert_eq!(RecoveryPoint::decode(KAFKA_RECOVERY_POINT).unwrap(), point);
-    assert_eq!(point.encode(), KAFKA_RECOVERY_POINT);
+    // Twice, for want of a checksum.
+    assert_eq!(point.encode(), b"0\n2\norders 3 21\norders 3 21\n");
+    assert_eq!(RecoveryPoint::decode(&point.encode()).unwrap(), point);
 }
 
 #[test]
@@ -57,6 +59,8 @@ fn what_is_wrong_is_said_with_its_line() {
         (b"0\n1\nor/ders 3 21\n", 3),
         (b"0\n1\norders 3 21\norders 4 21\n", 4),
         (b"0\n2\norders 3 21\norders 4 21\n", 2),
+        (b"0\n2\norders 3 21\norders 3 25\n", 2),
+        (b"0\n3\norders 3 21\norders 3 21\norders 3 21\n", 2),
         (b"0\n1\norders 3 \xff\n", 3),
     ] {
         assert_malformed(RecoveryPoint::decode(content), line, content);

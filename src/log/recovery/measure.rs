@@ -283,12 +283,13 @@ impl Found {
             && !self.sealed
             && !self.survey.sync_failed;
         self.epoch_rises = !(opening.clean && complete) && self.survey.exists;
-        let by = if self.survey.epochs_damaged { EPOCHS_UNKNOWN } else { 1 };
-        let next = match latest {
-            Some(epoch) if !self.epoch_rises => epoch,
-            Some(epoch) => epoch.saturating_add(by),
-            None if self.survey.epochs_damaged => by,
-            None => 0,
+        let named = self.survey.epochs_damaged;
+        let next = match (latest, named) {
+            (Some(epoch), _) if !self.epoch_rises => epoch,
+            (Some(epoch), None) => epoch.saturating_add(1),
+            (None, None) => 0,
+            // Above all that may have been given out, also where no batch is left of it.
+            (latest, Some(named)) => latest.unwrap_or(0).max(named).saturating_add(EPOCHS_UNKNOWN),
         };
         self.leader_epoch = next.max(opening.min_epoch);
         if self.epoch_rises {

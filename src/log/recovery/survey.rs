@@ -29,7 +29,8 @@ pub(in crate::log) struct Survey {
     pub(in crate::log) sync_failed: bool,
     /// `None` if they are not there, or damaged.
     pub(in crate::log) epochs: Option<LeaderEpochs>,
-    pub(in crate::log) epochs_damaged: bool,
+    /// If they are damaged: the highest that the file still speaks of.
+    pub(in crate::log) epochs_damaged: Option<i32>,
     pub(in crate::log) recovery_point: Option<i64>,
     /// Whether one is written down that is not believed.
     pub(in crate::log) point_is_wrong: bool,
@@ -48,9 +49,12 @@ impl Survey {
         entries.into_iter().for_each(|entry| survey.sort(entry));
         let (storage, dir) = (&*opening.storage, &opening.dir);
         let loaded = LeaderEpochs::load(storage, dir);
-        survey.epochs_damaged = loaded.is_err();
+        let is_damaged = loaded.is_err();
         // An empty list knows no batch: it is as good as none.
         survey.epochs = readable(loaded)?.filter(|epochs| epochs.latest().is_some());
+        if is_damaged {
+            survey.epochs_damaged = Some(LeaderEpochs::highest_named(storage, dir)?);
+        }
         survey.epochs.iter_mut().for_each(|epochs| epochs.trimmed = opening.sparse);
         let point = readable(RecoveryPoint::load(storage, dir))?;
         let point = point.map(|point| point.offset).or(opening.recovery_point);

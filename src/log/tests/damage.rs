@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::log::checkpoint::RecoveryPoint;
 use crate::log::scan::{Step, Walk};
 use crate::log::tests::parts::{Content, Dice, Rec, batch, opening, records_of, small};
 use crate::log::tests::sabotage::{Broken, SKIP_CRC};
@@ -338,4 +339,40 @@ fn an_epoch_is_not_given_twice_where_the_epochs_are_damaged() {
     let mut cursor = ReadCursor::new(kept + 1, 1);
     let error = case.log().reader().read(&mut cursor, 100).unwrap_err();
     assert!(matches!(error, ReadError::Truncated { to } if to <= kept), "{error}");
+}
+
+#[test]
+fn damaged_epochs_rise_above_what_they_were_though_no_batch_is_left() {
+    let mut case = Case::new(1);
+    let path = Path::new("t-0/leader-epoch-checkpoint");
+    let mut before = 0;
+    for _ in 0..3 {
+        assert!(case.disk.flip_bit(path, 7) || before == 0);
+        case.log = None;
+        case.disk.crash_power();
+        case.reopen(false);
+        case.append(1);
+        let epoch = case.log().reader().leader_epoch();
+        assert!(epoch > before || epoch == 0, "{epoch} after {before}");
+        before = epoch;
+        let end = case.log().log_end_offset();
+        case.log().truncate(0).unwrap();
+        assert!(end > 0 && case.log().log_end_offset() == 0);
+    }
+    assert!(before > 65_536, "{before}");
+}
+
+#[test]
+fn a_recovery_point_that_was_moved_is_noticed() {
+    let path = Path::new("t-0/recovery-point-offset-checkpoint");
+    let mut case = Case::new(1);
+    case.append(10);
+    case.checkpoint();
+    let content = case.disk.read_file(path).unwrap();
+    for bit in 0..content.len() as u64 * 8 {
+        assert!(case.disk.flip_bit(path, bit));
+        let point = RecoveryPoint::load(&case.disk, Path::new("t-0"));
+        assert!(!matches!(point, Ok(Some(_))), "bit {bit}: {point:?}");
+        assert!(case.disk.flip_bit(path, bit));
+    }
 }
