@@ -5,6 +5,7 @@
 //! epoch. What was read counts only if its segment was the log's, and nothing was truncated,
 //! until after the read; otherwise the position is resolved again.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -58,6 +59,16 @@ impl ReadCursor {
         self.leader_epoch = header.partition_leader_epoch;
         self.hint = Some(place);
     }
+}
+
+/// What one read is to find.
+#[derive(Clone, Copy)]
+struct Wish {
+    max_bytes: usize,
+    /// Whether to wait for a disk; otherwise what is not at hand is `WouldBlock`.
+    waits: bool,
+    /// The offset to stop at.
+    limit: i64,
 }
 
 /// What a reader goes by while it reads.
@@ -145,6 +156,24 @@ impl LogReader {
     ///
     /// The first batch may begin before the cursor. The cursor is moved behind what is returned.
     pub fn read(&self, cursor: &mut ReadCursor, max_bytes: usize) -> Result<Vec<Batch>, ReadError> {
+        self.read_in(cursor, Wish { max_bytes, waits: true, limit: 0 })
+    }
+
+    /// The same, if it can be had without waiting for a disk; `None` says nothing, and leaves the
+    /// cursor as it was.
+    #[cfg(feature = "tcp")]
+    pub fn read_cached(
+        &self,
+        cursor: &mut ReadCursor,
+        max_bytes: usize,
+    ) -> Option<Result<Vec<Batch>, ReadError>> {
+        match self.read_in(cursor, Wish { max_bytes, waits: false, limit: 0 }) {
+            Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => None,
+            result => Some(result),
+        }
+    }
+
+    fn read_in(&self, cursor: &mut ReadCursor, wish: Wish) -> Result<Vec<Batch>, ReadError> {
         loop {
             let sight = self.sight();
             self.check_position(cursor)?;
@@ -152,7 +181,7 @@ impl LogReader {
                 return Ok(Vec::new());
             }
             let mut attempt = cursor.clone();
-            let result = self.read_live(&mut attempt, max_bytes, sight.limit);
+            let result = self.read_live(&mut attempt, Wish { limit: sight.limit, ..wish });
             let live = attempt.hint.as_ref().is_some_and(|place| place.segment.is_live());
             if live && self.still_holds(&sight) {
                 *cursor = attempt;
@@ -196,20 +225,19 @@ impl LogReader {
 
     /// One attempt. Leaves in `cursor.hint` the segment it read, live or not; none if it is to be
     /// repeated.
-    fn read_live(
-        &self,
-        cursor: &mut ReadCursor,
-        max_bytes: usize,
-        limit: i64,
-    ) -> Result<Vec<Batch>, ReadError> {
+    fn read_live(&self, cursor: &mut ReadCursor, wish: Wish) -> Result<Vec<Batch>, ReadError> {
+        let Wish { max_bytes, waits, limit } = wish;
         // None: dropped since the position was checked, which the caller does again.
         let Some(place) = self.place_of(cursor) else { return Ok(Vec::new()) };
         cursor.hint = Some(place.clone());
         let Place { segment, position, offset } = place;
         let mut walk = match offset == cursor.offset {
             true => Walk::new(&segment, position, offset, max_bytes),
+            // It takes reads of its own to get there.
+            false if !waits => return Err(io::Error::from(io::ErrorKind::WouldBlock).into()),
             false => Walk::to(&segment, cursor.offset, max_bytes)?,
         }
+        .waiting(waits)
         .up_to(self.0.end_of(&segment))
         .verifying(self.0.verify);
         let (mut batches, mut bytes) = (Vec::new(), 0);
@@ -233,7 +261,10 @@ impl LogReader {
                     batches.push(batch);
                 }
                 _ if !batches.is_empty() => return Ok(batches),
-                Step::End => return self.read_next_segment(cursor, &segment, max_bytes, limit),
+                Step::End => return self.read_next_segment(cursor, &segment, wish),
+                Step::Bad if !waits => {
+                    return Err(io::Error::from(io::ErrorKind::WouldBlock).into());
+                }
                 Step::Bad => self.pass_bad(cursor, &segment, &mut walk, limit)?,
             }
         }
@@ -253,8 +284,7 @@ impl LogReader {
         &self,
         cursor: &mut ReadCursor,
         ended: &Arc<Segment>,
-        max_bytes: usize,
-        limit: i64,
+        wish: Wish,
     ) -> Result<Vec<Batch>, ReadError> {
         let next = self.0.segment_after(ended);
         if !ended.is_live() {
@@ -273,20 +303,20 @@ impl LogReader {
                 }
                 cursor.offset = cursor.offset.max(next.base_offset);
                 cursor.hint = Some(Place::start_of(next));
-                self.read_live(cursor, max_bytes, limit)
+                self.read_live(cursor, wish)
             }
             // Rolled while we looked.
             Some(next) if next.base_offset < cursor.offset => {
                 cursor.hint = None;
-                self.read_live(cursor, max_bytes, limit)
+                self.read_live(cursor, wish)
             }
             Some(next) => {
-                let to = next.base_offset.min(limit);
+                let to = next.base_offset.min(wish.limit);
                 cursor.hint = Some(Place::start_of(next));
                 Err(self.corrupt(cursor, to))
             }
             // The visible end lies behind lost batches.
-            None => Err(self.corrupt(cursor, limit)),
+            None => Err(self.corrupt(cursor, wish.limit)),
         }
     }
 

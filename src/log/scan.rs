@@ -24,6 +24,8 @@ pub(super) struct Scanner<'a> {
     position: u64,
     end: u64,
     chunk_len: usize,
+    /// Whether to wait for a disk; otherwise what is not at hand is `WouldBlock`.
+    waits: bool,
     /// Bytes read already, starting at `position`.
     chunk: Bytes,
 }
@@ -41,7 +43,7 @@ pub(super) enum Step {
 impl<'a> Scanner<'a> {
     fn new(file: &'a dyn StorageFile, position: u64, end: u64, chunk: usize) -> Self {
         let chunk_len = chunk.max(HEADER_LEN);
-        Scanner { file, position, end, chunk_len, chunk: Bytes::new() }
+        Scanner { file, position, end, chunk_len, waits: true, chunk: Bytes::new() }
     }
 
     /// The next batch if its header makes sense. Its CRC is not checked.
@@ -80,6 +82,11 @@ impl<'a> Scanner<'a> {
             return Ok(false);
         }
         let wanted = self.chunk_len.max(len).min(usize::try_from(left).unwrap_or(usize::MAX));
+        if !self.waits {
+            let chunk = self.file.read_cached(self.position, wanted);
+            self.chunk = chunk.ok_or(io::ErrorKind::WouldBlock)?;
+            return Ok(true);
+        }
         self.chunk = self.file.read_at(self.position, wanted)?;
         if self.chunk.len() < len {
             self.chunk = read_exact_at(self.file, self.position, len)?;
@@ -121,6 +128,12 @@ impl<'a> Walk<'a> {
     /// Takes every batch for good, if so told.
     pub(super) fn verifying(mut self, verify: bool) -> Self {
         self.verify = verify;
+        self
+    }
+
+    /// Reads what is at hand without waiting for a disk, if so told. What is not is `WouldBlock`.
+    pub(super) fn waiting(mut self, waits: bool) -> Self {
+        self.scanner.waits = waits;
         self
     }
 

@@ -26,7 +26,7 @@ use tracing::Instrument;
 use crate::batch::Batch;
 use crate::clock::Clock;
 use crate::error::{Error, Result};
-use crate::log::{Append, Appended, Log, LogConfig, LogReader, ReadCursor};
+use crate::log::{Append, Appended, Log, LogConfig, LogReader, ReadCursor, ReadError};
 use crate::record::{Timestamp, TimestampType};
 use crate::topic::TopicPartition;
 
@@ -323,9 +323,31 @@ impl Partition {
     pub(crate) fn read(&self, cursor: &mut ReadCursor, max_bytes: usize) -> Result<Vec<Batch>> {
         self.check_open()?;
         let read = caught(|| self.0.reader.read(cursor, max_bytes));
-        let read =
-            read.map_err(|panic| Error::closed(format!("{panic}, reading {}", self.0.at)))?;
-        read.map_err(|error| Error::read(&self.0.at, error))
+        read.map_err(|panic| self.panicked_reading(&panic))?.map_err(|it| self.read_error(it))
+    }
+
+    /// The same, if it can be had without waiting for a disk; see [`LogReader::read_cached`].
+    #[cfg(feature = "tcp")]
+    pub(crate) fn read_cached(
+        &self,
+        cursor: &mut ReadCursor,
+        max_bytes: usize,
+    ) -> Option<Result<Vec<Batch>>> {
+        if let Err(error) = self.check_open() {
+            return Some(Err(error));
+        }
+        match caught(|| self.0.reader.read_cached(cursor, max_bytes)) {
+            Ok(read) => Some(read?.map_err(|error| self.read_error(error))),
+            Err(panic) => Some(Err(self.panicked_reading(&panic))),
+        }
+    }
+
+    fn panicked_reading(&self, panic: &str) -> Error {
+        Error::closed(format!("{panic}, reading {}", self.0.at))
+    }
+
+    fn read_error(&self, error: ReadError) -> Error {
+        Error::read(&self.0.at, error)
     }
 
     /// Fails if the partition was closed.

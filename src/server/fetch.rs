@@ -14,6 +14,7 @@ use std::future::poll_fn;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::answer::{Client, Handle, Outcome, Server};
@@ -38,6 +39,9 @@ const MAX_BYTES: usize = 55 << 20;
 
 /// How long to wait for more where something came that is not enough: looking means reading.
 const NOT_ENOUGH: Duration = Duration::from_millis(5);
+
+/// After so many bytes it is somebody else's turn on this thread.
+const LONG_READ: usize = 256 << 10;
 
 /// Only records of transactions that were committed are wanted.
 const READ_COMMITTED: i8 = 1;
@@ -298,7 +302,7 @@ fn diverges(
     Ok(diverges.then_some(EpochEndOffset { epoch, end_offset }))
 }
 
-/// Reads, on another thread if it may wait for a disk. A range that can't be read is a batch
+/// Reads, on another thread if it has to wait for a disk. A range that can't be read is a batch
 /// without records.
 async fn read_at(
     partition: &Partition,
@@ -306,12 +310,20 @@ async fn read_at(
     max_bytes: usize,
 ) -> Result<(ReadCursor, Vec<Bytes>), ErrorCode> {
     let is_at_end = partition.reader().high_watermark() <= cursor.offset;
-    let (mut cursor, batches) = match partition.may_block() && !is_at_end {
-        false => {
-            let batches = partition.read(&mut cursor, max_bytes);
+    let at_hand = match partition.may_block() && !is_at_end {
+        false => Some(partition.read(&mut cursor, max_bytes)),
+        true => partition.read_cached(&mut cursor, max_bytes),
+    };
+    let (mut cursor, batches) = match at_hand {
+        Some(batches) => {
+            let bytes = batches.iter().flatten().map(|batch| batch.bytes().len());
+            if bytes.sum::<usize>() >= LONG_READ {
+                // Others have had to wait for as long as that took.
+                yield_now().await;
+            }
             (cursor, batches)
         }
-        true => {
+        None => {
             let reader = partition.clone();
             let read = move || {
                 let batches = reader.read(&mut cursor, max_bytes);

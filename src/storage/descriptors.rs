@@ -174,6 +174,16 @@ impl Name {
         self.finish_opening(open)
     }
 
+    /// A descriptor of the file, if one is in the cache and nobody is in the way.
+    pub(super) fn pin_cached(&self) -> Option<Pin<'_>> {
+        let mut state = lock(&self.cache.state);
+        if !state.is_live(self) || state.holds(&self.path) {
+            return None;
+        }
+        let file = state.pin_open(self.id)?;
+        Some(Pin { name: self, file: Some(file) })
+    }
+
     fn finish_opening(&self, open: Opener<'_>) -> io::Result<Pin<'_>> {
         let opened = open().map(Arc::new);
         let mut state = lock(&self.cache.state);

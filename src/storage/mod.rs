@@ -85,6 +85,13 @@ pub trait StorageFile: Debug + Send + Sync {
     /// none at all only at the end of the file.
     fn read_at(&self, position: u64, len: usize) -> io::Result<Bytes>;
 
+    /// Reads exactly `len` bytes at `position` if that is possible at once, without waiting for a
+    /// disk or for anybody. `None` says nothing about what [`StorageFile::read_at`] finds.
+    fn read_cached(&self, position: u64, len: usize) -> Option<Bytes> {
+        let _ = (position, len); // not every storage can tell
+        None
+    }
+
     /// Writes `parts` one after the other at `position`, which is the file's end.
     fn append(&self, position: u64, parts: &[&[u8]]) -> io::Result<()>;
 

@@ -249,6 +249,13 @@ impl StorageFile for DiskFile {
         })
     }
 
+    fn read_cached(&self, position: u64, len: usize) -> Option<Bytes> {
+        let pin = self.name.pin_cached().filter(|_| (1..=MAX_POOLED).contains(&len))?;
+        let mut buffer = self.buffers.take(len);
+        let is_whole = positioned::read_cached(&pin, buffer.as_mut(), position);
+        is_whole.then(|| buffer.freeze(len))
+    }
+
     fn append(&self, position: u64, parts: &[&[u8]]) -> io::Result<()> {
         self.change("append", |file| match parts {
             [] => Ok(()),

@@ -23,6 +23,22 @@ fn read_once(file: &File, buffer: &mut [u8], position: u64) -> io::Result<usize>
     std::os::windows::fs::FileExt::seek_read(file, buffer, position)
 }
 
+/// Fills the buffer if the page cache has all that belongs there. Whether it did: no error says
+/// more than that it is to be read as usual, not even that the file system can't tell.
+#[cfg(all(target_os = "linux", feature = "tcp"))]
+pub(super) fn read_cached(file: &File, buffer: &mut [u8], position: u64) -> bool {
+    let len = buffer.len();
+    let mut parts = [io::IoSliceMut::new(buffer)];
+    let read = rustix::io::preadv2(file, &mut parts, position, rustix::io::ReadWriteFlags::NOWAIT);
+    read.is_ok_and(|read| read == len)
+}
+
+/// Nobody tells, or nobody asks.
+#[cfg(not(all(target_os = "linux", feature = "tcp")))]
+pub(super) fn read_cached(_file: &File, _buffer: &mut [u8], _position: u64) -> bool {
+    false
+}
+
 /// Writes all of `bytes`, going on after short writes and interruptions.
 #[cfg(unix)]
 pub(super) fn write_all(file: &File, bytes: &[u8], position: u64) -> io::Result<()> {
