@@ -63,6 +63,11 @@ struct Serve {
     #[arg(long, default_value_t = 6000, value_name = "MS")]
     min_session_timeout_ms: u64,
 
+    /// Reads every batch before it is sent, and checks its CRC, which is otherwise left to clients
+    /// where large answers go from the page cache to the socket
+    #[arg(long)]
+    check_crcs: bool,
+
     /// Listens on an address that other machines can reach, too, without encryption and
     /// authentication
     #[arg(long)]
@@ -104,6 +109,7 @@ impl Serve {
         if let Some((host, port)) = &self.advertise {
             listener = listener.advertise(host, *port);
         }
+        listener = listener.check_crcs(self.check_crcs);
         if self.allow_remote_plaintext {
             listener = listener.allow_remote_plaintext();
         }

@@ -321,6 +321,7 @@ impl Log {
             self.shared.log_end.store(header.next_offset(), Ordering::Release);
         }
         segment.set_size(position + bytes);
+        segment.note_checked(position..position + bytes);
     }
 
     fn note(&mut self, segment: &Segment, header: &BatchHeader, position: u64) {

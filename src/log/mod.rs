@@ -57,6 +57,8 @@ pub use files::{FileItem, FileItems};
 pub use flush::CheckpointPlan;
 pub use pressure::MemoryPressure;
 pub use producers::ProducerError;
+#[cfg(feature = "tcp")]
+pub use reader::FileRange;
 pub use reader::{FoundOffset, LogReader, ReadCursor};
 pub use recovery::{CutTail, LostRange, Opening, Recovered};
 pub use verify::{Finding, Findings, LogFolder, LogVerification, Severity, verify_log};

@@ -4,6 +4,11 @@
 //! batches below the high watermark, and checks every one that comes from a disk: CRC, offset and
 //! epoch. What was read counts only if its segment was the log's, and nothing was truncated,
 //! until after the read; otherwise the position is resolved again.
+//!
+//! [`range`] is for whoever sends batches from their files without reading them.
+
+#[cfg(feature = "tcp")]
+mod range;
 
 use std::io;
 use std::sync::Arc;
@@ -16,6 +21,9 @@ use super::error::ReadError;
 use super::scan::{Step, Walk};
 use super::segment::Segment;
 use super::shared::Shared;
+
+#[cfg(feature = "tcp")]
+pub use range::FileRange;
 
 /// How much a search through a segment reads at a time.
 const SEARCH_CHUNK: usize = 64 * 1024;
@@ -52,6 +60,13 @@ impl ReadCursor {
     /// A cursor at `offset`, whose previous record had `leader_epoch` (-1 if unknown).
     pub fn new(offset: i64, leader_epoch: i32) -> Self {
         ReadCursor { offset, leader_epoch, hint: None }
+    }
+
+    /// The bytes before where it stands were read, and are sound.
+    fn note_checked(&self, bytes: u64) {
+        if let Some(Place { segment, position, .. }) = &self.hint {
+            segment.note_checked(position.saturating_sub(bytes)..*position);
+        }
     }
 
     fn pass(&mut self, header: &BatchHeader, place: Place) {
@@ -186,7 +201,9 @@ impl LogReader {
             if live && self.still_holds(&sight) {
                 *cursor = attempt;
                 if let Ok(batches) = &result {
-                    self.0.counters.read(batches.iter().map(|batch| batch.bytes().len()).sum());
+                    let bytes = batches.iter().map(|batch| batch.bytes().len()).sum();
+                    self.0.counters.read(bytes);
+                    cursor.note_checked(bytes as u64);
                 }
                 return result;
             }

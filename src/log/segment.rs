@@ -5,6 +5,7 @@
 //! read knows that what it read was the log's.
 
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
@@ -42,6 +43,8 @@ pub(super) struct Segment {
     pub(super) sparse: bool,
     /// Whether a sync of the file failed. The next would succeed, but pages are lost.
     sync_failed: Mutex<bool>,
+    /// Bytes in a row that this process has written, or has read and found sound.
+    checked: Mutex<Range<u64>>,
 }
 
 /// What a segment knows of its insides without reading them.
@@ -87,6 +90,7 @@ impl Segment {
             indexes: RwLock::new(indexes),
             sparse: false,
             sync_failed: Mutex::new(false),
+            checked: Mutex::default(),
         }
     }
 
@@ -106,6 +110,25 @@ impl Segment {
 
     pub(super) fn set_size(&self, size: u64) {
         self.size.store(size, Ordering::Release);
+    }
+
+    /// These bytes are known to be sound. Of two rows that have a gap between them the longer one
+    /// is kept.
+    pub(super) fn note_checked(&self, range: Range<u64>) {
+        let mut checked = self.checked.lock().expect("no one panics with a range in hand");
+        let touch = range.start <= checked.end && checked.start <= range.end;
+        if checked.is_empty() || !touch && range.end - range.start > checked.end - checked.start {
+            *checked = range;
+        } else if touch {
+            *checked = checked.start.min(range.start)..checked.end.max(range.end);
+        }
+    }
+
+    /// Up to where the bytes from `position` on are known to be sound.
+    #[cfg(feature = "tcp")]
+    pub(super) fn checked_from(&self, position: u64) -> u64 {
+        let checked = self.checked.lock().expect("no one panics with a range in hand");
+        if checked.contains(&position) { checked.end } else { position }
     }
 
     pub(super) fn is_live(&self) -> bool {

@@ -26,6 +26,8 @@ use tracing::Instrument;
 use crate::batch::Batch;
 use crate::clock::Clock;
 use crate::error::{Error, Result};
+#[cfg(feature = "tcp")]
+use crate::log::FileRange;
 use crate::log::{Append, Appended, Log, LogConfig, LogReader, ReadCursor, ReadError};
 use crate::record::{Timestamp, TimestampType};
 use crate::topic::TopicPartition;
@@ -340,6 +342,13 @@ impl Partition {
             Ok(read) => Some(read?.map_err(|error| self.read_error(error))),
             Err(panic) => Some(Err(self.panicked_reading(&panic))),
         }
+    }
+
+    /// The same as a range of a file; see [`LogReader::locate`].
+    #[cfg(feature = "tcp")]
+    pub(crate) fn locate(&self, cursor: &mut ReadCursor, max_bytes: usize) -> Option<FileRange> {
+        self.check_open().ok()?;
+        caught(|| self.0.reader.locate(cursor, max_bytes)).ok().flatten()
     }
 
     fn panicked_reading(&self, panic: &str) -> Error {

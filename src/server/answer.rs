@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 
 use super::faults::Fault;
+use super::files::{Files, Sending};
 use super::listener::{Closing, ListenerSettings};
 use super::memory::{Claim, Memory};
 use super::sessions::Sessions;
@@ -38,12 +39,21 @@ pub(super) type Pending = Pin<Box<dyn Future<Output = Outcome<Frame>> + Send>>;
 /// What becomes of a request.
 pub(super) enum Outcome<T> {
     Response(T),
-    /// With the memory that it takes.
-    Claimed(T, Claim),
+    /// With what it needs until it is written.
+    Holding(T, Held),
     /// The client wants no answer.
     Silence,
     /// The connection is to end, and why.
     Close(String),
+}
+
+/// What an answer holds.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    /// For the memory that it takes.
+    pub(super) claim: Claim,
+    /// What belongs into its gaps, by their ids.
+    pub(super) files: Vec<Sending>,
 }
 
 /// What all connections of a listener share.
@@ -58,6 +68,8 @@ pub(super) struct Server {
     pub(super) requests: Memory,
     /// For answers, until they are written.
     pub(super) answers: Memory,
+    /// For what is sent from files.
+    pub(super) files: Files,
 }
 
 impl Server {
@@ -73,6 +85,7 @@ impl Server {
             producer_ids: tokio::sync::Mutex::default(),
             requests: Memory::new(settings.queued_max_request_bytes),
             answers: Memory::new(settings.queued_max_response_bytes),
+            files: Files::new(),
             settings,
         }
     }
@@ -109,6 +122,8 @@ pub(super) struct Client {
     /// The address that it has reached.
     address: SocketAddr,
     pub(super) closing: Closing,
+    /// Whether answers may have gaps for what stands in files.
+    pub(super) takes_files: bool,
     /// How many of its batches wait for their turn to be handed over.
     pub(super) deferred: Arc<AtomicUsize>,
 }
@@ -135,8 +150,13 @@ pub(super) trait Handle: Request<Response: Send + 'static> {
 }
 
 impl Client {
-    pub(super) fn new(server: Arc<Server>, address: SocketAddr, closing: Closing) -> Self {
-        Client { server, address, closing, deferred: Arc::default() }
+    pub(super) fn new(
+        server: Arc<Server>,
+        address: SocketAddr,
+        closing: Closing,
+        takes_files: bool,
+    ) -> Self {
+        Client { server, address, closing, takes_files, deferred: Arc::default() }
     }
 
     /// Where it is to connect to.
@@ -209,13 +229,13 @@ impl Client {
             if let Some(delay) = delay {
                 tokio::time::sleep(delay).await;
             }
-            let (response, claim) = match answered {
-                Outcome::Response(response) => (response, Claim::default()),
-                Outcome::Claimed(response, claim) => (response, claim),
+            let (response, held) = match answered {
+                Outcome::Response(response) => (response, Held::default()),
+                Outcome::Holding(response, held) => (response, held),
                 Outcome::Silence => return Outcome::Silence,
                 Outcome::Close(why) => return Outcome::Close(why),
             };
-            outcome(encode_response::<R>(&response, version, correlation_id), claim)
+            outcome(encode_response::<R>(&response, version, correlation_id), held)
         }))
     }
 }
@@ -238,13 +258,13 @@ enum Either<A, R> {
 fn answer_unknown_version(correlation_id: i32) -> Answer {
     let response = super::api_versions::response(ErrorCode::UNSUPPORTED_VERSION);
     let frame = encode_response::<ApiVersionsRequest>(&response, 0, correlation_id);
-    Answer::Pending(Box::pin(async move { outcome(frame, Claim::default()) }))
+    Answer::Pending(Box::pin(async move { outcome(frame, Held::default()) }))
 }
 
 /// An answer that is too long for any frame ends the connection.
-fn outcome(frame: Result<Frame, FrameError>, claim: Claim) -> Outcome<Frame> {
+fn outcome(frame: Result<Frame, FrameError>, held: Held) -> Outcome<Frame> {
     match frame {
-        Ok(frame) => Outcome::Claimed(frame, claim),
+        Ok(frame) => Outcome::Holding(frame, held),
         Err(error) => Outcome::Close(format!("an answer: {error}")),
     }
 }

@@ -10,12 +10,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant, timeout, timeout_at};
 
-use super::answer::{Answer, Client, Outcome, Pending, Server};
+use super::answer::{Answer, Client, Held, Outcome, Pending, Server};
+use super::files::Output;
 use super::listener::Closing;
 use super::memory::Claim;
 use crate::wire::{Frame, frame_len};
@@ -47,12 +48,13 @@ pub(super) async fn serve(stream: TcpStream, server: Arc<Server>, closing: Closi
 /// The same, whatever the bytes go over.
 pub(super) async fn serve_halves(
     from: impl AsyncRead + Unpin,
-    to: impl AsyncWrite + Unpin,
+    to: impl Output,
     address: SocketAddr,
     server: Arc<Server>,
     mut closing: Closing,
 ) {
-    let client = Client::new(server.clone(), address, closing.clone());
+    let takes_files = takes_files(&to) && !server.settings().check_crcs;
+    let client = Client::new(server.clone(), address, closing.clone(), takes_files);
     let (queue, answers) = mpsc::channel(MAX_IN_FLIGHT);
     let answered = Answered::default();
     let (buf, shared) = (BytesMut::new(), server.clone());
@@ -211,42 +213,43 @@ fn take(buf: &mut BytesMut, len: usize) -> Bytes {
 }
 
 /// Writes answers as they get ready, in order, until there are no more.
-async fn write_all<W: AsyncWrite + Unpin>(
+async fn write_all<W: Output>(
     mut to: W,
     mut answers: mpsc::Receiver<Pending>,
     server: &Server,
     answered: &Answered,
 ) -> io::Result<()> {
     while let Some(answer) = answers.recv().await {
-        let (mut frame, mut claim) = match answer.await {
-            Outcome::Response(frame) => (frame, Claim::default()),
-            Outcome::Claimed(frame, claim) => (frame, claim),
+        let (mut frame, mut held) = match answer.await {
+            Outcome::Response(frame) => (frame, Held::default()),
+            Outcome::Holding(frame, held) => (frame, held),
             Outcome::Silence => {
                 answered.one_more();
                 continue;
             }
             Outcome::Close(why) => return Err(io::Error::other(why)),
         };
-        let unclaimed = frame.remaining().saturating_sub(claim.bytes());
-        claim.add(server.answers.take(unclaimed));
-        write(&mut to, &mut frame, server).await?;
+        let unclaimed = frame.held().saturating_sub(held.claim.bytes());
+        held.claim.add(server.answers.take(unclaimed));
+        write(&mut to, &mut frame, &held, server).await?;
         answered.one_more();
     }
     to.shutdown().await
 }
 
 /// Writes one answer, unless the client is long in reading it.
-async fn write<W: AsyncWrite + Unpin>(
+async fn write<W: Output>(
     to: &mut W,
     frame: &mut Frame,
+    held: &Held,
     server: &Server,
 ) -> io::Result<()> {
     let began = Instant::now();
-    while frame.has_remaining() {
+    while frame.has_remaining() || frame.gap().is_some() {
         let deadline = Instant::now() + server.settings().idle_timeout;
         let written = tokio::select! {
             biased;
-            written = timeout_at(deadline, to.write_buf(frame)) => written,
+            written = timeout_at(deadline, write_some(to, frame, held)) => written,
             () = server.answers.is_short_after(began) => return Err(let_go()),
             // Those that wait for their turn behind this one.
             () = server.requests.is_short_after(began) => return Err(let_go()),
@@ -258,6 +261,18 @@ async fn write<W: AsyncWrite + Unpin>(
         }
     }
     Ok(())
+}
+
+/// Writes what comes next, from memory or from a file.
+async fn write_some<W: Output>(to: &mut W, frame: &mut Frame, held: &Held) -> io::Result<usize> {
+    let Some(gap) = frame.gap() else { return to.write_buf(frame).await };
+    let sent = held.files[gap.id].send(to, gap).await?;
+    frame.fill(sent);
+    Ok(sent)
+}
+
+fn takes_files<W: Output>(_: &W) -> bool {
+    W::TAKES_FILES
 }
 
 /// Why a connection ends that holds memory for longer than others can wait.

@@ -17,9 +17,8 @@ use bytes::{Bytes, BytesMut};
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::answer::{Client, Handle, Outcome, Server};
+use super::answer::{Client, Handle, Held, Outcome, Server};
 use super::errors::code_of;
-use super::memory::Claim;
 use super::sessions::{Entry, Session};
 use crate::batch::{Batch, put_filler};
 use crate::error::{Error, Result};
@@ -29,7 +28,7 @@ use crate::partition::ready::ReadyQueue;
 use crate::wire::fetch::{
     EpochEndOffset, FetchRequest, FetchResponse, FetchableTopicResponse, PartitionData,
 };
-use crate::wire::{ErrorCode, Records};
+use crate::wire::{ErrorCode, Gap, Records};
 
 /// The first version that names topics by their ids.
 const FIRST_WITH_IDS: i16 = 13;
@@ -80,10 +79,10 @@ async fn answer(mut request: FetchRequest, client: Client, version: i16) -> Outc
         Err(error_code) => return refused_whole(error_code),
     };
     let limits = Limits::of(&request);
-    let Found { partitions, claim, .. } = wait_for_enough(&mut session, &limits, client).await;
+    let Found { partitions, held, .. } = wait_for_enough(&mut session, &limits, client).await;
     let response = told(&mut session, partitions);
     end(session, &server);
-    Outcome::Claimed(response, claim)
+    Outcome::Holding(response, held)
 }
 
 /// The request's session, out of the cache.
@@ -130,7 +129,7 @@ struct Found {
     partitions: Vec<(u64, PartitionData)>,
     bytes: usize,
     /// For those bytes.
-    claim: Claim,
+    held: Held,
     /// Something is to be told at once.
     is_urgent: bool,
 }
@@ -141,7 +140,7 @@ async fn wait_for_enough(session: &mut Session, limits: &Limits, mut client: Cli
     let max_wait = limits.max_wait.min(client.server.settings().idle_timeout);
     let deadline = Instant::now() + max_wait;
     loop {
-        let found = look(session, limits, &client.server).await;
+        let found = look(session, limits, &client).await;
         let is_enough = found.bytes >= limits.min_bytes || found.is_urgent;
         if is_enough || session.entries.is_empty() || Instant::now() >= deadline {
             return found;
@@ -174,21 +173,20 @@ async fn wait_for_enough(session: &mut Session, limits: &Limits, mut client: Cli
 }
 
 /// Reads every partition once, as far as the limits and memory allow.
-async fn look(session: &mut Session, limits: &Limits, server: &Server) -> Found {
-    let claim = Claim::default();
-    let mut found = Found { partitions: Vec::new(), bytes: 0, claim, is_urgent: false };
+async fn look(session: &mut Session, limits: &Limits, client: &Client) -> Found {
+    let held = Held::default();
+    let mut found = Found { partitions: Vec::new(), bytes: 0, held, is_urgent: false };
     let uses_ids = session.uses_ids;
     for (turn, entry) in &mut session.entries {
         let left = limits.max_bytes.saturating_sub(found.bytes);
         let asked = usize::try_from(entry.asked.partition_max_bytes).unwrap_or(0);
-        let mut claim = server.answers.take(asked.min(left));
-        let partition = find(entry, uses_ids, server);
-        let mut data = match read(entry, partition, claim.bytes(), found.bytes == 0).await {
+        let (max_bytes, is_first) = (asked.min(left), found.bytes == 0);
+        let partition = find(entry, uses_ids, &client.server);
+        let wish = Wish { max_bytes, is_first, client };
+        let mut data = match read(entry, partition, wish, &mut found.held).await {
             Ok(data) => data,
             Err(error_code) => refused(entry.key.partition, error_code),
         };
-        claim.shrink(data.records.len());
-        found.claim.add(claim);
         data.partition_index = entry.key.partition;
         if limits.is_read_committed && data.error_code == ErrorCode::NONE {
             data.aborted_transactions = Some(Vec::new());
@@ -205,12 +203,20 @@ fn refused(partition_index: i32, error_code: ErrorCode) -> PartitionData {
     PartitionData { partition_index, error_code, high_watermark: -1, ..PartitionData::default() }
 }
 
-/// What one partition has, up to so many bytes. `is_first` makes one batch always fit.
+/// What a partition is to give.
+struct Wish<'a> {
+    max_bytes: usize,
+    /// Nothing before it had any: one batch always fits.
+    is_first: bool,
+    client: &'a Client,
+}
+
+/// What one partition has.
 async fn read(
     entry: &mut Entry,
     partition: Result<Partition, ErrorCode>,
-    max_bytes: usize,
-    is_first: bool,
+    wish: Wish<'_>,
+    held: &mut Held,
 ) -> Result<PartitionData, ErrorCode> {
     let partition = partition?;
     let reader = partition.reader();
@@ -230,23 +236,56 @@ async fn read(
     let known = entry.cursor.take().filter(|cursor| cursor.offset == offset);
     let cursor = known.unwrap_or_else(|| ReadCursor::new(offset, -1));
     entry.cursor = Some(cursor.clone());
-    if max_bytes == 0 && !is_first {
-        return Ok(data);
-    }
-    let (after, batches) = read_at(&partition, cursor, max_bytes).await?;
-    let len: usize = batches.iter().map(Bytes::len).sum();
-    if len > max_bytes && !is_first {
-        return Ok(data);
-    }
+    let (after, records) = match sent_from_file(&partition, &cursor, &wish, held) {
+        Some(sent) => sent,
+        None => read_into_memory(&partition, cursor, &wish, held).await?,
+    };
     // What is visible may be more by now than it was above.
     data.high_watermark = data.high_watermark.max(after.offset.min(reader.high_watermark()));
     data.last_stable_offset = data.high_watermark;
-    if len > 0 {
+    if !records.is_empty() {
         // The next request goes on behind.
         entry.cursor = Some(after);
     }
-    data.records = Records::new(batches);
+    data.records = records;
     Ok(data)
+}
+
+/// Leaves the records where they are, until they are sent.
+fn sent_from_file(
+    partition: &Partition,
+    cursor: &ReadCursor,
+    wish: &Wish<'_>,
+    held: &mut Held,
+) -> Option<(ReadCursor, Records)> {
+    let mut after = cursor.clone();
+    let files = Some(&wish.client.server.files).filter(|_| wish.client.takes_files);
+    let sending = files?.locate(partition, &mut after, wish.max_bytes)?;
+    let gap = Gap { len: sending.len(), id: held.files.len() };
+    held.files.push(sending);
+    Some((after, Records::left_open(gap)))
+}
+
+/// Reads as many bytes as there is memory for.
+async fn read_into_memory(
+    partition: &Partition,
+    cursor: ReadCursor,
+    wish: &Wish<'_>,
+    held: &mut Held,
+) -> Result<(ReadCursor, Records), ErrorCode> {
+    let mut claim = wish.client.server.answers.take(wish.max_bytes);
+    let max_bytes = claim.bytes();
+    if max_bytes == 0 && !wish.is_first {
+        return Ok((cursor, Records::default()));
+    }
+    let (after, batches) = read_at(partition, cursor.clone(), max_bytes).await?;
+    let records = Records::new(batches);
+    if records.len() > max_bytes && !wish.is_first {
+        return Ok((cursor, Records::default()));
+    }
+    claim.shrink(records.len());
+    held.claim.add(claim);
+    Ok((after, records))
 }
 
 /// The partition, as long as it is the one that was meant.

@@ -51,6 +51,7 @@ impl Broker {
                 queued_max_response_bytes: 256 << 20,
                 max_connections: DEFAULT_MAX_CONNECTIONS,
                 idle_timeout: Duration::from_secs(600),
+                check_crcs: false,
                 allow_remote_plaintext: false,
             },
         }
@@ -75,6 +76,7 @@ pub(super) struct ListenerSettings {
     pub(super) queued_max_response_bytes: usize,
     max_connections: usize,
     pub(super) idle_timeout: Duration,
+    pub(super) check_crcs: bool,
     allow_remote_plaintext: bool,
 }
 
@@ -128,6 +130,15 @@ impl ListenerBuilder {
     /// (`connections.max.idle.ms`). Default 10 minutes.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.settings.idle_timeout = timeout;
+        self
+    }
+
+    /// Reads every batch before it is sent, and checks its CRC. Default: large answers go from the
+    /// page cache to the socket without being read (`sendfile`; on Linux), as far as they are of
+    /// bytes that this process has written, or has read and checked before. A batch carries its
+    /// CRC, which clients check (`check.crcs`; librdkafka, only if it is told to).
+    pub fn check_crcs(mut self, check_crcs: bool) -> Self {
+        self.settings.check_crcs = check_crcs;
         self
     }
 

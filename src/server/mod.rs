@@ -8,6 +8,7 @@
 //! | one file per API | what each request does, by the broker's own handles |
 //! | `errors` | this library's errors as Kafka's codes |
 //! | `faults` | errors and delays that a user asks for |
+//! | `files` | what goes from files to sockets without being read |
 //! | `memory` | how much requests and answers on their way may take |
 //! | `sessions` | fetch sessions (KIP-227) |
 //!
@@ -23,6 +24,7 @@ mod answer;
 mod connection;
 mod errors;
 mod faults;
+mod files;
 mod listener;
 mod memory;
 mod sessions;

@@ -217,6 +217,13 @@ impl Drop for Name {
     }
 }
 
+impl Pin<'_> {
+    /// The descriptor beyond the pin's life: open, and not counted, for as long as it is held.
+    pub(super) fn shared(&self) -> Arc<File> {
+        self.file.clone().expect("taken by `drop` only")
+    }
+}
+
 impl Deref for Pin<'_> {
     type Target = File;
 

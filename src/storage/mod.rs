@@ -32,7 +32,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-pub use file::{DEFAULT_MAX_OPEN_FILES, FileStorage};
+pub use file::{DEFAULT_MAX_OPEN_FILES, FileStorage, SharedFile};
 pub use memory::{MemoryPolicy, MemoryStorage};
 pub use overlay::Overlay;
 pub use sim::SimDisk;
@@ -89,6 +89,12 @@ pub trait StorageFile: Debug + Send + Sync {
     /// disk or for anybody. `None` says nothing about what [`StorageFile::read_at`] finds.
     fn read_cached(&self, position: u64, len: usize) -> Option<Bytes> {
         let _ = (position, len); // not every storage can tell
+        None
+    }
+
+    /// The open file itself, to be sent from without being read, if it is one of the system's and
+    /// at hand. Whoever has it can read what was there, also after it was removed or replaced.
+    fn shared(&self) -> Option<SharedFile> {
         None
     }
 

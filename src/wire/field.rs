@@ -5,7 +5,7 @@ use bytes::{BufMut, Bytes};
 use crate::codec::CodecError;
 use crate::topic::TopicId;
 
-use super::{ErrorCode, MessageReader, MessageWriter};
+use super::{ErrorCode, Gap, MessageReader, MessageWriter, Piece};
 
 /// The longest string of versions that are not flexible.
 const MAX_STRING: usize = i16::MAX as usize;
@@ -117,17 +117,22 @@ impl<T: Wire> Wire for Option<Vec<T>> {
 /// Record batches, one after the other, as they are. Never null on the way out: an old librdkafka
 /// takes that for damage. Null on the way in is none.
 #[derive(Debug, Clone, Default)]
-pub struct Records(Vec<Bytes>);
+pub struct Records(Vec<Piece>);
 
 impl Records {
     /// Of these bytes, which are not copied.
     pub fn new(batches: Vec<Bytes>) -> Self {
-        Records(batches)
+        Records(batches.into_iter().map(Piece::Bytes).collect())
+    }
+
+    /// So many bytes, to be put in place by whoever sends the frame.
+    pub fn left_open(gap: Gap) -> Self {
+        Records(vec![Piece::Gap(gap)])
     }
 
     /// How many bytes they are.
     pub fn len(&self) -> usize {
-        self.0.iter().map(Bytes::len).sum()
+        self.0.iter().map(Piece::len).sum()
     }
 
     /// Whether there are none.
@@ -135,12 +140,11 @@ impl Records {
         self.len() == 0
     }
 
-    /// The bytes; those that were read are one piece.
+    /// The bytes; those that were read are one piece. What was left open is not there.
     pub fn into_bytes(self) -> Bytes {
         match &self.0[..] {
-            [] => Bytes::new(),
-            [one] => one.clone(),
-            many => many.concat().into(),
+            [Piece::Bytes(one)] => one.clone(),
+            many => many.iter().map(Piece::bytes).collect::<Vec<_>>().concat().into(),
         }
     }
 }
@@ -148,7 +152,8 @@ impl Records {
 /// The same bytes, in however many pieces.
 impl PartialEq for Records {
     fn eq(&self, other: &Self) -> bool {
-        self.0.iter().flatten().eq(other.0.iter().flatten())
+        let bytes = |it: &Self| it.0.iter().flat_map(Piece::bytes).copied().collect::<Vec<u8>>();
+        self.len() == other.len() && bytes(self) == bytes(other)
     }
 }
 
@@ -159,11 +164,11 @@ impl Wire for Records {
 
     fn read(from: &mut MessageReader<'_>) -> Result<Self, CodecError> {
         let Some(len) = from.len()? else { return Ok(Records::default()) };
-        Ok(Records(vec![from.shared(len)?]))
+        Ok(Records(vec![Piece::Bytes(from.shared(len)?)]))
     }
 
     fn write(&self, to: &mut MessageWriter) {
         to.put_len(Some(self.len()));
-        self.0.iter().for_each(|batch| to.put_shared(batch));
+        self.0.iter().for_each(|piece| to.put_piece(piece));
     }
 }

@@ -39,7 +39,7 @@ pub mod produce;
 pub use api::{ApiKey, Request};
 pub use error_code::ErrorCode;
 pub use field::{Records, Wire};
-pub use frame::{Frame, FrameError, frame_len};
+pub use frame::{Frame, FrameError, Gap, Piece, frame_len};
 pub use header::{RequestHeader, decode_request, decode_response, encode_request, encode_response};
 pub use read::{MAX_ELEMENTS, MAX_GROWTH, MessageReader};
 pub use write::MessageWriter;

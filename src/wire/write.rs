@@ -1,8 +1,10 @@
 //! Writing a message's fields, front to back.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, BytesMut};
 
 use crate::codec::put_unsigned_varint;
+
+use super::Piece;
 
 /// Bytes that are shorter are copied: a piece of their own costs more.
 const WORTH_A_PIECE: usize = 512;
@@ -11,7 +13,7 @@ const WORTH_A_PIECE: usize = 512;
 #[derive(Debug)]
 pub struct MessageWriter {
     /// What is finished.
-    pieces: Vec<Bytes>,
+    pieces: Vec<Piece>,
     /// What follows it.
     buf: BytesMut,
     version: i16,
@@ -39,7 +41,7 @@ impl MessageWriter {
     }
 
     /// The message in pieces, none of them empty.
-    pub fn finish(mut self) -> Vec<Bytes> {
+    pub fn finish(mut self) -> Vec<Piece> {
         self.end_piece();
         self.pieces
     }
@@ -66,18 +68,21 @@ impl MessageWriter {
         put_unsigned_varint(&mut self.buf, len.map_or(0, |len| len as u32 + 1));
     }
 
-    /// Shares bytes that are worth it.
-    pub(super) fn put_shared(&mut self, bytes: &Bytes) {
-        if bytes.len() < WORTH_A_PIECE {
-            return self.buf.extend_from_slice(bytes);
+    /// Shares bytes that are worth it, and passes gaps on.
+    pub(super) fn put_piece(&mut self, piece: &Piece) {
+        match piece {
+            Piece::Bytes(bytes) if bytes.len() < WORTH_A_PIECE => self.buf.extend_from_slice(bytes),
+            piece if piece.is_empty() => {}
+            piece => {
+                self.end_piece();
+                self.pieces.push(piece.clone());
+            }
         }
-        self.end_piece();
-        self.pieces.push(bytes.clone());
     }
 
     fn end_piece(&mut self) {
         if !self.buf.is_empty() {
-            self.pieces.push(self.buf.split().freeze());
+            self.pieces.push(self.buf.split().freeze().into());
         }
     }
 
@@ -91,10 +96,10 @@ impl MessageWriter {
         put_unsigned_varint(&mut self.buf, fields.len() as u32);
         for (tag, field) in fields {
             let pieces = field.finish();
-            let len: usize = pieces.iter().map(Bytes::len).sum();
+            let len: usize = pieces.iter().map(Piece::len).sum();
             put_unsigned_varint(&mut self.buf, tag);
             put_unsigned_varint(&mut self.buf, len as u32);
-            pieces.iter().for_each(|piece| self.put_shared(piece));
+            pieces.iter().for_each(|piece| self.put_piece(piece));
         }
     }
 }

@@ -8,6 +8,8 @@ mod kafka_files;
 mod memory;
 mod model;
 mod parts;
+#[cfg(all(target_os = "linux", feature = "tcp"))]
+mod ranges;
 mod readers;
 mod restart;
 pub(super) mod sabotage;

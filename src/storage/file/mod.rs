@@ -174,6 +174,23 @@ impl Storage for FileStorage {
     }
 }
 
+/// A file that is open for as long as this is held.
+#[derive(Debug, Clone)]
+pub struct SharedFile(Arc<File>);
+
+impl SharedFile {
+    /// Fills the buffer, if the page cache has all that belongs there; whether it did.
+    pub fn read_cached(&self, buffer: &mut [u8], position: u64) -> bool {
+        positioned::read_cached(&self.0, buffer, position)
+    }
+}
+
+impl AsRef<File> for SharedFile {
+    fn as_ref(&self) -> &File {
+        &self.0
+    }
+}
+
 /// A file by its name.
 #[derive(Debug)]
 struct DiskFile {
@@ -254,6 +271,10 @@ impl StorageFile for DiskFile {
         let mut buffer = self.buffers.take(len);
         let is_whole = positioned::read_cached(&pin, buffer.as_mut(), position);
         is_whole.then(|| buffer.freeze(len))
+    }
+
+    fn shared(&self) -> Option<SharedFile> {
+        self.name.pin_cached().map(|pin| SharedFile(pin.shared()))
     }
 
     fn append(&self, position: u64, parts: &[&[u8]]) -> io::Result<()> {

@@ -23,6 +23,7 @@ mod text;
 use bytes::{Buf, Bytes};
 use proptest::prelude::*;
 
+use super::fetch::{FetchRequest, FetchResponse, FetchableTopicResponse, PartitionData};
 use super::*;
 use crate::codec::CodecError;
 use crate::topic::TopicId;
@@ -119,7 +120,11 @@ impl Sample for Records {
 fn write<T: Wire>(message: &T, version: i16, is_flexible: bool) -> Bytes {
     let mut to = MessageWriter::new(version, is_flexible);
     message.write(&mut to);
-    to.finish().concat().into()
+    let bytes = |piece: Piece| match piece {
+        Piece::Bytes(bytes) => bytes,
+        Piece::Gap(gap) => panic!("{gap:?}"),
+    };
+    to.finish().into_iter().map(bytes).collect::<Vec<_>>().concat().into()
 }
 
 /// Reads all of `bytes`.
@@ -248,6 +253,38 @@ fn a_frame_is_written_in_any_steps() {
         }
         assert_eq!(written, b"\0\0\0\x08abcdefgh");
     }
+}
+
+/// With what belongs there put in place, an answer with gaps is the one without.
+#[test]
+fn an_answer_with_gaps_ends_at_each_until_it_is_filled() {
+    let bytes: Vec<Bytes> = (0..3u8).map(|i| vec![i; 1000 + usize::from(i)].into()).collect();
+    let answer = |left_open: bool| {
+        let records = |id: usize| match left_open && id != 1 {
+            true => Records::left_open(Gap { len: bytes[id].len(), id }),
+            false => Records::new(vec![bytes[id].clone()]),
+        };
+        let partition = |id| PartitionData { records: records(id), ..PartitionData::default() };
+        let partitions = (0..3).map(partition).collect();
+        let topic = FetchableTopicResponse { partitions, ..FetchableTopicResponse::default() };
+        let response = FetchResponse { responses: vec![topic], ..FetchResponse::default() };
+        encode_response::<FetchRequest>(&response, 12, 7).unwrap()
+    };
+    let (mut whole, mut frame) = (answer(false), answer(true));
+    assert_eq!(frame.held(), whole.remaining() - 2002);
+    let mut written = Vec::new();
+    while frame.has_remaining() || frame.gap().is_some() {
+        match frame.gap() {
+            None => written.extend_from_slice(&frame.copy_to_bytes(frame.remaining().min(400))),
+            Some(Gap { len, id }) => {
+                let from = bytes[id].len() - len;
+                let some = len.min(700);
+                written.extend_from_slice(&bytes[id][from..from + some]);
+                frame.fill(some);
+            }
+        }
+    }
+    assert_eq!(written, whole.copy_to_bytes(whole.remaining()));
 }
 
 #[test]

@@ -8,6 +8,7 @@
 mod client;
 mod conformance;
 mod faults;
+mod files;
 mod hostile;
 mod quirks;
 
