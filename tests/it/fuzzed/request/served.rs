@@ -11,6 +11,7 @@ use bytes::{Bytes, BytesMut};
 use ottla::batch::{BatchBuilder, BatchError, HEADER_LEN, LOG_OVERHEAD, MAGIC, check_crc};
 use ottla::wire::create_topics::CreateTopicsRequest;
 use ottla::wire::fetch::{FetchPartition, FetchRequest, FetchTopic};
+use ottla::wire::metadata::{MetadataRequest, MetadataRequestTopic};
 use ottla::wire::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use ottla::wire::{
     self, ApiKey, ErrorCode, Records, Request, RequestHeader, decode_request, decode_response,
@@ -177,6 +178,14 @@ fn fate_of<R: Request>(body: &Bytes, version: i16, id: i32) -> Fate {
             let request = decode_request::<ProduceRequest>(body, version).expect("as above");
             if request.acks == 0 {
                 return Fate::Silence;
+            }
+        }
+        ApiKey::Metadata => {
+            let request = decode_request::<MetadataRequest>(body, version).expect("as above");
+            let is_named = |topic: &MetadataRequestTopic| topic.name.is_some();
+            // Only later versions have ids instead.
+            if version < 10 && !request.topics.unwrap_or_default().iter().all(is_named) {
+                return Fate::Close;
             }
         }
         ApiKey::Fetch => {
