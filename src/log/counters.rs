@@ -63,6 +63,12 @@ impl Counters {
         self.read_only.store(true, Ordering::Relaxed);
     }
 
+    /// Whether a write or a sync has failed: what the page cache holds need not be on the disk.
+    #[cfg(feature = "tcp")]
+    pub(super) fn has_failed(&self) -> bool {
+        self.read_only.load(Ordering::Relaxed)
+    }
+
     pub(super) fn snapshot(&self) -> LogStats {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         LogStats {

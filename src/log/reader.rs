@@ -171,7 +171,7 @@ impl LogReader {
     ///
     /// The first batch may begin before the cursor. The cursor is moved behind what is returned.
     pub fn read(&self, cursor: &mut ReadCursor, max_bytes: usize) -> Result<Vec<Batch>, ReadError> {
-        self.read_in(cursor, Wish { max_bytes, waits: true, limit: 0 })
+        self.read_waiting(cursor, max_bytes, true)
     }
 
     /// The same, if it can be had without waiting for a disk; `None` says nothing, and leaves the
@@ -182,13 +182,18 @@ impl LogReader {
         cursor: &mut ReadCursor,
         max_bytes: usize,
     ) -> Option<Result<Vec<Batch>, ReadError>> {
-        match self.read_in(cursor, Wish { max_bytes, waits: false, limit: 0 }) {
+        match self.read_waiting(cursor, max_bytes, false) {
             Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => None,
             result => Some(result),
         }
     }
 
-    fn read_in(&self, cursor: &mut ReadCursor, wish: Wish) -> Result<Vec<Batch>, ReadError> {
+    fn read_waiting(
+        &self,
+        cursor: &mut ReadCursor,
+        max_bytes: usize,
+        waits: bool,
+    ) -> Result<Vec<Batch>, ReadError> {
         loop {
             let sight = self.sight();
             self.check_position(cursor)?;
@@ -196,7 +201,8 @@ impl LogReader {
                 return Ok(Vec::new());
             }
             let mut attempt = cursor.clone();
-            let result = self.read_live(&mut attempt, Wish { limit: sight.limit, ..wish });
+            let wish = Wish { max_bytes, waits, limit: sight.limit };
+            let result = self.read_live(&mut attempt, wish);
             let live = attempt.hint.as_ref().is_some_and(|place| place.segment.is_live());
             if live && self.still_holds(&sight) {
                 *cursor = attempt;

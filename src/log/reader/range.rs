@@ -37,6 +37,10 @@ impl LogReader {
     pub fn locate(&self, cursor: &mut ReadCursor, max_bytes: usize) -> Option<FileRange> {
         let sight = self.sight();
         self.check_position(cursor).ok()?;
+        if self.0.counters.has_failed() {
+            // What is read again may not be what was written.
+            return None;
+        }
         let mut attempt = cursor.clone();
         let Place { segment, position, offset } = self.place_of(&mut attempt)?;
         let end = segment.checked_from(position).min(segment.size());

@@ -123,6 +123,19 @@ fn what_is_not_worth_it_or_not_at_hand_is_read() {
     assert!(log.reader().locate(&mut ReadCursor::new(0, -1), 1 << 20).is_none(), "no file");
 }
 
+/// After a failed sync the cache may hold what the disk does not.
+#[test]
+fn nothing_is_sent_unread_once_a_write_has_failed() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = open(&FileStorage::new(dir.path(), 10));
+    append(&mut log, 20, LEN);
+    let reader = log.reader();
+    assert!(reader.locate(&mut ReadCursor::new(0, -1), 1 << 20).is_some());
+    log.fail(std::io::Error::other("a sync"));
+    assert!(reader.locate(&mut ReadCursor::new(0, -1), 1 << 20).is_none());
+    assert_eq!(read(&reader, &mut ReadCursor::new(0, -1), 1 << 20).len() as u64, reader.size());
+}
+
 /// Headers are looked at.
 #[test]
 fn damage_is_left_to_a_read() {
