@@ -46,14 +46,14 @@ pub(super) async fn serve(stream: TcpStream, server: Arc<Server>, closing: Closi
 }
 
 /// The same, whatever the bytes go over.
-pub(super) async fn serve_halves(
-    from: impl AsyncRead + Unpin,
-    to: impl Output,
+pub(super) async fn serve_halves<R: AsyncRead + Unpin, W: Output>(
+    from: R,
+    to: W,
     address: SocketAddr,
     server: Arc<Server>,
     mut closing: Closing,
 ) {
-    let takes_files = takes_files(&to) && !server.settings().check_crcs;
+    let takes_files = W::TAKES_FILES && !server.settings().check_crcs;
     let client = Client::new(server.clone(), address, closing.clone(), takes_files);
     let (queue, answers) = mpsc::channel(MAX_IN_FLIGHT);
     let answered = Answered::default();
@@ -269,10 +269,6 @@ async fn write_some<W: Output>(to: &mut W, frame: &mut Frame, held: &Held) -> io
     let sent = held.files[gap.id].send(to, gap).await?;
     frame.fill(sent);
     Ok(sent)
-}
-
-fn takes_files<W: Output>(_: &W) -> bool {
-    W::TAKES_FILES
 }
 
 /// Why a connection ends that holds memory for longer than others can wait.

@@ -1,8 +1,9 @@
 //! Which files are open: a bounded cache of descriptors, and the names that they belong to.
 //!
 //! A [`Name`] is one live file as its handles see it. A descriptor is pinned only while a system
-//! call uses it, and a thread pins at most one, so waiting for one to become free always ends, even
-//! with a budget of one. The least recently used one that nobody pins is closed for the next.
+//! call uses it (but see [`Pin::shared`]), and a thread pins at most one, so waiting for one to
+//! become free always ends, even with a budget of one. The least recently used one that nobody pins
+//! is closed for the next.
 //!
 //! [`Descriptors::exclusively`] holds the paths that are about to be renamed or removed: their
 //! descriptors are closed first (Windows insists), nobody opens them meanwhile, and if it works the
