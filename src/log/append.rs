@@ -15,6 +15,9 @@ use super::error::AppendError;
 use super::producers::{ProducerBatch, Verdict};
 use super::segment::Segment;
 
+/// Fewer bytes than this go to the page cache at once.
+const CACHE_BYTES: usize = 64 * 1024;
+
 /// In memory a segment is this large at most, so that memory is freed in small steps.
 pub(super) const MEMORY_SEGMENT_BYTES: u64 = 1 << 20;
 
@@ -97,6 +100,21 @@ impl Log {
                 return;
             }
         }
+    }
+
+    /// Whether an append of so many bytes may take longer than a short write to the page cache:
+    /// there are many, they need a sync, or files have to be made or removed first. That a segment
+    /// has become too old can't be told before.
+    pub fn may_wait(&self, bytes: usize) -> bool {
+        if self.shared.storage.is_volatile() {
+            return false;
+        }
+        let Some(active) = &self.active else { return true };
+        bytes >= CACHE_BYTES
+            || self.config.sync_before_visible
+            || active.segment.size() + bytes as u64 > self.segment_limit()
+            || self.is_above_max(bytes as u64)
+            || !self.has_begun_epoch()
     }
 
     /// Gathers batches from `next` on and writes them; returns where to go on, at least one
@@ -320,6 +338,7 @@ impl Log {
             }));
             self.shared.log_end.store(header.next_offset(), Ordering::Release);
         }
+        self.unsettled += bytes;
         segment.set_size(position + bytes);
         segment.note_checked(position..position + bytes);
     }

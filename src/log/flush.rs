@@ -15,6 +15,9 @@ use super::segment::Segment;
 use super::shared::Shared;
 use super::{Log, recovery};
 
+/// Appended bytes after which the recovery point is moved up.
+const CHECKPOINT_BYTES: u64 = if cfg!(test) { 64 << 10 } else { 64 << 20 };
+
 impl Log {
     /// Makes durable what was appended. After a failure the log is read-only.
     pub fn sync(&mut self) -> Result<(), AppendError> {
@@ -47,6 +50,7 @@ impl Log {
     /// ends now. The plan can run on another thread while appends go on; [`Log::checkpointed`]
     /// wants to know how it ended, before there is another. On a full disk there is no plan.
     pub fn checkpoint(&mut self) -> Result<Option<CheckpointPlan>, AppendError> {
+        self.unsettled = 0;
         let up_to = self.shared.log_end();
         if !self.shared.verify || self.failure.is_some() || self.recovery_point >= up_to {
             return Ok(None);
@@ -75,6 +79,11 @@ impl Log {
             segment.store_indexes(&*self.shared.storage, &self.shared.dir)?;
         }
         self.write_snapshot(up_to, &self.producers)
+    }
+
+    /// Whether so much was appended that the recovery point should move.
+    pub fn wants_checkpoint(&self) -> bool {
+        self.unsettled >= CHECKPOINT_BYTES
     }
 
     /// Takes note of how a plan ended.

@@ -88,6 +88,8 @@ pub struct Log {
     recovery_point: i64,
     /// The recovery point that a plan is working towards, if nothing was truncated since.
     checkpointing: Option<i64>,
+    /// Bytes appended since the recovery point was last about to move.
+    unsettled: u64,
     /// The highest recovery point that the disk may hold: a plan that failed may have come so far.
     highest_point: i64,
     cleaner: Cleaner,
@@ -141,11 +143,9 @@ impl Log {
         self.shared.storage.may_block()
     }
 
-    /// Whether an append waits for nothing, and leaves nothing to be made durable.
-    pub fn appends_at_once(&self) -> bool {
+    /// Whether nothing has to be made durable later, since it can't be.
+    pub fn is_volatile(&self) -> bool {
         self.shared.storage.is_volatile()
-            && !self.config.sync_before_visible
-            && !self.blocks_when_full()
     }
 
     /// Whether an append that finds no memory waits, rather than failing.

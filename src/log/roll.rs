@@ -117,6 +117,9 @@ impl Log {
 
     /// Begins this incarnation's epoch at the log's end, durably, before its first batch.
     pub(super) fn begin_epoch(&mut self) -> io::Result<()> {
+        if self.has_begun_epoch() {
+            return Ok(());
+        }
         let mut epochs = self.shared.epochs().clone();
         if epochs.assign(self.leader_epoch, self.shared.log_end()) || !self.epoch_is_stored {
             self.store_epochs(&epochs)?;
@@ -124,6 +127,14 @@ impl Log {
             *self.shared.epochs_mut() = epochs;
         }
         Ok(())
+    }
+
+    /// Whether it has nothing to do any more.
+    pub(super) fn has_begun_epoch(&self) -> bool {
+        let (epoch, end) = (self.leader_epoch, self.shared.log_end());
+        let latest = self.shared.epochs().latest();
+        self.epoch_is_stored
+            && latest.is_some_and(|latest| latest.epoch == epoch && latest.start_offset <= end)
     }
 
     /// Writes the epochs down.

@@ -6,11 +6,12 @@
 //! for each ack split into two cohorts, one queueing while the other is synced, and the group is
 //! halved. Batches are taken from their producers only then: up to there they grow.
 //!
-//! **When it ends.** When idle, and in memory already when one sender was alone and waited for the
-//! answer: the next append is done by that sender ([`Partition::append_awaited`]).
+//! **When it rests.** With nothing to do it leaves the log in the handle, where a sender who waits
+//! for the answer can append by itself ([`Partition::append_awaited`]). It still sees to the
+//! recovery point, and ends when idle.
 //!
-//! **Where it blocks.** On storage that may block, a group that is synced or has 64 KiB or more
-//! runs on a blocking thread, under the broker's limit; so does everything that is no append.
+//! **Where it blocks.** On storage that may block, an append that [may wait](Log::may_wait) runs on
+//! a blocking thread, under the broker's limit; so does everything that is no append.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -31,7 +32,7 @@ use crate::topic::TopicPartition;
 use super::panics::{caught, caught_in, told_by};
 use super::{
     BatchMetadata, Command, Completion, ENDED, Inner, Partition, PartitionContext, Place,
-    QueuedBatch, Shared, panicked,
+    QueuedBatch, Shared,
 };
 
 /// The most commands taken at once.
@@ -39,12 +40,8 @@ const MAX_GROUP: usize = 1024;
 /// What a sync, or a trip to a blocking thread, should be worth: up to here all full batches of a
 /// source are taken together. In memory they are taken one by one, while they are in the cache.
 const TRIP_BYTES: usize = 1 << 20;
-/// A group of fewer bytes that needs no sync is written inline.
-const INLINE_BYTES: usize = 64 * 1024;
 /// How long an actor waits for work before it ends.
 const IDLE: Duration = Duration::from_secs(5);
-/// Appended bytes after which the recovery point is moved up.
-const CHECKPOINT_BYTES: u64 = if cfg!(test) { 64 << 10 } else { 64 << 20 };
 /// While memory is used up: how often to look, besides when told that some was freed. A record that
 /// is dropped tells nobody. In the machine's time: a clock moved by hand frees no memory.
 const MEMORY_RETRY: Duration = Duration::from_millis(20);
@@ -62,8 +59,9 @@ pub(super) struct Actor {
     home: Weak<Inner>,
     context: Arc<PartitionContext>,
     guard: EndGuard,
-    /// With the actor, but for while a blocking thread has it.
+    /// With the actor, but for while a blocking thread has it, or the handle.
     log: Option<Box<Log>>,
+    may_block: bool,
     /// Appends that wait for memory (`Block`), in order. Bounded by the producers' buffers.
     parked: VecDeque<(Append, Completion)>,
     /// An empty group, for its allocations.
@@ -77,12 +75,14 @@ pub(super) struct Actor {
     /// Seen up to before the last attempt to append.
     memory_rings: watch::Receiver<u64>,
     checkpoint: Option<Checkpoint>,
-    bytes_since_checkpoint: u64,
     /// Appends to gather before the next group, and for how long at most.
     expected: usize,
     last_sync: Duration,
     idle: Timer,
+    /// Whether there was a command since it looked whether it is idle.
     worked: bool,
+    /// Where the log ended then.
+    last_end: i64,
     /// Why it closes.
     reason: Option<Arc<str>>,
     /// Who waits for its end. Until then it appends what is still coming.
@@ -95,11 +95,6 @@ pub(super) struct EndGuard(Option<Arc<Shared>>);
 impl EndGuard {
     pub(super) fn new(shared: &Arc<Shared>) -> Self {
         EndGuard(Some(shared.clone()))
-    }
-
-    /// The log is well, and elsewhere.
-    pub(super) fn disarm(mut self) {
-        self.0 = None;
     }
 }
 
@@ -124,6 +119,7 @@ impl Actor {
             at: partition.at().clone(),
             home: Arc::downgrade(&partition.0),
             guard: EndGuard::new(&partition.0.shared),
+            may_block: log.may_block(),
             log: Some(log),
             parked: VecDeque::new(),
             spare: Group::default(),
@@ -132,11 +128,11 @@ impl Actor {
             retry: None,
             memory_rings: context.memory.rings.subscribe(),
             checkpoint: None,
-            bytes_since_checkpoint: 0,
             expected: 0,
             last_sync: Duration::ZERO,
             idle: timer(&context, IDLE),
             worked: false,
+            last_end: 0,
             reason: None,
             closing: Vec::new(),
             context,
@@ -159,15 +155,11 @@ impl Actor {
             }
             self.gather(commands, taken).await;
             self.expected = 0;
-            let is_lone = matches!(&taken[..], [Command::Append(batch)] if batch.is_awaited);
             if let Next::End = self.work(taken).await {
                 return;
             }
             if !self.closing.is_empty() && commands.is_empty() {
                 return self.close().await;
-            }
-            if is_lone && self.is_dispensable() && self.retire(commands) {
-                return;
             }
             // A queued batch may still grow; what it has now is a fair guess.
             self.expected += commands.len();
@@ -185,6 +177,7 @@ impl Actor {
             if std::mem::take(&mut self.just_parked) {
                 return Next::Continue;
             }
+            self.rest(commands);
             tokio::select! {
                 biased;
                 n = commands.recv_many(taken, MAX_GROUP) => {
@@ -200,7 +193,8 @@ impl Actor {
                 }
                 () = &mut self.idle => {
                     self.idle = timer(&self.context, IDLE);
-                    if std::mem::take(&mut self.worked) || parked || self.checkpoint.is_some() {
+                    // If the log is not even in the handle, it is on its way here with a command.
+                    if !self.recall() || self.has_worked() || parked || self.checkpoint.is_some() {
                         continue;
                     }
                     if self.start_checkpoint().await {
@@ -216,12 +210,10 @@ impl Actor {
 
     /// The log is in an unknown state, and so is not used any more: everybody is told.
     fn die(&mut self, panic: &str) {
-        let reason = panicked(&self.at, panic);
-        tracing::error!(partition = %self.at, panic, "the partition's task has panicked");
         self.log = None;
-        if let Some(shared) = self.guard.0.take() {
-            shared.end(reason.clone());
-        }
+        // There is one until it is closed.
+        let Some(shared) = self.guard.0.take() else { return };
+        let reason = shared.panicked(&self.at, panic);
         self.reason = Some(reason.clone());
         self.stop_awaiting_memory();
         for (append, completion) in self.parked.drain(..) {
@@ -244,24 +236,67 @@ impl Actor {
         Next::End
     }
 
-    /// Whether the one sender would do better without an actor.
-    fn is_dispensable(&self) -> bool {
-        self.parked.is_empty()
-            && self.checkpoint.is_none()
-            && self.log.as_ref().is_some_and(|log| log.appends_at_once())
+    /// Whether anything was done since it was last asked.
+    fn has_worked(&mut self) -> bool {
+        let end = self.log.as_ref().map_or(0, |log| log.log_end_offset());
+        let before = std::mem::replace(&mut self.last_end, end);
+        std::mem::take(&mut self.worked) || end != before
     }
 
-    /// Puts the log back into the handle, if nobody is about to send.
+    /// Leaves the log in the handle until there is a command, if others may append to it.
+    fn rest(&mut self, commands: &mpsc::Receiver<Command>) {
+        let Some(log) = &self.log else { return };
+        let can = self.parked.is_empty() && self.checkpoint.is_none() && self.closing.is_empty();
+        if can && !log.config().sync_before_visible && !log.blocks_when_full() {
+            self.put_back(commands, Place::Resting);
+        }
+    }
+
+    /// Takes the log from the handle, if it rests there. Whether it is here now.
+    fn recall(&mut self) -> bool {
+        if self.log.is_none()
+            && let Some(home) = self.home.upgrade()
+        {
+            let mut place = home.place();
+            match std::mem::replace(&mut *place, Place::Gone) {
+                Place::Resting(log, sender) => {
+                    self.log = Some(log);
+                    *place = Place::Running(sender);
+                }
+                other => *place = other,
+            }
+        }
+        self.log.is_some()
+    }
+
+    /// Puts the log back into the handle for good, if nobody is about to send.
     fn retire(&mut self, commands: &mpsc::Receiver<Command>) -> bool {
+        let retired = self.put_back(commands, |log, _| Place::Idle(log));
+        if retired {
+            self.guard.0 = None;
+        }
+        retired
+    }
+
+    fn put_back(
+        &mut self,
+        commands: &mpsc::Receiver<Command>,
+        how: impl FnOnce(Box<Log>, mpsc::Sender<Command>) -> Place,
+    ) -> bool {
+        if !commands.is_empty() {
+            return false;
+        }
         let Some(home) = self.home.upgrade() else { return false };
-        let mut place = home.place.lock().expect("no one panics while the place is locked");
+        let mut place = home.place();
         if !commands.is_empty() || commands.sender_strong_count() > 1 {
             return false;
         }
         let Some(log) = self.log.take() else { return false };
-        *place = Place::Idle(log);
-        self.guard.0 = None;
-        true
+        match std::mem::replace(&mut *place, Place::Gone) {
+            Place::Running(sender) => *place = how(log, sender),
+            other => (*place, self.log) = (other, Some(log)),
+        }
+        self.log.is_none()
     }
 
     /// Waits a moment for the senders that were just answered to come back.
@@ -288,7 +323,6 @@ impl Actor {
 
     async fn work(&mut self, taken: &mut Vec<Command>) -> Next {
         let mut group = std::mem::take(&mut self.spare);
-        let may_block = self.log.as_ref().is_some_and(|log| log.may_block());
         if !self.parked.is_empty() {
             self.memory_rings.mark_unchanged();
             self.parked.drain(..).for_each(|(append, completion)| group.push(append, completion));
@@ -296,8 +330,9 @@ impl Actor {
         taken.reverse();
         while let Some(command) = taken.pop() {
             match command {
+                Command::Resume(log) => self.log = Some(log),
                 Command::Append(queued) => {
-                    group.push_from(queued, if may_block { TRIP_BYTES } else { 0 });
+                    group.push_from(queued, if self.may_block { TRIP_BYTES } else { 0 });
                 }
                 Command::Run(work) => {
                     self.append(std::mem::take(&mut group)).await;
@@ -331,7 +366,7 @@ impl Actor {
         let Some(log) = &self.log else { return group.refuse(&self.reason()) };
         let sync = log.config().sync_before_visible;
         let now = self.context.time_for(log);
-        let blocking = sync || group.bytes >= INLINE_BYTES;
+        let blocking = log.may_wait(group.bytes);
         let started = sync.then(|| self.context.clock.instant());
         let mut appends = std::mem::take(&mut group.appends);
         let work = move |log: &mut Log| {
@@ -347,11 +382,10 @@ impl Actor {
         }
         self.publish();
         group.appends = appends;
-        let bytes = std::mem::take(&mut group.bytes);
+        group.bytes = 0;
         self.answer(&mut group, synced);
         self.spare = group;
-        self.bytes_since_checkpoint += bytes as u64;
-        if self.bytes_since_checkpoint >= CHECKPOINT_BYTES
+        if self.log.as_ref().is_some_and(|log| log.wants_checkpoint())
             && self.checkpoint.as_ref().is_none_or(JoinHandle::is_finished)
         {
             // While there is always more to append, nobody else looks whether it has ended.
@@ -429,7 +463,7 @@ impl Actor {
             shared.close(reason);
         }
         if let Some(home) = self.home.upgrade() {
-            *home.place.lock().expect("no one panics while the place is locked") = Place::Gone;
+            *home.place() = Place::Gone;
         }
         closed?.map_err(|error| self.error(error))
     }
@@ -447,7 +481,6 @@ impl Actor {
         if self.checkpoint.is_some() {
             return false;
         }
-        self.bytes_since_checkpoint = 0;
         match self.on_log(true, |log| log.checkpoint()).await {
             Ok(Ok(Some(plan))) => {
                 let (io, simulated) = (self.context.io.clone(), self.context.simulated);
@@ -540,6 +573,7 @@ impl Command {
     fn records(&self) -> usize {
         match self {
             Command::Append(batch) => batch.records(),
+            Command::Resume(_) => 0,
             Command::Run(_) | Command::Close { .. } => 1,
         }
     }

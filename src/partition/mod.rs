@@ -1,9 +1,10 @@
 //! One partition: the actor that owns its log, and the handle that everybody else holds.
 //!
-//! The actor is the log's single writer. It is started at the first command and ends when idle,
-//! leaving the log in the handle. Reads never pass through it: they use the log's shared part,
-//! and wait in [`ready`] for the high watermark to rise. While there is no actor, a sender who
-//! waits for the answer appends to a log in memory itself: [`Partition::append_awaited`].
+//! The actor is the log's single writer. It is started at the first command, leaves the log in the
+//! handle whenever it has nothing to do, and ends when idle. Reads never pass through it: they use
+//! the log's shared part, and wait in [`ready`] for the high watermark to rise. Where the log is in
+//! the handle, a sender who waits for the answer appends by itself what needs no disk, but for a
+//! short write to the page cache: [`Partition::append_awaited`].
 //!
 //! Invariants:
 //! * A command accepted is answered: if the actor's task ends for whatever reason, completions
@@ -16,7 +17,7 @@ pub(crate) mod ready;
 
 use std::fmt;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering, fence};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use bytes::BytesMut;
 use tokio::runtime::Handle;
@@ -32,7 +33,7 @@ use crate::log::{Append, Appended, Log, LogConfig, LogReader, ReadCursor, ReadEr
 use crate::record::{Timestamp, TimestampType};
 use crate::topic::TopicPartition;
 
-use actor::{Actor, EndGuard};
+use actor::Actor;
 use panics::{Ended, caught, told_by};
 use ready::{ReadyQueue, Waiters};
 
@@ -132,6 +133,8 @@ struct Shared {
 enum Place {
     /// Here, with no actor.
     Idle(Box<Log>),
+    /// Here, while the actor waits for commands. It gets the log in front of the next.
+    Resting(Box<Log>, mpsc::Sender<Command>),
     /// With the actor at the other end.
     Running(mpsc::Sender<Command>),
     /// Nowhere: the actor moves between the states, or the partition is closed.
@@ -140,6 +143,8 @@ enum Place {
 
 /// What the actor is asked to do.
 enum Command {
+    /// The log, which was in the handle.
+    Resume(Box<Log>),
     Append(QueuedBatch),
     /// Anything else: runs on the log, between appends.
     Run(Work),
@@ -174,6 +179,9 @@ pub(crate) trait BatchSource: Send + Sync {
     /// How many records the batch would have if it were taken now.
     fn records(&self) -> usize;
 
+    /// How many bytes it would have.
+    fn bytes(&self) -> usize;
+
     /// Closes the batch and hands it over.
     fn take(&self) -> BytesMut;
 
@@ -194,24 +202,24 @@ pub(crate) trait Buffered: Send + Sync {
 }
 
 /// A batch that waits to be taken. Dropped, it is taken and fails with `Closed`.
-pub(crate) struct QueuedBatch {
-    source: Option<Arc<dyn BatchSource>>,
-    /// Whether its sender does nothing until it is answered.
-    is_awaited: bool,
-}
+pub(crate) struct QueuedBatch(Option<Arc<dyn BatchSource>>);
 
 impl QueuedBatch {
     pub(crate) fn new(source: Arc<dyn BatchSource>) -> Self {
-        QueuedBatch { source: Some(source), is_awaited: false }
+        QueuedBatch(Some(source))
     }
 
     fn records(&self) -> usize {
-        self.source.as_ref().map_or(0, |source| source.records())
+        self.0.as_ref().map_or(0, |source| source.records())
+    }
+
+    fn bytes(&self) -> usize {
+        self.0.as_ref().map_or(0, |source| source.bytes())
     }
 
     pub(crate) fn take(mut self) -> (BytesMut, Completion) {
         // First the answer's owner: should taking panic, the answer is still given.
-        let completion = Completion(self.source.take());
+        let completion = Completion(self.0.take());
         let batch = completion.0.as_ref().map(|source| source.take()).unwrap_or_default();
         (batch, completion)
     }
@@ -224,7 +232,7 @@ impl QueuedBatch {
 
 impl Drop for QueuedBatch {
     fn drop(&mut self) {
-        if let Some(source) = self.source.take() {
+        if let Some(source) = self.0.take() {
             QueuedBatch::new(source).fail(Error::closed(ENDED));
         }
     }
@@ -265,6 +273,10 @@ struct OneBatch {
 impl BatchSource for OneBatch {
     fn records(&self) -> usize {
         1
+    }
+
+    fn bytes(&self) -> usize {
+        self.batch.lock().expect("no one panics with the batch in hand").len()
     }
 
     fn take(&self) -> BytesMut {
@@ -401,39 +413,51 @@ impl Partition {
         });
     }
 
-    /// [`Partition::append`] for a batch that the caller waits for. A log in memory that has no
-    /// actor now needs none for this: the append is shorter than the way to another task and back.
+    /// [`Partition::append`] for a batch that the caller waits for. Where the log is in the handle,
+    /// it needs no actor for this: the append is shorter than the way to another task and back.
     pub(crate) fn append_awaited(&self, batch: QueuedBatch) {
-        if let Err(mut batch) = self.append_here(batch) {
-            batch.is_awaited = true;
+        if let Err(batch) = self.append_here(batch) {
             self.append(batch);
         }
     }
 
     /// Appends on this thread, unless the log is elsewhere, or an append might wait.
     fn append_here(&self, batch: QueuedBatch) -> Result<(), QueuedBatch> {
-        let mut place = self.place();
-        let is_open = self.0.shared.closed.get().is_none();
-        let mut log = match std::mem::replace(&mut *place, Place::Gone) {
-            Place::Idle(log) if is_open && log.appends_at_once() => log,
-            other => {
-                *place = other;
-                return Err(batch);
-            }
+        let bytes = batch.bytes();
+        let mut place = self.0.place();
+        let log = match &mut *place {
+            // Without an actor nobody makes durable later what can be.
+            Place::Idle(log) if log.is_volatile() => log,
+            Place::Resting(log, _) => log,
+            _ => return Err(batch),
         };
-        let guard = EndGuard::new(&self.0.shared);
+        let is_open = self.0.shared.closed.get().is_none();
+        let waits = log.may_wait(bytes) || log.blocks_when_full() || log.wants_checkpoint();
+        if !is_open || waits {
+            return Err(batch);
+        }
         let (batch, completion) = batch.take();
         let mut append = [Append::new(batch)];
-        log.append(&mut append, self.0.context.time_for(&log));
-        let high_watermark = log.publish();
-        *place = Place::Idle(log);
-        guard.disarm();
+        let time = self.0.context.time_for(log);
+        let done = caught(|| {
+            log.append(&mut append, time);
+            log.publish()
+        });
+        if done.is_err() {
+            // Nobody knows what state it is in.
+            *place = Place::Gone;
+        }
         // From here on strangers' code runs: wakers, and whoever sends the next batch.
         drop(place);
-        self.0.shared.waiters.wake_beyond(high_watermark);
         let [Append { batch, result }] = append;
-        let result = result.expect("every batch of a group gets a result");
-        let result = result.map(BatchMetadata::from).map_err(|e| Error::append(&self.0.at, e));
+        let result = match done {
+            Ok(high_watermark) => {
+                self.0.shared.waiters.wake_beyond(high_watermark);
+                let result = result.expect("every batch of a group gets a result");
+                result.map(BatchMetadata::from).map_err(|error| Error::append(&self.0.at, error))
+            }
+            Err(panic) => Err(Error::closed(self.0.shared.panicked(&self.0.at, &panic))),
+        };
         completion.run(batch, result);
         Ok(())
     }
@@ -457,7 +481,7 @@ impl Partition {
         match self.try_command(Command::Append(batch)) {
             Ok(()) => Ok(answer),
             Err((_, Command::Append(batch))) => Err(batch.take().0),
-            Err((_, Command::Run(_) | Command::Close { .. })) => {
+            Err((_, Command::Resume(_) | Command::Run(_) | Command::Close { .. })) => {
                 unreachable!("what comes back is what was sent")
             }
         }
@@ -502,7 +526,7 @@ impl Partition {
             }
             Err(panic) => {
                 // Before the answer's sender is dropped, which is the answer.
-                shared.end(panicked(&at, &panic));
+                shared.panicked(&at, &panic);
                 Err(panic)
             }
         }));
@@ -573,14 +597,14 @@ impl Partition {
 
     /// Sends without waiting, starting the actor if need be. Gives back what finds no room.
     fn try_command(&self, command: Command) -> Result<(), (mpsc::Sender<Command>, Command)> {
-        let mut place = self.place();
-        let starting = if let Place::Idle(_) = *place { self.start(&mut place) } else { None };
+        let mut place = self.0.place();
+        let starting = self.start(&mut place);
         let sent = match &*place {
             Place::Running(sender) => sender.try_send(command).map_err(|error| match error {
                 mpsc::error::TrySendError::Full(command) => (Some(sender.clone()), command),
                 mpsc::error::TrySendError::Closed(command) => (None, command),
             }),
-            Place::Idle(_) | Place::Gone => Err((None, command)),
+            Place::Idle(_) | Place::Resting(..) | Place::Gone => Err((None, command)),
         };
         // From here on strangers' code runs: subscribers of spans, wakers.
         drop(place);
@@ -602,25 +626,57 @@ impl Partition {
         match command {
             Command::Append(batch) => batch.fail(self.why_closed()),
             // Dropping the answer's sender is the answer.
-            Command::Run(_) | Command::Close { .. } => {}
+            Command::Resume(_) | Command::Run(_) | Command::Close { .. } => {}
         }
     }
 
+    /// Gives the log to an actor, if it is here: a new one where there is none.
     fn start(&self, place: &mut Place) -> Option<(Actor, mpsc::Receiver<Command>)> {
-        let Place::Idle(log) = std::mem::replace(place, Place::Gone) else { return None };
-        let (sender, commands) = mpsc::channel(MAILBOX);
-        *place = Place::Running(sender);
-        Some((Actor::new(self, log), commands))
+        match std::mem::replace(place, Place::Gone) {
+            Place::Idle(log) => {
+                let (sender, commands) = mpsc::channel(MAILBOX);
+                *place = Place::Running(sender);
+                Some((Actor::new(self, log), commands))
+            }
+            other => {
+                *place = other.resumed();
+                None
+            }
+        }
     }
 
     fn why_closed(&self) -> Error {
         let ended = self.0.shared.closed.get();
         Error::closed(ended.map_or_else(|| ENDED.into(), |ended| ended.reason.clone()))
     }
+}
 
-    /// Should an append have panicked under this lock, the log is gone.
+impl Inner {
     fn place(&self) -> MutexGuard<'_, Place> {
-        self.0.place.lock().unwrap_or_else(PoisonError::into_inner)
+        self.place.lock().expect("no one panics while the place is locked")
+    }
+}
+
+impl Place {
+    /// The same, but with the log no longer at rest.
+    fn resumed(self) -> Self {
+        match self {
+            Place::Resting(log, sender) => {
+                // There is room: nobody has sent anything since it rests. If the actor is gone with
+                // its runtime, the partition has ended, and nobody can make use of the log.
+                let _ = sender.try_send(Command::Resume(log));
+                Place::Running(sender)
+            }
+            other => other,
+        }
+    }
+}
+
+/// The actor closes a log that nobody has closed.
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let Ok(place) = self.place.get_mut() else { return };
+        *place = std::mem::replace(place, Place::Gone).resumed();
     }
 }
 
@@ -641,16 +697,19 @@ impl Shared {
         self.set(Ended { reason, is_well: false });
     }
 
+    /// As [`Shared::end`], and why: the log is in an unknown state, and so is not used any more.
+    fn panicked(&self, at: &TopicPartition, panic: &str) -> Arc<str> {
+        tracing::error!(partition = %at, panic, "writing to the partition has panicked");
+        let reason = format!("{at} has ended by {panic}; opening the broker again recovers it");
+        self.end(reason.as_str().into());
+        reason.into()
+    }
+
     fn set(&self, ended: Ended) {
         // The first reason stays.
         let _ = self.closed.set(ended);
         self.waiters.wake_all();
     }
-}
-
-/// Why a partition is closed whose task has panicked.
-fn panicked(at: &TopicPartition, panic: &str) -> Arc<str> {
-    format!("{at} has ended by {panic}; opening the broker again recovers it").into()
 }
 
 #[cfg(test)]

@@ -358,6 +358,12 @@ impl BatchSource for Partition {
         next.map_or(0, |batch| batch.builder.count() as usize)
     }
 
+    fn bytes(&self) -> usize {
+        let queue = self.lock();
+        let next = queue.ready.front().or(queue.open.as_ref());
+        next.map_or(0, |batch| batch.builder.len())
+    }
+
     fn take(&self) -> BytesMut {
         let mut queue = self.lock();
         let ready = queue.ready.pop_front();

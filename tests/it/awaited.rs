@@ -28,17 +28,68 @@ async fn a_lone_sender_in_memory_needs_no_actor() {
         assert_eq!(producer.partitions_for("t").await.unwrap(), 1);
         assert!(is_answered_at_once(&producer));
         for _ in 0..3 {
-            producer.enqueue(Record::to("t").value("x")).await.unwrap().await.unwrap();
-            assert!(!is_answered_at_once(&producer), "there is no actor");
+            let first = producer.enqueue(Record::to("t").value("x")).await.unwrap();
+            assert!(!is_answered_at_once(&producer), "the actor has the log");
+            first.await.unwrap();
             producer.flush().await;
-            assert!(is_answered_at_once(&producer), "the actor is still there");
+            assert!(is_answered_at_once(&producer), "the actor does not rest");
         }
         assert_eq!(read_values(&broker.client(), "t").await.len(), 10);
     })
     .await;
 }
 
-/// What is to be durable is appended by the actor, which moves the recovery point.
+/// On a disk, once the actor is there, which sees to what is to become durable later, and unless
+/// it has to be durable now.
+#[tokio::test]
+async fn a_lone_sender_to_a_disk_needs_an_actor_that_rests() {
+    within(async {
+        for durability in [Durability::Process, Durability::Power] {
+            let disk = SimDisk::new(1);
+            let broker = Broker::builder().open_on(Arc::new(disk.process())).await.unwrap();
+            let config = TopicConfig::new().durability(durability);
+            broker.create_topic("t", config).await.unwrap();
+            let producer = broker.producer().build();
+            for round in 0..5 {
+                let rests = round > 0 && durability == Durability::Process;
+                assert_eq!(is_answered_at_once(&producer), rests, "{durability:?}, {round}");
+                producer.flush().await;
+            }
+            // Closed while it rests.
+            broker.shutdown().await.unwrap();
+            let broker = Broker::builder().open_on(Arc::new(disk.process())).await.unwrap();
+            assert_eq!(read_values(&broker.client(), "t").await.len(), 5);
+        }
+    })
+    .await;
+}
+
+/// The log that an actor has left in its handle is closed as well when nobody holds that any more.
+#[tokio::test]
+async fn a_dropped_broker_closes_logs_that_rest() {
+    within(async {
+        let disk = SimDisk::new(1);
+        let broker = Broker::builder().open_on(Arc::new(disk.process())).await.unwrap();
+        let config = TopicConfig::new().durability(Durability::Process);
+        broker.create_topic("t", config).await.unwrap();
+        let producer = broker.producer().build();
+        while !is_answered_at_once(&producer) {
+            producer.flush().await;
+        }
+        let has_point = || {
+            let files = disk.process().list(Path::new("t-0")).unwrap();
+            files.iter().any(|file| file.name == "recovery-point-offset-checkpoint")
+        };
+        assert!(!has_point());
+        drop((producer, broker));
+        while !has_point() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+/// Whoever appends, the actor moves the recovery point.
 #[tokio::test]
 async fn awaited_sends_move_the_recovery_point() {
     let disk = SimDisk::new(1);
