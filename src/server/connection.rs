@@ -12,13 +12,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant, timeout, timeout_at};
 
 use super::answer::{Answer, Client, Held, Outcome, Pending, Server};
 use super::files::Output;
 use super::listener::Closing;
 use super::memory::Claim;
+use super::queue::Queue;
 use crate::wire::{Frame, frame_len};
 
 /// Requests that are read before the oldest is answered. Clients have at most five on their way.
@@ -55,7 +55,7 @@ pub(super) async fn serve_halves<R: AsyncRead + Unpin, W: Output>(
 ) {
     let takes_files = W::TAKES_FILES && !server.settings().check_crcs;
     let client = Client::new(server.clone(), address, closing.clone(), takes_files);
-    let (queue, answers) = mpsc::channel(MAX_IN_FLIGHT);
+    let answers = Queue::new(MAX_IN_FLIGHT);
     let answered = Answered::default();
     let (buf, shared) = (BytesMut::new(), server.clone());
     let mut reading = Reading { from, buf, server: shared, begun: 0, answered: &answered };
@@ -63,13 +63,13 @@ pub(super) async fn serve_halves<R: AsyncRead + Unpin, W: Output>(
         let end = tokio::select! {
             biased;
             () = closing.closed() => End::Stopped("the listener was closed".into()),
-            end = reading.run(client, &queue) => end,
+            end = reading.run(client, &answers) => end,
         };
-        drop(queue);
+        answers.close();
         end
     };
-    let mut writes = std::pin::pin!(write_all(to, answers, &server, &answered));
-    // Nothing is read once nothing can be written.
+    let mut writes = std::pin::pin!(write_all(to, &answers, &server, &answered));
+    // Nothing is read once nothing can be written. In this order: see `queue`.
     let end = tokio::select! {
         biased;
         end = reads => end,
@@ -123,7 +123,7 @@ impl Answered {
 
 impl<R: AsyncRead + Unpin> Reading<'_, R> {
     /// Reads requests and starts them.
-    async fn run(&mut self, client: Client, queue: &mpsc::Sender<Pending>) -> End {
+    async fn run(&mut self, client: Client, answers: &Queue<Pending>) -> End {
         loop {
             let (frame, claim) = match self.next().await {
                 Ok(Some(next)) => next,
@@ -136,9 +136,7 @@ impl<R: AsyncRead + Unpin> Reading<'_, R> {
             match client.start(frame, claim) {
                 Answer::Pending(answer) => {
                     self.begun += 1;
-                    if queue.send(answer).await.is_err() {
-                        return End::Gone(Ok(()));
-                    }
+                    answers.push(answer).await;
                 }
                 Answer::Close(why) => return End::Stopped(why),
             }
@@ -215,11 +213,11 @@ fn take(buf: &mut BytesMut, len: usize) -> Bytes {
 /// Writes answers as they get ready, in order, until there are no more.
 async fn write_all<W: Output>(
     mut to: W,
-    mut answers: mpsc::Receiver<Pending>,
+    answers: &Queue<Pending>,
     server: &Server,
     answered: &Answered,
 ) -> io::Result<()> {
-    while let Some(answer) = answers.recv().await {
+    while let Some(answer) = answers.pop().await {
         let (mut frame, mut held) = match answer.await {
             Outcome::Response(frame) => (frame, Held::default()),
             Outcome::Holding(frame, held) => (frame, held),

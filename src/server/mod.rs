@@ -27,6 +27,7 @@ mod faults;
 mod files;
 mod listener;
 mod memory;
+mod queue;
 mod sessions;
 
 mod api_versions;
