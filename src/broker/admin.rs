@@ -53,6 +53,12 @@ impl BrokerHandle {
         }
     }
 
+    /// How many partitions a topic has whose creator names no number.
+    #[cfg(feature = "tcp")]
+    pub(crate) fn default_partitions(&self) -> i32 {
+        self.core.settings.topic_defaults.partitions.unwrap_or(1)
+    }
+
     /// A block of producer ids that nobody else gets.
     #[cfg(feature = "tcp")]
     pub(crate) async fn producer_ids(&self) -> Result<std::ops::Range<i64>> {

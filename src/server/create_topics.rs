@@ -2,6 +2,8 @@
 //!
 //! There is one broker, so one replica is all there can be. A factor of more is taken as well:
 //! applications have 3 written down, and mean "as safe as you can".
+//!
+//! A request creates only so many partitions: it takes a few bytes to ask for a hundred thousand.
 
 use std::collections::BTreeMap;
 
@@ -15,6 +17,9 @@ use crate::wire::create_topics::{
     CreatableTopic, CreatableTopicConfigs, CreatableTopicResult, CreateTopicsRequest,
     CreateTopicsResponse,
 };
+
+/// Partitions that a request may create, as in Kafka (`ReplicationControlManager`).
+const MAX_PARTITIONS: i64 = 10_000;
 
 impl Handle for CreateTopicsRequest {
     fn refuse(self, _: &Client, _: i16, error: ErrorCode) -> Outcome<CreateTopicsResponse> {
@@ -31,19 +36,35 @@ impl Handle for CreateTopicsRequest {
 async fn answer(request: CreateTopicsRequest, client: Client) -> Outcome<CreateTopicsResponse> {
     let mut count: BTreeMap<&str, usize> = BTreeMap::new();
     request.topics.iter().for_each(|topic| *count.entry(&topic.name).or_default() += 1);
+    let once = request.topics.iter().filter(|topic| count[topic.name.as_str()] == 1);
+    let partitions: i64 = once.map(|topic| partitions_of(&client, topic)).sum();
+    let are_too_many = (partitions > MAX_PARTITIONS)
+        .then(|| format!("{partitions} partitions: one request creates {MAX_PARTITIONS} at most"));
     let mut topics = Vec::new();
     for topic in &request.topics {
-        match count.remove(topic.name.as_str()) {
+        match (count.remove(topic.name.as_str()), &are_too_many) {
             // Told already.
-            None => {}
-            Some(1) => topics.push(create(&client, topic, request.validate_only).await),
-            Some(_) => {
+            (None, _) => {}
+            (Some(1), None) => topics.push(create(&client, topic, request.validate_only).await),
+            (Some(1), Some(text)) => {
+                topics.push(refused(topic, ErrorCode::POLICY_VIOLATION, text.clone()));
+            }
+            (Some(_), _) => {
                 let text = "the request names this topic more than once".to_owned();
                 topics.push(refused(topic, ErrorCode::INVALID_REQUEST, text));
             }
         }
     }
     Outcome::Response(CreateTopicsResponse { topics, throttle_time_ms: 0 })
+}
+
+/// How many partitions a topic is to have. Numbers that make no sense are refused later.
+fn partitions_of(client: &Client, topic: &CreatableTopic) -> i64 {
+    match (topic.assignments.len(), topic.num_partitions) {
+        (0, -1) => client.server.broker().default_partitions().into(),
+        (0, partitions) => partitions.max(0).into(),
+        (assigned, _) => assigned as i64,
+    }
 }
 
 fn refused(topic: &CreatableTopic, error_code: ErrorCode, why: String) -> CreatableTopicResult {

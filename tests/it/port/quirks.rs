@@ -1,8 +1,10 @@
 //! What particular clients need, and where ottla differs from Apache Kafka: `docs/differences.md`
 //! says why.
 
+use std::time::Duration;
+
 use bytes::{Buf, Bytes};
-use ottla::batch::Batch;
+use ottla::batch::{Batch, Compression, compress};
 use ottla::topic::TopicId;
 use ottla::wire::api_versions::ApiVersionsRequest;
 use ottla::wire::create_topics::{CreatableTopic, CreatableTopicConfig, CreateTopicsRequest};
@@ -19,7 +21,7 @@ use ottla::wire::offset_for_leader_epoch::{
 };
 use ottla::wire::produce::ProduceRequest;
 use ottla::wire::{ApiKey, ErrorCode};
-use ottla::{Broker, Durability, Listener};
+use ottla::{Broker, Clock, Durability, Listener};
 use tempfile::TempDir;
 
 use super::client::{RawClient, batch, header, now, patched, produce_request, sequenced};
@@ -213,7 +215,6 @@ async fn topics_are_created_within_limits() {
     let (_broker, listener) = listening().await;
     let mut client = client_of(&listener).await;
     for (refused, code) in [
-        (topic("t", 100_001, 1, &[]), ErrorCode::INVALID_PARTITIONS),
         (topic("t", 1, 1, &[("flush.messages", "5")]), ErrorCode::INVALID_CONFIG),
         // Nothing in memory survives a loss of power.
         (topic("t", 1, 1, &[("flush.messages", "1")]), ErrorCode::INVALID_CONFIG),
@@ -324,6 +325,49 @@ async fn batches_that_kafka_mends_or_stumbles_over_are_refused() {
         let answer = client.produce("t", sequenced(&[(now(), "a")], Some((id, 0, 0)))).await;
         assert_eq!((answer.base_offset, answer.log_append_time_ms), (0, -1));
     }
+}
+
+/// A few bytes may be very many, once they are decompressed.
+#[cfg(feature = "zstd")]
+#[tokio::test]
+async fn a_batch_has_64_mib_at_most_once_it_is_decompressed() {
+    let (_broker, listener) = listening().await;
+    let mut client = client_of(&listener).await;
+    create(listener.local_addr(), "t", 1, &[]).await;
+    for (mib, code) in [(63, ErrorCode::NONE), (65, ErrorCode::MESSAGE_TOO_LARGE)] {
+        let plain = batch(&[&"x".repeat(mib << 20)]);
+        let records = compress(&plain, Compression::Zstd).unwrap();
+        assert!(records.len() < 100_000, "{}", records.len());
+        let answer = client.produce("t", records.freeze()).await;
+        assert_eq!(answer.error_code, code, "{mib} MiB: {answer:?}");
+    }
+}
+
+/// `producer.id.expiration.ms`: after a day of silence a producer may begin anywhere.
+#[tokio::test]
+async fn producers_are_forgotten_after_a_day() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let clock = Clock::manual();
+    let broker = Broker::builder().clock(clock.clone()).in_memory().await.unwrap();
+    let listener = broker.listen("127.0.0.1:0").await.unwrap();
+    let mut client = client_of(&listener).await;
+    create(listener.local_addr(), "t", 1, &[("message.timestamp.type", "LogAppendTime")]).await;
+    let id = producer_id(&mut client, 4).await;
+    let mut send = async |sequence| {
+        let records = sequenced(&[(now(), "a")], Some((id, 0, sequence)));
+        client.produce("t", records).await.error_code
+    };
+    assert_eq!(send(0).await, ErrorCode::NONE);
+    clock.advance(23 * HOUR);
+    assert_eq!(send(5).await, ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER);
+    clock.advance(2 * HOUR);
+    within(async {
+        while send(5).await != ErrorCode::NONE {
+            clock.advance(HOUR / 12);
+        }
+    })
+    .await;
+    assert_eq!(send(9).await, ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER);
 }
 
 #[tokio::test]

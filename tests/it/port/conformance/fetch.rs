@@ -1,13 +1,14 @@
 //! Fetch, outside of sessions.
 
+use bytes::Bytes;
 use ottla::topic::TopicId;
 use ottla::wire::delete_topics::DeleteTopicsRequest;
 use ottla::wire::fetch::{EpochEndOffset, FetchRequest, PartitionData};
 use ottla::wire::{ApiKey, ErrorCode};
 
-use super::super::client::{batch, produce_request};
+use super::super::client::{RawClient, batch, produce_request};
 use super::super::create;
-use super::{BY_NAME, fetch, fetched, metadata, produced, records, targets};
+use super::{BY_NAME, Target, fetch, fetched, metadata, produced, records, targets};
 
 #[tokio::test]
 async fn topics_are_fetched_by_their_ids() {
@@ -69,6 +70,20 @@ async fn a_fetch_waits_for_records_and_not_for_ever() {
     }
 }
 
+/// To one of several partitions.
+async fn produced_to(target: &Target, client: &mut RawClient, partition: i32, records: Bytes) {
+    let request = produce_request(&target.topic, partition, records, -1);
+    let code = loop {
+        let answer = client.ask(&request, 7).await;
+        let code = answer.responses[0].partition_responses[0].error_code;
+        // Kafka may not lead it yet.
+        if code != ErrorCode::NOT_LEADER_OR_FOLLOWER || target.ours.is_some() {
+            break code;
+        }
+    };
+    assert_eq!(code, ErrorCode::NONE);
+}
+
 #[tokio::test]
 async fn limits_of_a_fetch_leave_one_batch() {
     for target in targets("limits").await {
@@ -77,16 +92,7 @@ async fn limits_of_a_fetch_leave_one_batch() {
         let mut client = target.client().await;
         let value = "x".repeat(1000);
         for partition in [0, 1, 0, 1] {
-            let request = produce_request(topic, partition, batch(&[&value]), -1);
-            let answer = loop {
-                let answer = client.ask(&request, 7).await;
-                let code = answer.responses[0].partition_responses[0].error_code;
-                // Kafka may not lead it yet.
-                if code != ErrorCode::NOT_LEADER_OR_FOLLOWER || target.ours.is_some() {
-                    break code;
-                }
-            };
-            assert_eq!(answer, ErrorCode::NONE);
+            produced_to(&target, &mut client, partition, batch(&[&value])).await;
         }
         let both = |max_bytes, partition_max_bytes| {
             let mut request = FetchRequest { max_bytes, ..fetch(topic, 0, 0) };
@@ -114,6 +120,32 @@ async fn limits_of_a_fetch_leave_one_batch() {
             let counts: Vec<usize> = answer.responses[0].partitions.iter().map(whole).collect();
             assert_eq!(counts, expected, "{max_bytes} {partition_max_bytes}");
         }
+    }
+}
+
+/// `fetch.max.bytes` of the broker, whatever a client would take.
+#[tokio::test]
+async fn an_answer_has_55_mib_at_most() {
+    const MOST: usize = 55 << 20;
+    for target in targets("most").await {
+        let topic = &target.topic;
+        create(target.address, topic, 8, &[("max.message.bytes", "9000000")]).await;
+        let mut client = target.client().await;
+        let value = "x".repeat(8 << 20);
+        let mut request = FetchRequest { max_bytes: i32::MAX, ..fetch(topic, 0, 0) };
+        request.topics[0].partitions[0].partition_max_bytes = i32::MAX;
+        for n in 0..8 {
+            produced_to(&target, &mut client, n, batch(&[&value])).await;
+            let mut next = request.topics[0].partitions[0].clone();
+            next.partition = n;
+            request.topics[0].partitions.extend((n > 0).then_some(next));
+        }
+        let answer = client.ask(&request, BY_NAME).await;
+        let all = answer.responses[0].partitions.iter();
+        let bytes: usize = all.map(|data| data.records.clone().into_bytes().len()).sum();
+        // Kafka may end with a part of a batch.
+        let is_most = bytes <= MOST && bytes > MOST - value.len() - 100;
+        assert!(is_most, "{bytes}, ours: {}", target.ours.is_some());
     }
 }
 

@@ -1,7 +1,7 @@
 //! Produce, and what becomes of batches.
 
-use bytes::Bytes;
-use ottla::batch::Batch;
+use bytes::{Bytes, BytesMut};
+use ottla::batch::{Batch, BatchBuilder};
 use ottla::wire::fetch::FetchRequest;
 use ottla::wire::list_offsets::LATEST;
 use ottla::wire::metadata::MetadataRequest;
@@ -249,6 +249,24 @@ async fn compacted_topics_need_keys() {
         let answer = client.produce(&target.topic, batch(&["a", "b"])).await;
         assert_eq!(answer.error_code, ErrorCode::INVALID_RECORD);
         assert_eq!(answer.record_errors.len(), 2);
+    }
+}
+
+/// Two faults, each of another record: both are told, and the code is that for the time.
+#[tokio::test]
+async fn a_wrong_time_goes_before_a_missing_key() {
+    for target in targets("both").await {
+        let mut client = target.with_topic(&[("cleanup.policy", "compact")]).await;
+        for times in [[0, 2], [2, 0]] {
+            let mut records = BatchBuilder::new(BytesMut::new());
+            for hours in times {
+                let key = (hours > 0).then_some(&b"key"[..]);
+                records.push(now() + hours * 3_600_000, key, Some(b"a"), &[]);
+            }
+            let answer = client.produce(&target.topic, records.finish().freeze()).await;
+            assert_eq!(answer.error_code, ErrorCode::INVALID_TIMESTAMP, "{answer:?}");
+            assert_eq!(answer.record_errors.len(), 2, "{answer:?}");
+        }
     }
 }
 

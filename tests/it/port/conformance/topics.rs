@@ -95,6 +95,39 @@ async fn topics_come_and_go() {
     }
 }
 
+/// It takes few bytes to ask for very many.
+#[tokio::test]
+async fn a_request_creates_only_so_many_partitions() {
+    for target in targets("many").await {
+        let mut client = target.client().await;
+        let topic = |name: &str, num_partitions| CreatableTopic {
+            name: format!("{}-{name}", target.topic),
+            num_partitions,
+            replication_factor: 1,
+            ..CreatableTopic::default()
+        };
+        for (topics, code) in [
+            (vec![topic("a", 10_001)], ErrorCode::POLICY_VIOLATION),
+            (vec![topic("a", 1_000_000), topic("b", 1)], ErrorCode::POLICY_VIOLATION),
+            (vec![topic("a", 9_000), topic("b", 1_001)], ErrorCode::POLICY_VIOLATION),
+            // What is named twice does not count.
+            (vec![topic("a", 6_000), topic("a", 6_000)], ErrorCode::INVALID_REQUEST),
+            (vec![topic("a", 9_999), topic("b", 2)], ErrorCode::POLICY_VIOLATION),
+            (vec![topic("a", 5_000), topic("b", -1)], ErrorCode::NONE),
+        ] {
+            let request = CreateTopicsRequest {
+                topics,
+                validate_only: true,
+                ..CreateTopicsRequest::default()
+            };
+            let answer = client.ask_newest(&request).await;
+            for told in &answer.topics {
+                assert_eq!(told.error_code, code, "{told:?}");
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn partitions_can_be_assigned_to_the_one_broker() {
     for target in targets("assigned").await {
