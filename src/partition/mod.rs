@@ -17,7 +17,7 @@ pub(crate) mod ready;
 
 use std::fmt;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering, fence};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::BytesMut;
 use tokio::runtime::Handle;
@@ -652,8 +652,9 @@ impl Partition {
 }
 
 impl Inner {
+    /// Should taking a batch have panicked under this lock, the log has not seen anything of it.
     fn place(&self) -> MutexGuard<'_, Place> {
-        self.place.lock().expect("no one panics while the place is locked")
+        self.place.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -675,7 +676,7 @@ impl Place {
 /// The actor closes a log that nobody has closed.
 impl Drop for Inner {
     fn drop(&mut self) {
-        let Ok(place) = self.place.get_mut() else { return };
+        let place = self.place.get_mut().unwrap_or_else(PoisonError::into_inner);
         *place = std::mem::replace(place, Place::Gone).resumed();
     }
 }
