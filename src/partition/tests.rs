@@ -1,10 +1,20 @@
-//! The actor, as a broker on a simulated disk shows it.
+//! The actor on a simulated disk.
 
+use std::path::Path;
 use std::sync::Arc;
 
+use bytes::BytesMut;
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+
+use super::{MemoryBell, Partition, PartitionContext, Place};
+use crate::batch::BatchBuilder;
 use crate::broker::{Broker, Durability, TopicConfig};
+use crate::clock::Clock;
+use crate::log::{Log, LogConfig, Opening};
 use crate::record::Record;
-use crate::storage::SimDisk;
+use crate::storage::{SimDisk, Storage};
+use crate::topic::{TopicId, TopicPartition};
 
 /// How many bytes an open after a crash has to read depends on it.
 #[tokio::test]
@@ -24,4 +34,84 @@ async fn the_recovery_point_keeps_up_while_there_is_always_more_to_append() {
     let text = String::from_utf8(file).unwrap();
     let point: i64 = text.split_whitespace().last().unwrap().parse().unwrap();
     assert!(point > 1000, "it is {point} after 2001 records");
+}
+
+/// A partition whose log promises `Process`.
+fn partition(disk: &SimDisk) -> Partition {
+    let opening = Opening {
+        storage: Arc::new(disk.process()),
+        dir: "t-0".into(),
+        partition: TopicPartition::new("t", 0).unwrap(),
+        topic_id: TopicId([7; 16]),
+        config: LogConfig { sync_before_visible: false, ..LogConfig::default() },
+        clean: true,
+        min_epoch: 0,
+        log_start_offset: 0,
+        sparse: false,
+        recovery_point: None,
+        pressure: None,
+    };
+    let context = PartitionContext {
+        runtime: Handle::current(),
+        clock: Clock::default(),
+        io: Arc::new(Semaphore::new(1)),
+        memory: MemoryBell::default(),
+        simulated: true,
+    };
+    let (log, _) = Log::open(opening).unwrap();
+    Partition::new(TopicPartition::new("t", 0).unwrap(), log, Arc::new(context))
+}
+
+fn batch() -> BytesMut {
+    let mut batch = BatchBuilder::new(BytesMut::new());
+    batch.push(0, None, Some(b"x"), &[]);
+    batch.finish()
+}
+
+/// One that the actor has left in the handle, too.
+#[tokio::test]
+async fn a_log_that_nobody_holds_any_more_is_closed() {
+    let disk = SimDisk::new(1);
+    let partition = partition(&disk);
+    assert_eq!(partition.append_one(batch()).await.unwrap().base_offset, 0);
+    while !matches!(*partition.0.place(), Place::Resting(..)) {
+        tokio::task::yield_now().await;
+    }
+    let is_closed = || {
+        let files = disk.process().list(Path::new("t-0")).unwrap();
+        files.iter().any(|file| file.name == "recovery-point-offset-checkpoint")
+    };
+    assert!(!is_closed());
+    drop(partition);
+    // Everything it does, it does in one go.
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    assert!(is_closed());
+}
+
+/// Between what is sent through the mailbox and what is appended at once.
+#[tokio::test]
+async fn what_a_sender_sends_keeps_its_order_whoever_appends_it() {
+    let partition = partition(&SimDisk::new(1));
+    let mut next = 0;
+    for round in 0..20 {
+        // The first begins with a log in the handle; those behind it meet an actor at work.
+        let (first, second) = (super::one(batch()), super::one(batch()));
+        match round % 2 {
+            0 => partition.append(first.0),
+            _ => partition.append_awaited(first.0),
+        }
+        partition.append_awaited(second.0);
+        for answer in [first.1, second.1] {
+            assert_eq!(partition.answered(answer).await.unwrap().base_offset, next);
+            next += 1;
+        }
+        if round > 10 {
+            while !matches!(*partition.0.place(), Place::Resting(..)) {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+    partition.close("the end".into()).await.unwrap();
 }

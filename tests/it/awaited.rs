@@ -64,31 +64,6 @@ async fn a_lone_sender_to_a_disk_needs_an_actor_that_rests() {
     .await;
 }
 
-/// The log that an actor has left in its handle is closed as well when nobody holds that any more.
-#[tokio::test]
-async fn a_dropped_broker_closes_logs_that_rest() {
-    within(async {
-        let disk = SimDisk::new(1);
-        let broker = Broker::builder().open_on(Arc::new(disk.process())).await.unwrap();
-        let config = TopicConfig::new().durability(Durability::Process);
-        broker.create_topic("t", config).await.unwrap();
-        let producer = broker.producer().build();
-        while !is_answered_at_once(&producer) {
-            producer.flush().await;
-        }
-        let has_point = || {
-            let files = disk.process().list(Path::new("t-0")).unwrap();
-            files.iter().any(|file| file.name == "recovery-point-offset-checkpoint")
-        };
-        assert!(!has_point());
-        drop((producer, broker));
-        while !has_point() {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
-}
-
 /// Whoever appends, the actor moves the recovery point.
 #[tokio::test]
 async fn awaited_sends_move_the_recovery_point() {
