@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use ottla::batch::{Batch, Compression, compress};
+use ottla::batch::Batch;
 use ottla::topic::TopicId;
 use ottla::wire::api_versions::ApiVersionsRequest;
 use ottla::wire::create_topics::{CreatableTopic, CreatableTopicConfig, CreateTopicsRequest};
@@ -331,6 +331,8 @@ async fn batches_that_kafka_mends_or_stumbles_over_are_refused() {
 #[cfg(feature = "zstd")]
 #[tokio::test]
 async fn a_batch_has_64_mib_at_most_once_it_is_decompressed() {
+    use ottla::batch::{Compression, compress};
+
     let (_broker, listener) = listening().await;
     let mut client = client_of(&listener).await;
     create(listener.local_addr(), "t", 1, &[]).await;
