@@ -16,6 +16,13 @@ use crate::record::Record;
 use crate::storage::{SimDisk, Storage};
 use crate::topic::{TopicId, TopicPartition};
 
+/// As the disk has it.
+fn recovery_point(disk: &SimDisk) -> i64 {
+    let file = disk.read_file("t-0/recovery-point-offset-checkpoint").unwrap();
+    let text = String::from_utf8(file).unwrap();
+    text.split_whitespace().last().unwrap().parse().unwrap()
+}
+
 /// How many bytes an open after a crash has to read depends on it.
 #[tokio::test]
 async fn the_recovery_point_keeps_up_while_there_is_always_more_to_append() {
@@ -30,9 +37,7 @@ async fn the_recovery_point_keeps_up_while_there_is_always_more_to_append() {
         drop(producer.try_send(Record::to("t").value(&[7; 900])).unwrap());
     }
     producer.flush().await;
-    let file = disk.read_file("t-0/recovery-point-offset-checkpoint").unwrap();
-    let text = String::from_utf8(file).unwrap();
-    let point: i64 = text.split_whitespace().last().unwrap().parse().unwrap();
+    let point = recovery_point(&disk);
     assert!(point > 1000, "it is {point} after 2001 records");
 }
 
@@ -114,4 +119,20 @@ async fn what_a_sender_sends_keeps_its_order_whoever_appends_it() {
         }
     }
     partition.close("the end".into()).await.unwrap();
+}
+
+/// A lone sender who never pauses leaves the actor nothing to do, but for this.
+#[tokio::test]
+async fn the_recovery_point_keeps_up_with_who_appends_without_the_actor() {
+    let disk = SimDisk::new(1);
+    let partition = partition(&disk);
+    assert_eq!(partition.append_one(batch()).await.unwrap().base_offset, 0);
+    for _ in 0..4000 {
+        let (batch, answer) = super::one(batch());
+        partition.append_awaited(batch);
+        partition.answered(answer).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    let point = recovery_point(&disk);
+    assert!(point > 2000, "it is {point} after 4001 records");
 }
