@@ -28,9 +28,11 @@ import org.apache.kafka.common.serialization.ByteArraySerializer;
  * Produces and consumes at two brokers by turns, from one virtual machine, with the client's
  * default settings; each is the first in every other round. `figures` makes a table of it.
  *
- * A round: a topic is created, `count` records of random bytes are produced, then all consumed,
- * and the topic is deleted. A record for each partition, before the first, is not counted: with
- * that the producer has connected, and the broker is ready.
+ * A round: a topic is created, `count` records of random bytes are produced, then all consumed by
+ * three consumers, one after another, and the topic is deleted. A record for each partition, before
+ * the first, is not counted: with that the producer has connected, and the broker is ready. What
+ * was produced is on the disk before it is consumed: else the kernel writes it back meanwhile, on
+ * the same processors.
  *
  * Prints, with tabs between: the settings, then for each round of each load
  *
@@ -51,6 +53,7 @@ public class Rounds {
 
     private static final Duration PATIENCE = Duration.ofSeconds(30);
     private static final int VALUES = 1024;
+    private static final int CONSUMED = 3;
 
     private record Broker(String name, String address, long pid) {
         Map<String, Object> bootstrap() {
@@ -137,7 +140,12 @@ public class Rounds {
             NewTopic created = new NewTopic(topic, load.partitions, (short) 1);
             admin.createTopics(List.of(created)).all().get();
             Cost produced = produce(load, broker, topic);
-            Cost consumed = consume(load, broker, topic);
+            sync();
+            List<Cost> passes = new ArrayList<>();
+            for (int pass = 0; pass < CONSUMED; pass++) {
+                passes.add(consume(load, broker, topic));
+            }
+            Cost consumed = mean(passes);
             admin.deleteTopics(List.of(topic)).all().get();
             if (isPrinted) {
                 print("round", load.size, load.partitions, "produce", broker.name, produced);
@@ -216,6 +224,20 @@ public class Rounds {
         double seconds = (System.nanoTime() - began) / 1e9;
         double cpu = (broker.ticks() - ticks) / TICKS;
         return new Cost(load.count / seconds, cpu * 1e6 / load.count);
+    }
+
+    /** Of as many records each. */
+    private static Cost mean(List<Cost> costs) {
+        double seconds = costs.stream().mapToDouble(cost -> 1 / cost.rate).sum();
+        double cpu = costs.stream().mapToDouble(Cost::cpu).sum();
+        return new Cost(costs.size() / seconds, cpu / costs.size());
+    }
+
+    private static void sync() throws Exception {
+        int status = new ProcessBuilder("sync").inheritIO().start().waitFor();
+        if (status != 0) {
+            throw new IOException("sync has failed: " + status);
+        }
     }
 
     /** Until the broker has done next to nothing for a moment, or five seconds are over. */
