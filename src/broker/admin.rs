@@ -91,6 +91,14 @@ impl BrokerHandle {
         self.command(|answer| Command::Grow { name, total, answer }).await
     }
 
+    /// Whether a topic can have so many partitions.
+    #[cfg(feature = "tcp")]
+    pub(crate) fn check_grow(&self, name: &TopicName, total: i32) -> Result<()> {
+        check_not_internal(name)?;
+        self.core.check_writable()?;
+        super::actor::check_grown(self.existing(name)?.partitions.len() as i32, total)
+    }
+
     pub(crate) fn describe_configs(&self, name: &TopicName) -> Result<Vec<ConfigEntry>> {
         let topic = self.existing(name)?;
         let is_set = |setting: &str| topic.entry.config.get(setting).is_some();
@@ -103,7 +111,54 @@ impl BrokerHandle {
         changes: Vec<ConfigChange>,
     ) -> Result<()> {
         check_not_internal(&name)?;
-        self.command(|answer| Command::Alter { name, changes, answer }).await
+        let only_ask = false;
+        self.command(|answer| Command::Alter { name, changes, only_ask, answer }).await
+    }
+
+    /// The same, as a Kafka client may ask for it, or ask whether it can be done.
+    #[cfg(feature = "tcp")]
+    pub(crate) async fn alter_from_network(
+        &self,
+        name: TopicName,
+        changes: Vec<ConfigChange>,
+        only_ask: bool,
+    ) -> Result<()> {
+        check_not_internal(&name)?;
+        self.command(|answer| Command::Alter { name, changes, only_ask, answer }).await
+    }
+
+    /// Whether a setting speaks of replicas, and means nothing here.
+    #[cfg(feature = "tcp")]
+    pub(crate) fn is_of_replicas(&self, setting: &str) -> bool {
+        config::OF_REPLICAS.contains(&setting)
+    }
+
+    /// What a topic has that is created without a word.
+    #[cfg(feature = "tcp")]
+    pub(crate) fn topic_defaults(&self) -> Vec<ConfigEntry> {
+        let defaults = &self.core.settings.topic_defaults;
+        let effective = defaults.log_config(super::Durability::Process).unwrap_or_default();
+        config::describe(|setting| defaults.get(setting).is_some(), &effective)
+    }
+
+    /// What else this broker was started with, by Kafka's names.
+    #[cfg(feature = "tcp")]
+    pub(crate) fn fixed_configs(&self) -> Vec<(&'static str, String)> {
+        let settings = &self.core.settings;
+        let groups = &settings.group_limits;
+        let millis = |duration: std::time::Duration| duration.as_millis().to_string();
+        let minutes = settings.offsets_retention.as_secs() / 60;
+        vec![
+            ("auto.create.topics.enable", settings.auto_create_topics.to_string()),
+            ("group.initial.rebalance.delay.ms", millis(groups.initial_rebalance_delay)),
+            ("group.max.session.timeout.ms", millis(groups.max_session_timeout)),
+            ("group.max.size", groups.max_members.to_string()),
+            ("group.min.session.timeout.ms", millis(groups.min_session_timeout)),
+            ("log.dirs", self.core.data_dir().unwrap_or_default().to_owned()),
+            ("log.retention.check.interval.ms", millis(settings.retention_check_interval)),
+            ("num.partitions", self.default_partitions().to_string()),
+            ("offsets.retention.minutes", minutes.to_string()),
+        ]
     }
 
     /// Deletes the records before an offset; -1 is the high watermark. Returns the log start

@@ -82,6 +82,13 @@ impl BrokerBuilder {
         self
     }
 
+    /// How much memory consumer groups may take together: names, members with what they say of
+    /// themselves, assignments, committed offsets. What would be more is refused. Default 256 MiB.
+    pub fn group_memory_limit(mut self, bytes: usize) -> Self {
+        self.settings.group_limits.max_bytes = bytes;
+        self
+    }
+
     /// How many members a consumer group may have (`group.max.size`), at least 1. Default 10,000.
     pub fn group_max_size(mut self, members: usize) -> Self {
         self.settings.group_limits.max_members = members.max(1);
@@ -212,6 +219,10 @@ impl BrokerBuilder {
         lock: Option<Arc<DirLock>>,
     ) -> Result<Broker> {
         let mut core = self.core(Some(storage.clone()))?;
+        #[cfg(feature = "tcp")]
+        {
+            core.data_dir = Some(path.clone());
+        }
         let started = core.context.clock.instant();
         let blocks = storage.may_block();
         let mut unfinished = Unfinished(lock.as_ref().map(|lock| lock.holding()));

@@ -66,6 +66,9 @@ pub(crate) struct Core {
     pub(super) settings: Settings,
     /// Where topics with a promise beyond memory are; `None` in an in-memory broker.
     pub(super) storage: Option<Arc<dyn Storage>>,
+    /// The path of that.
+    #[cfg(feature = "tcp")]
+    pub(super) data_dir: Option<String>,
     pub(super) memory: Arc<MemoryStorage>,
     pub(super) pressure: Arc<MemoryPressure>,
     /// The leader epoch of this run for topics in memory.
@@ -102,6 +105,8 @@ impl Core {
         Core {
             context: Arc::new(context),
             storage,
+            #[cfg(feature = "tcp")]
+            data_dir: None,
             memory: Arc::new(MemoryStorage::new(limit)),
             pressure: MemoryPressure::new(policy, limit),
             memory_epoch: 0,
@@ -124,6 +129,12 @@ impl Core {
 
     pub(crate) fn clock(&self) -> &Clock {
         &self.context.clock
+    }
+
+    /// The path of the data directory; `None` in an in-memory broker.
+    #[cfg(feature = "tcp")]
+    pub(crate) fn data_dir(&self) -> Option<&str> {
+        self.data_dir.as_deref()
     }
 
     pub(crate) fn topic(&self, name: &str) -> Option<Arc<Topic>> {

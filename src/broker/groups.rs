@@ -38,6 +38,12 @@ impl BrokerHandle {
         Ok(self.coordinator().await?.ids().iter().map(ToString::to_string).collect())
     }
 
+    /// All groups, with their states.
+    #[cfg(feature = "tcp")]
+    pub(crate) async fn list_groups(&self) -> Result<Vec<crate::group::GroupListing>> {
+        self.coordinator().await?.list().await
+    }
+
     pub(crate) async fn describe_group(&self, group: &str) -> Result<GroupDescription> {
         let coordinator = self.known_group(group).await?;
         coordinator.ask(group, |answer| Command::Describe { answer }).await
@@ -62,7 +68,7 @@ impl BrokerHandle {
     }
 
     /// Whether an offset is for the topic that there is, and not for one that is gone.
-    fn is_current(&self, at: &TopicPartition, committed: &CommittedOffset) -> bool {
+    pub(crate) fn is_current(&self, at: &TopicPartition, committed: &CommittedOffset) -> bool {
         let topic = self.core.topic(at.topic.as_str());
         topic.is_some_and(|topic| committed.topic_id.is_none_or(|id| id == topic.id()))
     }
@@ -73,7 +79,9 @@ impl BrokerHandle {
         let coordinator = self.known_group(group).await?;
         let instance_id = Some(instance_id.to_owned());
         let member = MemberRef { member_id: String::new(), instance_id };
-        coordinator.ask(group, |answer| Command::Leave { member, answer }).await
+        let members = vec![member];
+        let left = coordinator.ask(group, |answer| Command::Leave { members, answer }).await?;
+        left.into_iter().collect()
     }
 
     /// Sets offsets of a group without members, which is created if it is not there.

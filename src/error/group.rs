@@ -65,6 +65,12 @@ pub enum GroupError {
         /// The limit.
         limit: usize,
     },
+    /// Groups, their members and offsets take as much memory as they may.
+    #[error("the groups take {limit} bytes, the most they may (group_memory_limit)")]
+    MemoryFull {
+        /// The limit, of all groups together.
+        limit: usize,
+    },
     /// The group is being rebalanced: join again.
     #[error("the group is being rebalanced")]
     RebalanceInProgress,

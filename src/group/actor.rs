@@ -23,8 +23,11 @@ use crate::topic::{TopicId, TopicName, TopicPartition};
 
 use super::coordinator::Inner;
 use super::description::GroupDescription;
+#[cfg(feature = "tcp")]
+use super::description::GroupListing;
 use super::kept::Kept;
-use super::offsets::{CommittedOffset, MAX_METADATA};
+use super::memory::Memory;
+use super::offsets::{CommittedOffset, MAX_METADATA, size_of_offset};
 use super::records::GroupRecord;
 use super::request::{JoinGroup, Joined, MemberRef, ReplyId, SyncGroup, Synced};
 use super::state::{Effect, GroupState};
@@ -53,9 +56,10 @@ pub(crate) enum Command {
         generation: i32,
         answer: Answer<()>,
     },
+    /// How it went for each.
     Leave {
-        member: MemberRef,
-        answer: Answer<()>,
+        members: Vec<MemberRef>,
+        answer: Answer<Vec<Result<()>>>,
     },
     Commit {
         commit: Commit,
@@ -91,6 +95,11 @@ pub(crate) enum Command {
     Describe {
         answer: Answer<GroupDescription>,
     },
+    /// The little that a list tells.
+    #[cfg(feature = "tcp")]
+    List {
+        answer: Answer<GroupListing>,
+    },
 }
 
 /// Closed when the consumer that holds the other end is dropped.
@@ -110,6 +119,9 @@ pub(super) struct Actor {
     home: Weak<Inner>,
     kept: Kept,
     clock: Clock,
+    memory: Arc<Memory>,
+    /// Whether members may take more or less than was noted.
+    counts_members: bool,
     joins: FnvHashMap<ReplyId, Answer<Joined>>,
     syncs: FnvHashMap<ReplyId, Answer<Synced>>,
     next_reply: ReplyId,
@@ -143,6 +155,8 @@ impl Actor {
             home: Arc::downgrade(home),
             kept,
             clock: home.clock().clone(),
+            memory: home.memory().clone(),
+            counts_members: false,
             joins: FnvHashMap::default(),
             syncs: FnvHashMap::default(),
             next_reply: 0,
@@ -202,10 +216,12 @@ impl Actor {
             }
             Some(gone) = self.vanished.join_next() => {
                 if let Ok(member) = gone {
+                    self.counts_members = true;
                     self.kept.group.vanish(self.clock.instant(), &member);
                 }
             }
             () = sleep_until(&self.clock, deadline) => {
+                self.counts_members = true;
                 self.kept.group.tick(self.clock.instant());
             }
             () = self.clock.sleep(IDLE), if idle => {
@@ -235,18 +251,19 @@ impl Actor {
         let now = self.clock.instant();
         match command {
             Command::Join { request, alive, answer } => self.join(now, request, alive, answer),
-            Command::Sync { request, answer } => {
-                let reply = self.reply();
-                self.syncs.insert(reply, answer);
-                self.kept.group.sync(now, reply, request);
-            }
+            Command::Sync { request, answer } => self.sync(now, request, answer),
             Command::Heartbeat { member, generation, answer } => {
                 let alive = self.kept.group.heartbeat(now, &member, generation);
                 self.answer(answer, alive);
             }
-            Command::Leave { member, answer } => {
-                let left = self.kept.group.leave(now, &member);
-                self.answer(answer, left);
+            Command::Leave { members, answer } => {
+                let leave = |member: &MemberRef| {
+                    let left = self.kept.group.leave(now, member);
+                    left.map_err(|source| Error::Group { group: self.id.to_string(), source })
+                };
+                let left = members.iter().map(leave).collect();
+                self.counts_members = true;
+                self.answer(answer, Ok(left));
             }
             Command::Commit { commit, answer } => self.commit(vec![(commit, answer)]).await,
             Command::Fetch { partitions, answer } => {
@@ -282,6 +299,10 @@ impl Actor {
                 let told = self.check_there().map(|()| self.kept.group.describe(&self.id));
                 let _ = answer.send(told);
             }
+            #[cfg(feature = "tcp")]
+            Command::List { answer } => {
+                let _ = answer.send(self.check_there().map(|()| self.kept.list(&self.id)));
+            }
         }
         self.settle().await;
     }
@@ -293,6 +314,11 @@ impl Actor {
         alive: Option<Alive>,
         answer: Answer<Joined>,
     ) {
+        if let Err(refused) = self.check_memory(request.size()) {
+            self.answer(answer, Err(refused));
+            return;
+        }
+        self.counts_members = true;
         let reply = self.reply();
         self.joins.insert(reply, answer);
         if let Some(mut alive) = alive {
@@ -304,6 +330,26 @@ impl Actor {
             });
         }
         self.kept.group.join(now, reply, request);
+    }
+
+    fn sync(&mut self, now: Duration, request: SyncGroup, answer: Answer<Synced>) {
+        let assigned = request.assignments.iter().map(|(_, assignment)| assignment.len()).sum();
+        if let Err(refused) = self.check_memory(assigned) {
+            self.answer(answer, Err(refused));
+            return;
+        }
+        self.counts_members = true;
+        let reply = self.reply();
+        self.syncs.insert(reply, answer);
+        self.kept.group.sync(now, reply, request);
+    }
+
+    /// Whether there is room for so much more.
+    fn check_memory(&self, bytes: usize) -> Result<(), GroupError> {
+        match bytes == 0 || self.memory.has_room(bytes) {
+            true => Ok(()),
+            false => Err(GroupError::MemoryFull { limit: self.memory.limit() }),
+        }
     }
 
     fn reply(&mut self) -> ReplyId {
@@ -323,6 +369,7 @@ impl Actor {
     /// Does what the state machine wants done.
     async fn settle(&mut self) {
         self.note_existence();
+        self.kept.weigh(&self.memory, &self.id, std::mem::take(&mut self.counts_members));
         let mut changed = false;
         loop {
             let effects = self.kept.group.take_effects();
@@ -434,6 +481,8 @@ impl Actor {
     async fn alter(&mut self, offsets: Vec<(TopicPartition, CommittedOffset)>) -> Result<()> {
         self.kept.group.check_unused().map_err(|refused| self.error(refused))?;
         let offsets = self.of_living(offsets);
+        let bytes = offsets.iter().map(|(_, offset)| size_of_offset(offset)).sum();
+        self.check_memory(bytes).map_err(|refused| self.error(refused))?;
         self.store(&self.records(&offsets)).await?;
         self.keep(offsets);
         Ok(())
@@ -452,6 +501,7 @@ impl Actor {
         if let Some(size) = sizes.max().filter(|size| *size > MAX_METADATA) {
             return Err(GroupError::MetadataTooLarge { size, limit: MAX_METADATA });
         }
+        self.check_memory(commit.offsets.iter().map(|(_, offset)| size_of_offset(offset)).sum())?;
         let now = self.clock.instant();
         self.kept.group.check_commit(now, &commit.member, commit.generation)
     }
@@ -466,6 +516,10 @@ impl Actor {
     }
 
     async fn forget(&mut self, partitions: Vec<TopicPartition>) -> Result<()> {
+        if self.kept.group.protocol_type() != Some("consumer") {
+            // Which topics they use, only they know.
+            self.kept.group.check_unused().map_err(|refused| self.error(refused))?;
+        }
         let subscribed = |at: &&TopicPartition| self.kept.is_subscribed_to(at.topic.as_str());
         if let Some(at) = partitions.iter().find(subscribed) {
             let topic = at.topic.to_string();

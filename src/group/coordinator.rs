@@ -17,9 +17,14 @@ use crate::partition::{Partition, ReaderPosition};
 use crate::topic::{TopicId, TopicName, TopicPartition};
 
 use super::actor::{Actor, Answer, Command};
+#[cfg(feature = "tcp")]
+use super::description::GroupListing;
 use super::kept::Kept;
+use super::memory::Memory;
 use super::offsets::CommittedOffset;
 use super::records::GroupRecord;
+#[cfg(feature = "tcp")]
+use super::state::GroupState;
 use super::state::{Group, GroupLimits};
 
 /// Commands that may wait for one group.
@@ -45,6 +50,7 @@ pub(super) struct Inner {
     runtime: Handle,
     clock: Clock,
     limits: GroupLimits,
+    memory: Arc<Memory>,
     /// `__consumer_offsets`; `None` where groups do not outlive the broker.
     store: Option<Partition>,
     groups: Mutex<Groups>,
@@ -108,10 +114,12 @@ impl Coordinator {
         holder: Option<Holder>,
     ) -> Self {
         let (groups, closing) = (Mutex::default(), watch::Sender::new(false));
+        let memory = Memory::new(limits.max_bytes);
         Coordinator(Arc::new(Inner {
             runtime,
             clock,
             limits,
+            memory,
             store,
             groups,
             closing,
@@ -150,6 +158,7 @@ impl Coordinator {
             let with_ids = committed.filter_map(|(at, it)| Some((&at.topic, it.topic_id?)));
             let gone = with_ids.filter(|(topic, id)| !self.0.is_there(topic, *id));
             stale.extend(gone.map(|(topic, id)| (topic.clone(), id)));
+            kept.weigh(&self.0.memory, id, true);
             !kept.is_void()
         });
         stale.into_iter().for_each(|(topic, id)| self.forget_topic(&topic, id));
@@ -173,6 +182,37 @@ impl Coordinator {
         let groups = self.0.groups();
         let known = groups.by_id.iter().filter(|(_, place)| place.is_group());
         known.map(|(id, _)| id.clone()).collect()
+    }
+
+    /// All groups, by their names. Those that are gone by the time they are asked are left out.
+    #[cfg(feature = "tcp")]
+    pub(crate) async fn list(&self) -> Result<Vec<GroupListing>> {
+        let mut listed = Vec::new();
+        let mut running = Vec::new();
+        for (id, place) in &self.0.groups().by_id {
+            match place {
+                Place::Idle(kept) if kept.exists() => listed.push(kept.list(id)),
+                Place::Running(to) if to.exists.load(Ordering::Acquire) => running.push(to.clone()),
+                Place::Idle(_) | Place::Running(_) => {}
+                Place::Dead(_) => {
+                    let (state, protocol_type) = (GroupState::Dead, None);
+                    listed.push(GroupListing { group: id.clone(), state, protocol_type });
+                }
+            }
+        }
+        // One may be syncing; all are asked before any is waited for.
+        let mut answers = Vec::new();
+        for to in running {
+            let (answer, answered) = oneshot::channel();
+            if to.commands.send(Command::List { answer }).await.is_ok() {
+                answers.push(answered);
+            }
+        }
+        for answered in answers {
+            listed.extend(answered.await.ok().and_then(Result::ok));
+        }
+        listed.sort_by(|a, b| a.group.cmp(&b.group));
+        Ok(listed)
     }
 
     /// Lets every group forget what nobody has needed since `before` (milliseconds).
@@ -225,10 +265,15 @@ impl Coordinator {
             let source = GroupError::TooManyGroups { limit };
             return Err(Error::Group { group: id.to_owned(), source });
         }
-        let (id, kept) = match groups.by_id.remove_entry(id) {
+        if !groups.by_id.contains_key(id) && !self.0.memory.has_room(id.len()) {
+            let source = GroupError::MemoryFull { limit: self.0.memory.limit() };
+            return Err(Error::Group { group: id.to_owned(), source });
+        }
+        let (id, mut kept) = match groups.by_id.remove_entry(id) {
             Some((id, Place::Idle(kept))) => (id, *kept),
             _ => (id.into(), Kept::new(Group::new(self.0.limits.clone()), -1)),
         };
+        kept.weigh(&self.0.memory, &id, false);
         let (commands, mailbox) = mpsc::channel(MAILBOX);
         let (changes, changed) = watch::channel(0);
         let exists = Arc::new(AtomicBool::new(kept.exists()));
@@ -294,16 +339,13 @@ impl Groups {
             GroupRecord::Group { group, value: Some(value) } => {
                 let kept = self.idle(limits, &group);
                 let restored = Group::restore(limits.clone(), now, &value);
-                let offsets = std::mem::take(&mut kept.offsets);
                 // Its last members went with the process, whenever that was.
                 let lost_all = restored.members().is_empty() && !value.members.is_empty();
                 let since = if lost_all { wall } else { value.since };
-                *kept = Kept { offsets, ..Kept::new(restored, since) };
+                kept.replace(restored, since);
             }
             GroupRecord::Group { group, value: None } => {
-                let kept = self.idle(limits, &group);
-                let offsets = std::mem::take(&mut kept.offsets);
-                *kept = Kept { offsets, ..Kept::new(Group::new(limits.clone()), -1) };
+                self.idle(limits, &group).replace(Group::new(limits.clone()), -1);
             }
         }
     }
@@ -321,6 +363,10 @@ impl Groups {
 }
 
 impl Inner {
+    pub(super) fn memory(&self) -> &Arc<Memory> {
+        &self.memory
+    }
+
     pub(super) fn clock(&self) -> &Clock {
         &self.clock
     }

@@ -30,7 +30,10 @@ impl Group {
         self.check_room(&request.member_id)?;
         self.check_protocols(&request)?;
         match (request.member_id.is_empty(), &request.instance_id) {
-            (true, None) if request.accepts_member_id => Err(self.give_id(now, request)),
+            (true, None) if request.accepts_member_id => {
+                self.check_pending()?;
+                Err(self.give_id(now, request))
+            }
             (true, None) => {
                 self.add(now, reply, request);
                 Ok(())
@@ -74,6 +77,15 @@ impl Group {
         }
         self.remove(member_id);
         Err(GroupError::GroupMaxSizeReached { limit })
+    }
+
+    /// Of those who were given an id and have not come yet there are no more than of members.
+    fn check_pending(&self) -> Result<(), GroupError> {
+        let limit = self.limits.max_members;
+        match self.pending.len() < limit {
+            true => Ok(()),
+            false => Err(GroupError::GroupMaxSizeReached { limit }),
+        }
     }
 
     fn check_protocols(&self, request: &JoinGroup) -> Result<(), GroupError> {

@@ -2,10 +2,12 @@
 //! when it has been as it is.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::partition::ReaderPosition;
 use crate::topic::TopicPartition;
 
+use super::memory::{Memory, Share};
 use super::offsets::Offsets;
 use super::state::{Group, GroupLimits, GroupState};
 use super::subscribed_topics;
@@ -18,6 +20,10 @@ pub(super) struct Kept {
     pub(super) held: BTreeMap<TopicPartition, ReaderPosition>,
     /// State and generation when `since` was noted.
     pub(super) state: (GroupState, i32),
+    /// What it takes of the memory for groups.
+    share: Option<Share>,
+    /// What members take of that.
+    members_bytes: usize,
     /// Since when it has been in its state, in milliseconds; -1 if that is not known.
     pub(super) since: i64,
 }
@@ -32,12 +38,37 @@ impl Kept {
     pub(super) fn new(group: Group, since: i64) -> Self {
         let state = (group.state(), group.generation());
         let (offsets, held) = (Offsets::default(), BTreeMap::new());
-        Kept { group, offsets, held, state, since }
+        Kept { group, offsets, held, state, share: None, members_bytes: 0, since }
+    }
+
+    /// Another group in its place, with the same offsets.
+    pub(super) fn replace(&mut self, group: Group, since: i64) {
+        let offsets = std::mem::take(&mut self.offsets);
+        *self = Kept { offsets, ..Kept::new(group, since) };
     }
 
     /// Whether it is a group, and not just a name that somebody asks for.
     pub(super) fn exists(&self) -> bool {
         !self.is_void() || self.group.generation() > 0
+    }
+
+    /// Takes note of how much the group takes by now, whose name is `id`; members are counted if
+    /// they may take more or less than before.
+    pub(super) fn weigh(&mut self, memory: &Arc<Memory>, id: &str, counts_members: bool) {
+        if counts_members {
+            self.members_bytes = self.group.size();
+        }
+        let bytes = size_of::<Kept>() + id.len() + self.members_bytes + self.offsets.size();
+        self.share.get_or_insert_with(|| Share::new(memory)).resize(bytes);
+    }
+
+    #[cfg(feature = "tcp")]
+    pub(super) fn list(&self, id: &Arc<str>) -> super::GroupListing {
+        super::GroupListing {
+            group: id.clone(),
+            state: self.group.state(),
+            protocol_type: self.group.protocol_type().map(str::to_owned),
+        }
     }
 
     /// What is left of the group once it is deleted.

@@ -12,6 +12,7 @@
 //! | `member` | heartbeats, leaving, time |
 //! | `actor`, `coordinator` | one group's timers and store; all groups |
 //! | `kept` | what both of these hold of one |
+//! | `memory` | how much all of them may take |
 //! | `offsets` | how far a group has come |
 //! | `records` | what is stored of all that, in Kafka's schemas |
 //!
@@ -26,6 +27,7 @@ mod description;
 mod join;
 mod kept;
 mod member;
+mod memory;
 mod offsets;
 mod rebalance;
 mod records;
@@ -42,10 +44,16 @@ use bytes::Bytes;
 use crate::assignor::{Assignment, Subscription};
 use crate::codec::{CodecError, Reader};
 
+#[cfg(feature = "tcp")]
+pub(crate) use actor::Answer;
 pub(crate) use actor::{Command, Commit};
 pub(crate) use coordinator::{Coordinator, Holder, IsThere};
+#[cfg(feature = "tcp")]
+pub(crate) use description::GroupListing;
 pub use description::{GroupDescription, MemberDescription};
 pub use offsets::CommittedOffset;
+#[cfg(feature = "tcp")]
+pub(crate) use offsets::MAX_METADATA;
 pub(crate) use records::{GroupMetadata, GroupRecord};
 #[cfg(test)]
 pub(crate) use request::JoinedMember;

@@ -33,27 +33,44 @@ impl CommittedOffset {
 
 /// What a group has committed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Offsets(BTreeMap<TopicPartition, CommittedOffset>);
+pub(crate) struct Offsets {
+    by_partition: BTreeMap<TopicPartition, CommittedOffset>,
+    /// What it takes.
+    bytes: usize,
+}
+
+/// What an offset takes.
+pub(super) fn size_of_offset(offset: &CommittedOffset) -> usize {
+    size_of::<TopicPartition>() + size_of::<CommittedOffset>() + offset.metadata.len()
+}
 
 impl Offsets {
     pub(crate) fn insert(&mut self, at: TopicPartition, offset: CommittedOffset) {
-        self.0.insert(at, offset);
+        self.bytes += size_of_offset(&offset);
+        let former = self.by_partition.insert(at, offset);
+        self.bytes -= former.as_ref().map_or(0, size_of_offset);
     }
 
     pub(crate) fn remove(&mut self, at: &TopicPartition) {
-        self.0.remove(at);
+        let former = self.by_partition.remove(at);
+        self.bytes -= former.as_ref().map_or(0, size_of_offset);
     }
 
     pub(crate) fn get(&self, at: &TopicPartition) -> Option<&CommittedOffset> {
-        self.0.get(at)
+        self.by_partition.get(at)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&TopicPartition, &CommittedOffset)> {
-        self.0.iter()
+        self.by_partition.iter()
+    }
+
+    /// What it takes.
+    pub(super) fn size(&self) -> usize {
+        self.bytes
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.by_partition.is_empty()
     }
 
     /// The partitions whose offsets have not been committed since `before` (milliseconds), apart
@@ -63,7 +80,7 @@ impl Offsets {
         before: i64,
         subscribed: impl Fn(&str) -> bool,
     ) -> Vec<TopicPartition> {
-        let old = self.0.iter().filter(|(at, committed)| {
+        let old = self.by_partition.iter().filter(|(at, committed)| {
             committed.timestamp <= before && !subscribed(at.topic.as_str())
         });
         old.map(|(at, _)| at.clone()).collect()

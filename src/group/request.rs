@@ -30,6 +30,16 @@ pub(crate) struct JoinGroup {
     pub(crate) accepts_skip: bool,
 }
 
+impl JoinGroup {
+    /// What it would have the group keep.
+    pub(super) fn size(&self) -> usize {
+        let protocols = self.protocols.iter();
+        let said: usize = protocols.map(|(name, metadata)| name.len() + metadata.len()).sum();
+        let instance = self.instance_id.as_ref().map_or(0, String::len);
+        self.new_member_id.len() + instance + self.client_id.len() + said
+    }
+}
+
 /// The member is in the group's next generation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Joined {

@@ -1,6 +1,7 @@
 //! One group's members and state: what they are, before anything happens to them.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,6 +16,8 @@ use crate::error::GroupError;
 pub(crate) struct GroupLimits {
     /// How many groups there may be.
     pub(crate) max_groups: usize,
+    /// How much memory they may take, all together.
+    pub(crate) max_bytes: usize,
     /// `group.max.size`.
     pub(crate) max_members: usize,
     /// `group.min.session.timeout.ms`, `group.max.session.timeout.ms`.
@@ -29,6 +32,7 @@ impl Default for GroupLimits {
     fn default() -> Self {
         GroupLimits {
             max_groups: 100_000,
+            max_bytes: 256 << 20,
             max_members: 10_000,
             min_session_timeout: Duration::from_secs(6),
             max_session_timeout: Duration::from_secs(30 * 60),
@@ -51,6 +55,19 @@ pub enum GroupState {
     Stable,
     /// It is gone.
     Dead,
+}
+
+impl fmt::Display for GroupState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match self {
+            GroupState::Empty => "Empty",
+            GroupState::PreparingRebalance => "PreparingRebalance",
+            GroupState::CompletingRebalance => "CompletingRebalance",
+            GroupState::Stable => "Stable",
+            GroupState::Dead => "Dead",
+        };
+        f.write_str(name)
+    }
 }
 
 /// What is to be done for a group; in this order.
@@ -161,6 +178,16 @@ impl Member {
         }
     }
 
+    /// What it takes.
+    fn size(&self, id: &str) -> usize {
+        let protocols = self.protocols.iter();
+        let said: usize = protocols.map(|(name, metadata)| name.len() + metadata.len()).sum();
+        // An instance id and its member's stand in `statics`, too.
+        let instance = self.instance_id.as_ref().map_or(0, |it| 2 * it.len() + id.len());
+        let client = self.client_id.len() + self.client_host.len();
+        size_of::<Member>() + id.len() + instance + client + said + self.assignment.len()
+    }
+
     /// Its metadata for a protocol.
     pub(crate) fn metadata(&self, protocol: &str) -> Option<&Bytes> {
         self.protocols.iter().find(|(name, _)| name == protocol).map(|(_, metadata)| metadata)
@@ -246,6 +273,13 @@ impl Group {
             since,
             members: members.map(|(id, it)| StoredMember::new(id, it, protocol)).collect(),
         }
+    }
+
+    /// What members, and those who are about to be, take.
+    pub(super) fn size(&self) -> usize {
+        let members: usize = self.members.iter().map(|(id, member)| member.size(id)).sum();
+        let pending: usize = self.pending.keys().map(|id| size_of::<Member>() + id.len()).sum();
+        members + pending
     }
 
     pub(crate) fn state(&self) -> GroupState {

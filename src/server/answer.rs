@@ -2,13 +2,13 @@
 //! that can't be read.
 
 use std::future::Future;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 
+use super::connection::Ends;
 use super::faults::Fault;
 use super::files::{Files, Sending};
 use super::listener::{Closing, ListenerSettings};
@@ -19,16 +19,33 @@ use crate::broker::{BrokerHandle, UserHandle};
 use crate::error::Error;
 use crate::partition::Partition;
 use crate::topic::TopicId;
+use crate::wire::alter_configs::AlterConfigsRequest;
 use crate::wire::api_versions::ApiVersionsRequest;
+use crate::wire::create_partitions::CreatePartitionsRequest;
 use crate::wire::create_topics::CreateTopicsRequest;
+use crate::wire::delete_groups::DeleteGroupsRequest;
+use crate::wire::delete_records::DeleteRecordsRequest;
 use crate::wire::delete_topics::DeleteTopicsRequest;
+use crate::wire::describe_cluster::DescribeClusterRequest;
+use crate::wire::describe_configs::DescribeConfigsRequest;
+use crate::wire::describe_groups::DescribeGroupsRequest;
+use crate::wire::describe_log_dirs::DescribeLogDirsRequest;
 use crate::wire::fetch::FetchRequest;
 use crate::wire::find_coordinator::FindCoordinatorRequest;
+use crate::wire::heartbeat::HeartbeatRequest;
+use crate::wire::incremental_alter_configs::IncrementalAlterConfigsRequest;
 use crate::wire::init_producer_id::InitProducerIdRequest;
+use crate::wire::join_group::JoinGroupRequest;
+use crate::wire::leave_group::LeaveGroupRequest;
+use crate::wire::list_groups::ListGroupsRequest;
 use crate::wire::list_offsets::ListOffsetsRequest;
 use crate::wire::metadata::MetadataRequest;
+use crate::wire::offset_commit::OffsetCommitRequest;
+use crate::wire::offset_delete::OffsetDeleteRequest;
+use crate::wire::offset_fetch::OffsetFetchRequest;
 use crate::wire::offset_for_leader_epoch::OffsetForLeaderEpochRequest;
 use crate::wire::produce::ProduceRequest;
+use crate::wire::sync_group::SyncGroupRequest;
 use crate::wire::{
     ApiKey, ErrorCode, Frame, FrameError, Request, RequestHeader, decode_request, encode_response,
 };
@@ -119,8 +136,9 @@ impl Server {
 #[derive(Clone)]
 pub(super) struct Client {
     pub(super) server: Arc<Server>,
-    /// The address that it has reached.
-    address: SocketAddr,
+    pub(super) ends: Ends,
+    /// What it calls itself, in this request.
+    pub(super) id: Option<String>,
     pub(super) closing: Closing,
     /// Whether answers may have gaps for what stands in files.
     pub(super) takes_files: bool,
@@ -152,18 +170,18 @@ pub(super) trait Handle: Request<Response: Send + 'static> {
 impl Client {
     pub(super) fn new(
         server: Arc<Server>,
-        address: SocketAddr,
+        ends: Ends,
         closing: Closing,
         takes_files: bool,
     ) -> Self {
-        Client { server, address, closing, takes_files, deferred: Arc::default() }
+        Client { server, ends, id: None, closing, takes_files, deferred: Arc::default() }
     }
 
     /// Where it is to connect to.
     pub(super) fn advertised(&self) -> (String, i32) {
         match &self.server.settings.advertised {
             Some((host, port)) => (host.clone(), i32::from(*port)),
-            None => (self.address.ip().to_string(), i32::from(self.address.port())),
+            None => (self.ends.own.ip().to_string(), i32::from(self.ends.own.port())),
         }
     }
 
@@ -184,23 +202,41 @@ impl Client {
             }
             return Answer::Close(format!("unsupported request: api key {key}, version {version}"));
         };
-        let came = Came { version, correlation_id: header.correlation_id, body, claim };
+        let RequestHeader { correlation_id, client_id, .. } = header;
+        let came = Came { version, correlation_id, client_id, body, claim };
         match api {
             ApiKey::Produce => self.begin::<ProduceRequest>(came),
             ApiKey::Fetch => self.begin::<FetchRequest>(came),
             ApiKey::ListOffsets => self.begin::<ListOffsetsRequest>(came),
             ApiKey::Metadata => self.begin::<MetadataRequest>(came),
+            ApiKey::OffsetCommit => self.begin::<OffsetCommitRequest>(came),
+            ApiKey::OffsetFetch => self.begin::<OffsetFetchRequest>(came),
             ApiKey::FindCoordinator => self.begin::<FindCoordinatorRequest>(came),
+            ApiKey::JoinGroup => self.begin::<JoinGroupRequest>(came),
+            ApiKey::Heartbeat => self.begin::<HeartbeatRequest>(came),
+            ApiKey::LeaveGroup => self.begin::<LeaveGroupRequest>(came),
+            ApiKey::SyncGroup => self.begin::<SyncGroupRequest>(came),
+            ApiKey::DescribeGroups => self.begin::<DescribeGroupsRequest>(came),
+            ApiKey::ListGroups => self.begin::<ListGroupsRequest>(came),
             ApiKey::ApiVersions => self.begin::<ApiVersionsRequest>(came),
             ApiKey::CreateTopics => self.begin::<CreateTopicsRequest>(came),
             ApiKey::DeleteTopics => self.begin::<DeleteTopicsRequest>(came),
+            ApiKey::DeleteRecords => self.begin::<DeleteRecordsRequest>(came),
             ApiKey::InitProducerId => self.begin::<InitProducerIdRequest>(came),
             ApiKey::OffsetForLeaderEpoch => self.begin::<OffsetForLeaderEpochRequest>(came),
+            ApiKey::DescribeConfigs => self.begin::<DescribeConfigsRequest>(came),
+            ApiKey::AlterConfigs => self.begin::<AlterConfigsRequest>(came),
+            ApiKey::DescribeLogDirs => self.begin::<DescribeLogDirsRequest>(came),
+            ApiKey::CreatePartitions => self.begin::<CreatePartitionsRequest>(came),
+            ApiKey::DeleteGroups => self.begin::<DeleteGroupsRequest>(came),
+            ApiKey::IncrementalAlterConfigs => self.begin::<IncrementalAlterConfigsRequest>(came),
+            ApiKey::OffsetDelete => self.begin::<OffsetDeleteRequest>(came),
+            ApiKey::DescribeCluster => self.begin::<DescribeClusterRequest>(came),
         }
     }
 
     fn begin<R: Handle>(&self, came: Came) -> Answer {
-        let Came { version, correlation_id, body, claim } = came;
+        let Came { version, correlation_id, client_id, body, claim } = came;
         let request = match decode_request::<R>(&body, version) {
             Ok(request) => request,
             Err(error) => {
@@ -210,7 +246,7 @@ impl Client {
         };
         drop(body);
         let Fault { error, delay } = Fault::next(self.server.core(), R::KEY);
-        let client = self.clone();
+        let client = Client { id: client_id, ..self.clone() };
         let answer = match error {
             None => Either::Carried(request.start(client, version)),
             Some(ErrorCode::NETWORK_EXCEPTION) => {
@@ -244,6 +280,7 @@ impl Client {
 struct Came {
     version: i16,
     correlation_id: i32,
+    client_id: Option<String>,
     body: Bytes,
     claim: Claim,
 }

@@ -36,25 +36,34 @@ const LAST_ANSWERS: Duration = Duration::from_secs(1);
 /// Length in bytes of a frame's length.
 const LEN: usize = 4;
 
+/// The addresses of a connection.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ends {
+    /// The one that the client has reached.
+    pub(super) own: SocketAddr,
+    /// The one that it comes from.
+    pub(super) peer: SocketAddr,
+}
+
 /// Serves until the client goes, does what is not allowed, or it is time to close.
 pub(super) async fn serve(stream: TcpStream, server: Arc<Server>, closing: Closing) {
     // Answers are small and waited for. Where that can't be had, it is slower.
     let _ = stream.set_nodelay(true);
-    let Ok(address) = stream.local_addr() else { return };
+    let (Ok(own), Ok(peer)) = (stream.local_addr(), stream.peer_addr()) else { return };
     let (from, to) = stream.into_split();
-    serve_halves(from, to, address, server, closing).await;
+    serve_halves(from, to, Ends { own, peer }, server, closing).await;
 }
 
 /// The same, whatever the bytes go over.
 pub(super) async fn serve_halves<R: AsyncRead + Unpin, W: Output>(
     from: R,
     to: W,
-    address: SocketAddr,
+    ends: Ends,
     server: Arc<Server>,
     mut closing: Closing,
 ) {
     let takes_files = W::TAKES_FILES && !server.settings().check_crcs;
-    let client = Client::new(server.clone(), address, closing.clone(), takes_files);
+    let client = Client::new(server.clone(), ends, closing.clone(), takes_files);
     let answers = Queue::new(MAX_IN_FLIGHT);
     let answered = Answered::default();
     let (buf, shared) = (BytesMut::new(), server.clone());

@@ -8,8 +8,8 @@
 use std::collections::BTreeMap;
 
 use super::answer::{Client, Handle, Outcome, Server};
+use super::configs::source_of;
 use super::errors::code_of;
-use crate::broker::ConfigSource;
 use crate::error::{Error, Result};
 use crate::topic::{TopicId, TopicName};
 use crate::wire::ErrorCode;
@@ -153,12 +153,4 @@ async fn try_create(
         configs: Some(configs.collect()),
         ..CreatableTopicResult::default()
     })
-}
-
-/// Kafka's `DescribeConfigsResponse.ConfigSource`.
-fn source_of(source: ConfigSource) -> i8 {
-    match source {
-        ConfigSource::Topic => 1,
-        ConfigSource::Default => 5,
-    }
 }

@@ -1,7 +1,7 @@
 //! This library's errors as Kafka's codes.
 
 use crate::batch::BatchError;
-use crate::error::Error;
+use crate::error::{Error, GroupError};
 use crate::log::ProducerError;
 use crate::wire::ErrorCode;
 
@@ -28,6 +28,7 @@ pub(super) fn code_of(error: &Error) -> ErrorCode {
         }
         Error::InvalidRecord { .. } => ErrorCode::INVALID_RECORD,
         Error::Producer { source, .. } => code_of_producer(source),
+        Error::Group { source, .. } => code_of_group(source),
         // Trying again can help, after a while.
         Error::MemoryFull { .. }
         | Error::StorageFull { .. }
@@ -49,5 +50,26 @@ fn code_of_producer(error: &ProducerError) -> ErrorCode {
         ProducerError::OutOfOrderSequence { .. } => ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER,
         // Some will expire.
         ProducerError::TooManyProducers { .. } => ErrorCode::KAFKA_STORAGE_ERROR,
+    }
+}
+
+fn code_of_group(error: &GroupError) -> ErrorCode {
+    match error {
+        GroupError::InvalidGroupId => ErrorCode::INVALID_GROUP_ID,
+        GroupError::InvalidSessionTimeout { .. } => ErrorCode::INVALID_SESSION_TIMEOUT,
+        GroupError::UnknownMember { .. } => ErrorCode::UNKNOWN_MEMBER_ID,
+        GroupError::MemberIdRequired { .. } => ErrorCode::MEMBER_ID_REQUIRED,
+        GroupError::FencedInstanceId { .. } => ErrorCode::FENCED_INSTANCE_ID,
+        GroupError::IllegalGeneration { .. } => ErrorCode::ILLEGAL_GENERATION,
+        GroupError::InconsistentProtocol { .. } => ErrorCode::INCONSISTENT_GROUP_PROTOCOL,
+        GroupError::TooManyGroups { .. } | GroupError::MemoryFull { .. } => {
+            ErrorCode::POLICY_VIOLATION
+        }
+        GroupError::GroupMaxSizeReached { .. } => ErrorCode::GROUP_MAX_SIZE_REACHED,
+        GroupError::RebalanceInProgress => ErrorCode::REBALANCE_IN_PROGRESS,
+        GroupError::MetadataTooLarge { .. } => ErrorCode::OFFSET_METADATA_TOO_LARGE,
+        GroupError::NonEmptyGroup { .. } => ErrorCode::NON_EMPTY_GROUP,
+        GroupError::GroupIdNotFound => ErrorCode::GROUP_ID_NOT_FOUND,
+        GroupError::GroupSubscribedToTopic { .. } => ErrorCode::GROUP_SUBSCRIBED_TO_TOPIC,
     }
 }

@@ -74,7 +74,7 @@ pub(super) struct ListenerSettings {
     pub(super) max_request_bytes: usize,
     pub(super) queued_max_request_bytes: usize,
     pub(super) queued_max_response_bytes: usize,
-    max_connections: usize,
+    pub(super) max_connections: usize,
     pub(super) idle_timeout: Duration,
     pub(super) check_crcs: bool,
     allow_remote_plaintext: bool,
@@ -193,7 +193,8 @@ impl ListenerBuilder {
         let (_listener, closed) = watch::channel(false);
         let closing = Closing::new(closed, &server);
         let (from, to) = tokio::io::split(stream);
-        connection::serve_halves(from, to, address, server, closing).await;
+        let ends = connection::Ends { own: address, peer: address };
+        connection::serve_halves(from, to, ends, server, closing).await;
         Ok(())
     }
 }

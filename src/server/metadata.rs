@@ -27,7 +27,7 @@ const FIRST_BY_ID: i16 = 12;
 /// What may be done, by the bits of Kafka's `AclOperation`: everything that there is for topics,
 /// and for a cluster.
 const TOPIC_OPERATIONS: i32 = 0b1101_1111_1000;
-const CLUSTER_OPERATIONS: i32 = 0b1_1111_1010_0000;
+pub(super) const CLUSTER_OPERATIONS: i32 = 0b1_1111_1010_0000;
 
 impl Handle for MetadataRequest {
     fn refuse(self, client: &Client, version: i16, error: ErrorCode) -> Outcome<MetadataResponse> {

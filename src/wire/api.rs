@@ -70,12 +70,30 @@ apis! {
     Fetch = 1, 4..=17, 12;
     ListOffsets = 2, 1..=10, 6;
     Metadata = 3, 0..=12, 9;
+    OffsetCommit = 8, 2..=9, 8;
+    OffsetFetch = 9, 1..=9, 6;
     FindCoordinator = 10, 0..=5, 3;
+    JoinGroup = 11, 0..=9, 6;
+    Heartbeat = 12, 0..=4, 4;
+    LeaveGroup = 13, 0..=5, 4;
+    SyncGroup = 14, 0..=5, 4;
+    DescribeGroups = 15, 0..=5, 5;
+    ListGroups = 16, 0..=5, 3;
     ApiVersions = 18, 0..=4, 3;
     CreateTopics = 19, 2..=7, 5;
     DeleteTopics = 20, 1..=6, 4;
+    DeleteRecords = 21, 0..=2, 2;
     InitProducerId = 22, 0..=5, 2;
     OffsetForLeaderEpoch = 23, 2..=4, 4;
+    DescribeConfigs = 32, 1..=4, 4;
+    AlterConfigs = 33, 0..=2, 2;
+    DescribeLogDirs = 35, 1..=4, 2;
+    CreatePartitions = 37, 0..=3, 2;
+    DeleteGroups = 42, 0..=2, 2;
+    IncrementalAlterConfigs = 44, 0..=1, 1;
+    // Never flexible.
+    OffsetDelete = 47, 0..=0, 1;
+    DescribeCluster = 60, 0..=1, 0;
 }
 
 impl ApiKey {

@@ -114,6 +114,21 @@ impl<T: Wire> Wire for Option<Vec<T>> {
     }
 }
 
+/// Bytes that mean something to clients only; they share the frame that they came in.
+impl Wire for Bytes {
+    const MIN_LEN: usize = 1;
+
+    fn read(from: &mut MessageReader<'_>) -> Result<Self, CodecError> {
+        let len = from.len()?.ok_or(CodecError::NegativeLength(-1))?;
+        from.shared(len)
+    }
+
+    fn write(&self, to: &mut MessageWriter) {
+        to.put_len(Some(self.len()));
+        to.put_piece(&Piece::Bytes(self.clone()));
+    }
+}
+
 /// Record batches, one after the other, as they are. Never null on the way out: an old librdkafka
 /// takes that for damage. Null on the way in is none.
 #[derive(Debug, Clone, Default)]

@@ -1,9 +1,14 @@
 //! An answer of each kind in every version, each list in it with one element.
 
 use ottla::wire::{
-    Request, api_versions as api, create_topics as create, delete_topics as delete,
-    encode_response, fetch, find_coordinator as find, init_producer_id as init,
-    list_offsets as list, metadata, offset_for_leader_epoch as epoch, produce,
+    Request, alter_configs as alter, api_versions as api, create_partitions as grow,
+    create_topics as create, delete_groups, delete_records as trim, delete_topics as delete,
+    describe_cluster as cluster, describe_configs as configs, describe_groups as described,
+    describe_log_dirs as dirs, encode_response, fetch, find_coordinator as find, heartbeat,
+    incremental_alter_configs as incremental, init_producer_id as init, join_group as join,
+    leave_group as leave, list_groups, list_offsets as list, metadata, offset_commit as commit,
+    offset_delete as forget, offset_fetch as committed, offset_for_leader_epoch as epoch, produce,
+    sync_group as sync,
 };
 
 use super::samples::{Sample, whole};
@@ -27,10 +32,92 @@ pub fn responses() -> Vec<Sample> {
         }),
         answered::<init::InitProducerIdRequest>(&Default::default()),
         answered::<epoch::OffsetForLeaderEpochRequest>(&epoch_response()),
+        of_groups(),
+        of_administrators(),
     ]
     .into_iter()
     .flatten()
     .collect()
+}
+
+fn of_groups() -> Vec<Sample> {
+    [
+        answered::<commit::OffsetCommitRequest>(&commit::OffsetCommitResponse {
+            topics: vec![commit::OffsetCommitResponseTopic {
+                partitions: vec![Default::default()],
+                ..Default::default()
+            }],
+            ..Default::default()
+        }),
+        answered::<committed::OffsetFetchRequest>(&committed_response()),
+        answered::<join::JoinGroupRequest>(&join::JoinGroupResponse {
+            protocol_name: Some("range".to_owned()),
+            members: vec![Default::default()],
+            ..Default::default()
+        }),
+        answered::<heartbeat::HeartbeatRequest>(&Default::default()),
+        answered::<leave::LeaveGroupRequest>(&leave::LeaveGroupResponse {
+            members: vec![Default::default()],
+            ..Default::default()
+        }),
+        answered::<sync::SyncGroupRequest>(&Default::default()),
+        answered::<described::DescribeGroupsRequest>(&described::DescribeGroupsResponse {
+            groups: vec![described::DescribedGroup {
+                members: vec![Default::default()],
+                ..Default::default()
+            }],
+            ..Default::default()
+        }),
+        answered::<list_groups::ListGroupsRequest>(&list_groups::ListGroupsResponse {
+            groups: vec![Default::default()],
+            ..Default::default()
+        }),
+        answered::<delete_groups::DeleteGroupsRequest>(&delete_groups::DeleteGroupsResponse {
+            results: vec![Default::default()],
+            ..Default::default()
+        }),
+        answered::<forget::OffsetDeleteRequest>(&forget::OffsetDeleteResponse {
+            topics: vec![forget::OffsetDeleteResponseTopic {
+                partitions: vec![Default::default()],
+                ..Default::default()
+            }],
+            ..Default::default()
+        }),
+    ]
+    .concat()
+}
+
+fn of_administrators() -> Vec<Sample> {
+    [
+        answered::<trim::DeleteRecordsRequest>(&trim::DeleteRecordsResponse {
+            topics: vec![trim::DeleteRecordsTopicResult {
+                partitions: vec![Default::default()],
+                ..Default::default()
+            }],
+            ..Default::default()
+        }),
+        answered::<configs::DescribeConfigsRequest>(&configs_response()),
+        answered::<alter::AlterConfigsRequest>(&alter::AlterConfigsResponse {
+            responses: vec![Default::default()],
+            ..Default::default()
+        }),
+        answered::<dirs::DescribeLogDirsRequest>(&dirs_response()),
+        answered::<grow::CreatePartitionsRequest>(&grow::CreatePartitionsResponse {
+            results: vec![Default::default()],
+            ..Default::default()
+        }),
+        answered::<incremental::IncrementalAlterConfigsRequest>(
+            &incremental::IncrementalAlterConfigsResponse {
+                responses: vec![Default::default()],
+                ..Default::default()
+            },
+        ),
+        answered::<cluster::DescribeClusterRequest>(&cluster::DescribeClusterResponse {
+            brokers: vec![Default::default()],
+            ..Default::default()
+        }),
+    ]
+    .concat()
 }
 
 fn answered<R: Request>(response: &R::Response) -> Vec<Sample> {
@@ -123,4 +210,37 @@ fn epoch_response() -> epoch::OffsetForLeaderEpochResponse {
         ..Default::default()
     };
     epoch::OffsetForLeaderEpochResponse { topics: vec![topic], ..Default::default() }
+}
+
+fn committed_response() -> committed::OffsetFetchResponse {
+    let topic = committed::OffsetFetchResponseTopics {
+        partitions: vec![Default::default()],
+        ..Default::default()
+    };
+    let group = committed::OffsetFetchResponseGroup { topics: vec![topic], ..Default::default() };
+    let topic = committed::OffsetFetchResponseTopic {
+        partitions: vec![Default::default()],
+        ..Default::default()
+    };
+    committed::OffsetFetchResponse {
+        topics: vec![topic],
+        groups: vec![group],
+        ..Default::default()
+    }
+}
+
+fn configs_response() -> configs::DescribeConfigsResponse {
+    let setting = configs::DescribeConfigsResourceResult {
+        synonyms: vec![Default::default()],
+        ..Default::default()
+    };
+    let result = configs::DescribeConfigsResult { configs: vec![setting], ..Default::default() };
+    configs::DescribeConfigsResponse { results: vec![result], ..Default::default() }
+}
+
+fn dirs_response() -> dirs::DescribeLogDirsResponse {
+    let topic =
+        dirs::DescribeLogDirsTopic { partitions: vec![Default::default()], ..Default::default() };
+    let result = dirs::DescribeLogDirsResult { topics: vec![topic], ..Default::default() };
+    dirs::DescribeLogDirsResponse { results: vec![result], ..Default::default() }
 }

@@ -14,12 +14,22 @@ use super::{Actor, open_partitions};
 /// A setting's name and its new value; `None` puts it back to what a new topic would get.
 pub(crate) type ConfigChange = (String, Option<String>);
 
+/// Partitions only ever become more.
+pub(crate) fn check_grown(present: i32, total: i32) -> Result<()> {
+    let (least, limit) = (present + 1, MAX_PARTITIONS);
+    match (least..=limit).contains(&total) {
+        true => Ok(()),
+        false => Err(Error::InvalidPartitions { partitions: total, least, limit }),
+    }
+}
+
 impl Actor {
-    /// All changes, or none.
+    /// All changes, or none; none if it is `only_ask`ed whether they can be made.
     pub(super) async fn alter(
         &mut self,
         name: &TopicName,
         changes: Vec<ConfigChange>,
+        only_ask: bool,
     ) -> Result<()> {
         let (topic, mut entry) = self.known(name)?;
         for (setting, value) in changes {
@@ -32,6 +42,9 @@ impl Actor {
             return Ok(());
         }
         let log_config = entry.config.log_config(entry.durability)?;
+        if only_ask {
+            return Ok(());
+        }
         self.record(vec![Change::Topic(name.clone(), Some(entry.clone()))]).await?;
         for partition in &topic.partitions {
             // One that has failed is read-only, and has no use for settings.
@@ -48,10 +61,7 @@ impl Actor {
     pub(super) async fn grow(&mut self, name: &TopicName, total: i32) -> Result<()> {
         let (topic, mut entry) = self.known(name)?;
         let present = entry.partitions;
-        if !(present + 1..=MAX_PARTITIONS).contains(&total) {
-            let (least, limit) = (present + 1, MAX_PARTITIONS);
-            return Err(Error::InvalidPartitions { partitions: total, least, limit });
-        }
+        check_grown(present, total)?;
         entry.partitions = total;
         entry.config = entry.config.partitions(total);
         let topic = self.with_partitions(topic, entry.clone()).await?;

@@ -31,6 +31,8 @@ use super::settings::{Durability, TopicConfig};
 use super::{Broker, BrokerHandle, UserHandle};
 
 pub(crate) use altering::ConfigChange;
+#[cfg(feature = "tcp")]
+pub(super) use altering::check_grown;
 use background::Background;
 
 /// Commands that may wait for the broker.
@@ -62,6 +64,7 @@ pub(super) enum Command {
     Alter {
         name: TopicName,
         changes: Vec<ConfigChange>,
+        only_ask: bool,
         answer: Answer<()>,
     },
     Grow {
@@ -230,8 +233,8 @@ impl Actor {
             Command::Delete { name, answer } => {
                 let _ = answer.send(self.delete(name).await);
             }
-            Command::Alter { name, changes, answer } => {
-                let _ = answer.send(self.alter(&name, changes).await);
+            Command::Alter { name, changes, only_ask, answer } => {
+                let _ = answer.send(self.alter(&name, changes, only_ask).await);
             }
             Command::Grow { name, total, answer } => {
                 let _ = answer.send(self.grow(&name, total).await);

@@ -83,7 +83,8 @@ impl GroupSession for LocalGroup {
     }
 
     async fn leave(&self, member: MemberRef) -> Result<()> {
-        self.ask(|answer| Command::Leave { member, answer }).await
+        let members = vec![member];
+        self.ask(|answer| Command::Leave { members, answer }).await?.into_iter().collect()
     }
 
     async fn commit(&self, commit: Commit) -> Result<()> {

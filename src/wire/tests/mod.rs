@@ -4,16 +4,33 @@
 /// Calls `each::<Request>()` for every request there is.
 macro_rules! for_each_request {
     ($each:ident($($arg:expr),*)) => {
+        $each::<alter_configs::AlterConfigsRequest>($($arg),*);
         $each::<api_versions::ApiVersionsRequest>($($arg),*);
+        $each::<create_partitions::CreatePartitionsRequest>($($arg),*);
         $each::<create_topics::CreateTopicsRequest>($($arg),*);
+        $each::<delete_groups::DeleteGroupsRequest>($($arg),*);
+        $each::<delete_records::DeleteRecordsRequest>($($arg),*);
         $each::<delete_topics::DeleteTopicsRequest>($($arg),*);
+        $each::<describe_cluster::DescribeClusterRequest>($($arg),*);
+        $each::<describe_configs::DescribeConfigsRequest>($($arg),*);
+        $each::<describe_groups::DescribeGroupsRequest>($($arg),*);
+        $each::<describe_log_dirs::DescribeLogDirsRequest>($($arg),*);
         $each::<fetch::FetchRequest>($($arg),*);
         $each::<find_coordinator::FindCoordinatorRequest>($($arg),*);
+        $each::<heartbeat::HeartbeatRequest>($($arg),*);
+        $each::<incremental_alter_configs::IncrementalAlterConfigsRequest>($($arg),*);
         $each::<init_producer_id::InitProducerIdRequest>($($arg),*);
+        $each::<join_group::JoinGroupRequest>($($arg),*);
+        $each::<leave_group::LeaveGroupRequest>($($arg),*);
+        $each::<list_groups::ListGroupsRequest>($($arg),*);
         $each::<list_offsets::ListOffsetsRequest>($($arg),*);
         $each::<metadata::MetadataRequest>($($arg),*);
+        $each::<offset_commit::OffsetCommitRequest>($($arg),*);
+        $each::<offset_delete::OffsetDeleteRequest>($($arg),*);
+        $each::<offset_fetch::OffsetFetchRequest>($($arg),*);
         $each::<offset_for_leader_epoch::OffsetForLeaderEpochRequest>($($arg),*);
         $each::<produce::ProduceRequest>($($arg),*);
+        $each::<sync_group::SyncGroupRequest>($($arg),*);
     };
 }
 
@@ -103,6 +120,12 @@ impl<T: Sample> Sample for Option<T> {
 impl<T: Sample> Sample for Vec<T> {
     fn sample(luck: &mut Luck) -> Self {
         (0..luck.below(4)).map(|_| T::sample(luck)).collect()
+    }
+}
+
+impl Sample for Bytes {
+    fn sample(luck: &mut Luck) -> Self {
+        (0..luck.below(200)).map(|_| luck.next() as u8).collect()
     }
 }
 

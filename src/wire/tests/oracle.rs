@@ -35,17 +35,35 @@ macro_rules! oracles {
 }
 
 oracles! {
+    alter_configs::AlterConfigsRequest = AlterConfigsRequest, AlterConfigsResponse;
     api_versions::ApiVersionsRequest = ApiVersionsRequest, ApiVersionsResponse;
+    create_partitions::CreatePartitionsRequest = CreatePartitionsRequest, CreatePartitionsResponse;
     create_topics::CreateTopicsRequest = CreateTopicsRequest, CreateTopicsResponse;
+    delete_groups::DeleteGroupsRequest = DeleteGroupsRequest, DeleteGroupsResponse;
+    delete_records::DeleteRecordsRequest = DeleteRecordsRequest, DeleteRecordsResponse;
     delete_topics::DeleteTopicsRequest = DeleteTopicsRequest, DeleteTopicsResponse;
+    describe_cluster::DescribeClusterRequest = DescribeClusterRequest, DescribeClusterResponse;
+    describe_configs::DescribeConfigsRequest = DescribeConfigsRequest, DescribeConfigsResponse;
+    describe_groups::DescribeGroupsRequest = DescribeGroupsRequest, DescribeGroupsResponse;
+    describe_log_dirs::DescribeLogDirsRequest = DescribeLogDirsRequest, DescribeLogDirsResponse;
     fetch::FetchRequest = FetchRequest, FetchResponse;
     find_coordinator::FindCoordinatorRequest = FindCoordinatorRequest, FindCoordinatorResponse;
+    heartbeat::HeartbeatRequest = HeartbeatRequest, HeartbeatResponse;
+    incremental_alter_configs::IncrementalAlterConfigsRequest =
+        IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse;
     init_producer_id::InitProducerIdRequest = InitProducerIdRequest, InitProducerIdResponse;
+    join_group::JoinGroupRequest = JoinGroupRequest, JoinGroupResponse;
+    leave_group::LeaveGroupRequest = LeaveGroupRequest, LeaveGroupResponse;
+    list_groups::ListGroupsRequest = ListGroupsRequest, ListGroupsResponse;
     list_offsets::ListOffsetsRequest = ListOffsetsRequest, ListOffsetsResponse;
     metadata::MetadataRequest = MetadataRequest, MetadataResponse;
+    offset_commit::OffsetCommitRequest = OffsetCommitRequest, OffsetCommitResponse;
+    offset_delete::OffsetDeleteRequest = OffsetDeleteRequest, OffsetDeleteResponse;
+    offset_fetch::OffsetFetchRequest = OffsetFetchRequest, OffsetFetchResponse;
     offset_for_leader_epoch::OffsetForLeaderEpochRequest =
         OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse;
     produce::ProduceRequest = ProduceRequest, ProduceResponse;
+    sync_group::SyncGroupRequest = SyncGroupRequest, SyncGroupResponse;
 }
 
 /// Ours to theirs, and theirs back.

@@ -137,8 +137,21 @@ async fn old_librdkafkas_meet_no_tagged_field() {
 #[tokio::test]
 async fn only_what_is_said_to_be_there_is_served() {
     let (_broker, listener) = listening().await;
-    // Newer versions; authentication; telemetry; groups.
-    for (key, version) in [(0, 12), (1, 18), (3, 13), (10, 6), (17, 0), (36, 0), (71, 0), (11, 0)] {
+    // Newer versions; authentication; telemetry; transactions; the newer protocol of groups.
+    for (key, version) in [
+        (0, 12),
+        (1, 18),
+        (3, 13),
+        (8, 10),
+        (9, 10),
+        (10, 6),
+        (15, 6),
+        (17, 0),
+        (36, 0),
+        (71, 0),
+        (24, 0),
+        (68, 0),
+    ] {
         let mut client = client_of(&listener).await;
         client.send_frame(&[&header(key, version)[..], &[0; 20]].concat()).await;
         client.is_closed().await;

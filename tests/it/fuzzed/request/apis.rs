@@ -8,9 +8,21 @@ macro_rules! for_api {
             ApiKey::Fetch => $function::<wire::fetch::FetchRequest>($($arg),*),
             ApiKey::ListOffsets => $function::<wire::list_offsets::ListOffsetsRequest>($($arg),*),
             ApiKey::Metadata => $function::<wire::metadata::MetadataRequest>($($arg),*),
+            ApiKey::OffsetCommit => {
+                $function::<wire::offset_commit::OffsetCommitRequest>($($arg),*)
+            }
+            ApiKey::OffsetFetch => $function::<wire::offset_fetch::OffsetFetchRequest>($($arg),*),
             ApiKey::FindCoordinator => {
                 $function::<wire::find_coordinator::FindCoordinatorRequest>($($arg),*)
             }
+            ApiKey::JoinGroup => $function::<wire::join_group::JoinGroupRequest>($($arg),*),
+            ApiKey::Heartbeat => $function::<wire::heartbeat::HeartbeatRequest>($($arg),*),
+            ApiKey::LeaveGroup => $function::<wire::leave_group::LeaveGroupRequest>($($arg),*),
+            ApiKey::SyncGroup => $function::<wire::sync_group::SyncGroupRequest>($($arg),*),
+            ApiKey::DescribeGroups => {
+                $function::<wire::describe_groups::DescribeGroupsRequest>($($arg),*)
+            }
+            ApiKey::ListGroups => $function::<wire::list_groups::ListGroupsRequest>($($arg),*),
             ApiKey::ApiVersions => $function::<wire::api_versions::ApiVersionsRequest>($($arg),*),
             ApiKey::CreateTopics => {
                 $function::<wire::create_topics::CreateTopicsRequest>($($arg),*)
@@ -18,11 +30,40 @@ macro_rules! for_api {
             ApiKey::DeleteTopics => {
                 $function::<wire::delete_topics::DeleteTopicsRequest>($($arg),*)
             }
+            ApiKey::DeleteRecords => {
+                $function::<wire::delete_records::DeleteRecordsRequest>($($arg),*)
+            }
             ApiKey::InitProducerId => {
                 $function::<wire::init_producer_id::InitProducerIdRequest>($($arg),*)
             }
             ApiKey::OffsetForLeaderEpoch => {
                 $function::<wire::offset_for_leader_epoch::OffsetForLeaderEpochRequest>($($arg),*)
+            }
+            ApiKey::DescribeConfigs => {
+                $function::<wire::describe_configs::DescribeConfigsRequest>($($arg),*)
+            }
+            ApiKey::AlterConfigs => {
+                $function::<wire::alter_configs::AlterConfigsRequest>($($arg),*)
+            }
+            ApiKey::DescribeLogDirs => {
+                $function::<wire::describe_log_dirs::DescribeLogDirsRequest>($($arg),*)
+            }
+            ApiKey::CreatePartitions => {
+                $function::<wire::create_partitions::CreatePartitionsRequest>($($arg),*)
+            }
+            ApiKey::DeleteGroups => {
+                $function::<wire::delete_groups::DeleteGroupsRequest>($($arg),*)
+            }
+            ApiKey::IncrementalAlterConfigs => {
+                $function::<wire::incremental_alter_configs::IncrementalAlterConfigsRequest>(
+                    $($arg),*
+                )
+            }
+            ApiKey::OffsetDelete => {
+                $function::<wire::offset_delete::OffsetDeleteRequest>($($arg),*)
+            }
+            ApiKey::DescribeCluster => {
+                $function::<wire::describe_cluster::DescribeClusterRequest>($($arg),*)
             }
         }
     };

@@ -1,7 +1,12 @@
 //! What both ottla and Apache Kafka do, by theme.
 
+mod admin;
+mod commits;
+mod configs;
 mod coordinator;
 mod fetch;
+mod group_admin;
+mod groups;
 mod idempotent;
 mod metadata;
 mod offsets;
@@ -16,15 +21,18 @@ use bytes::Bytes;
 use ottla::batch::Batch;
 use ottla::wire::ErrorCode;
 use ottla::wire::fetch::{FetchPartition, FetchRequest, FetchTopic, PartitionData};
+use ottla::wire::find_coordinator::FindCoordinatorRequest;
 use ottla::wire::init_producer_id::InitProducerIdRequest;
 use ottla::wire::list_offsets::{
     LATEST, ListOffsetsPartition, ListOffsetsPartitionResponse, ListOffsetsRequest,
     ListOffsetsTopic,
 };
 use ottla::wire::metadata::{MetadataRequest, MetadataRequestTopic};
+use ottla::wire::offset_fetch::{OffsetFetchRequest, OffsetFetchRequestGroup};
 use ottla::{Broker, Listener};
 
 use super::client::{RawClient, now};
+use super::member::Member;
 use super::{create, listening};
 
 /// Who is asked.
@@ -43,15 +51,43 @@ impl Target {
     /// A client, and a topic of one partition.
     async fn with_topic(&self, configs: &[(&str, &str)]) -> RawClient {
         create(self.address, &self.topic, 1, configs).await;
+        self.with_partitions(&self.topic).await
+    }
+
+    /// A client, once a topic that was created can be used: Kafka says a moment before that it is
+    /// there.
+    async fn with_partitions(&self, topic: &str) -> RawClient {
         let mut client = self.client().await;
-        // Kafka says that it is there a moment before it can be used.
-        while offset_at(&mut client, &self.topic, LATEST).await.error_code != ErrorCode::NONE {}
-        while client.ask(&metadata(Some(&[&self.topic]), false), 12).await.topics[0]
+        while offset_at(&mut client, topic, LATEST).await.error_code != ErrorCode::NONE {}
+        while client.ask(&metadata(Some(&[topic]), false), 12).await.topics[0]
             .partitions
             .iter()
             .any(|it| it.error_code != ErrorCode::NONE)
         {}
         client
+    }
+
+    /// A client whose groups can be asked: Kafka makes room for them first, and loads them.
+    pub(super) async fn group_client(&self) -> RawClient {
+        let mut client = self.client().await;
+        let find = FindCoordinatorRequest {
+            coordinator_keys: vec!["g".to_owned()],
+            ..FindCoordinatorRequest::default()
+        };
+        while client.ask_newest(&find).await.coordinators[0].error_code != ErrorCode::NONE {}
+        let group = OffsetFetchRequestGroup {
+            group_id: "g".to_owned(),
+            topics: Some(Vec::new()),
+            ..OffsetFetchRequestGroup::default()
+        };
+        let fetch = OffsetFetchRequest { groups: vec![group], ..OffsetFetchRequest::default() };
+        while client.ask_newest(&fetch).await.groups[0].error_code != ErrorCode::NONE {}
+        client
+    }
+
+    /// Somebody who is about to join the group of this test.
+    pub(super) async fn member(&self) -> Member {
+        Member::new(self.group_client().await, &self.topic)
     }
 }
 
