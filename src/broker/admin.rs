@@ -37,9 +37,8 @@ impl BrokerHandle {
     ) -> Result<(i32, Vec<ConfigEntry>)> {
         check_not_internal(&name)?;
         let entry = self.command(|answer| Command::CheckCreate { name, config, answer }).await?;
-        let is_set = |setting: &str| entry.config.get(setting).is_some();
         let effective = entry.config.log_config(entry.durability)?;
-        Ok((entry.partitions, config::describe(is_set, &effective)))
+        Ok((entry.partitions, config::describe(&entry.config, &effective)))
     }
 
     /// What a topic is that a Kafka client creates: without a word of syncs it is as durable as
@@ -101,8 +100,7 @@ impl BrokerHandle {
 
     pub(crate) fn describe_configs(&self, name: &TopicName) -> Result<Vec<ConfigEntry>> {
         let topic = self.existing(name)?;
-        let is_set = |setting: &str| topic.entry.config.get(setting).is_some();
-        Ok(config::describe(is_set, &topic.log_config))
+        Ok(config::describe(&topic.entry.config, &topic.log_config))
     }
 
     pub(crate) async fn alter_configs(
@@ -138,7 +136,7 @@ impl BrokerHandle {
     pub(crate) fn topic_defaults(&self) -> Vec<ConfigEntry> {
         let defaults = &self.core.settings.topic_defaults;
         let effective = defaults.log_config(super::Durability::Process).unwrap_or_default();
-        config::describe(|setting| defaults.get(setting).is_some(), &effective)
+        config::describe(defaults, &effective)
     }
 
     /// What else this broker was started with, by Kafka's names.

@@ -7,6 +7,8 @@ use crate::error::{Error, Result};
 use crate::log::{CleanupPolicy, LogConfig};
 use crate::record::TimestampType;
 
+use super::settings::TopicConfig;
+
 /// One setting of a topic, as [`describe_configs`](crate::admin::Admin::describe_configs) tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -33,17 +35,23 @@ pub enum ConfigSource {
     Default,
 }
 
-/// All settings of a topic, in the order of their names.
-pub(super) fn describe(is_set: impl Fn(&str) -> bool, effective: &LogConfig) -> Vec<ConfigEntry> {
+/// All settings of a topic, in the order of their names; `set` is what was set for it.
+pub(super) fn describe(set: &TopicConfig, effective: &LogConfig) -> Vec<ConfigEntry> {
     let default = LogConfig::default();
     let entries = SETTINGS.iter().map(|setting| {
-        let source = match is_set(setting.name) {
-            true => ConfigSource::Topic,
-            false => ConfigSource::Default,
+        let said = set.get(setting.name);
+        let source = match said {
+            Some(_) => ConfigSource::Topic,
+            None => ConfigSource::Default,
+        };
+        let value = match said {
+            // A list is told in the order that it was given in: tools compare the two.
+            Some(list) if setting.name == CLEANUP_POLICY => list.to_owned(),
+            _ => (setting.show)(effective),
         };
         ConfigEntry {
             name: setting.name,
-            value: (setting.show)(effective),
+            value,
             source,
             default: (setting.show)(&default),
             allowed: setting.allowed,
@@ -77,6 +85,8 @@ pub(super) const OF_REPLICAS: &[&str] = &[
     "unclean.leader.election.enable",
 ];
 
+const CLEANUP_POLICY: &str = "cleanup.policy";
+
 /// The most that a partition takes.
 pub(super) const MAX_BYTES: &str = "ottla.partition.max.bytes";
 
@@ -90,7 +100,7 @@ pub(super) struct Setting {
 
 const SETTINGS: &[Setting] = &[
     Setting {
-        name: "cleanup.policy",
+        name: CLEANUP_POLICY,
         allowed: "delete, compact, or both with a comma between",
         show: |config| config.cleanup_policy.to_string(),
         apply: |config, value| {

@@ -17,7 +17,7 @@ message! {
         /// The group.
         pub group_id: String = String::new(), ..=7;
         /// Its topics; null: all.
-        pub topics: Option<Vec<OffsetFetchRequestTopic>> = None, ..=7;
+        pub topics: Option<Vec<OffsetFetchRequestTopic>> = Some(Vec::new()), ..=7;
         /// The groups.
         pub groups: Vec<OffsetFetchRequestGroup> = Vec::new(), 8..;
         /// Whether offsets that a transaction may still change are an error.
