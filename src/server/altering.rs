@@ -49,11 +49,9 @@ pub(super) async fn alter(client: &Client, wanted: Vec<Wanted>, only_ask: bool) 
     }
     let mut altered = Vec::new();
     for wanted in wanted {
-        let done = match count.remove(&(wanted.kind, wanted.name.clone())) {
-            // Told already.
-            None => continue,
-            Some(1) => alter_one(client, &wanted, only_ask).await,
-            Some(_) => {
+        let done = match count[&(wanted.kind, wanted.name.clone())] {
+            1 => alter_one(client, &wanted, only_ask).await,
+            _ => {
                 let text = "the request names this resource more than once".to_owned();
                 Err((ErrorCode::INVALID_REQUEST, text))
             }

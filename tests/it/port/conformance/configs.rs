@@ -228,7 +228,7 @@ async fn settings_are_altered_one_by_one() {
         let mut request = altering(topic, &[("segment.ms", SET, Some("5000"))]);
         request.resources.push(request.resources[0].clone());
         let told = client.ask(&request, 1).await.responses;
-        assert_eq!((told.len(), told[0].error_code), (1, ErrorCode::INVALID_REQUEST));
+        assert_eq!((told.len(), told[1].error_code), (2, ErrorCode::INVALID_REQUEST));
     }
 }
 
