@@ -9,13 +9,21 @@ use ottla::topic::TopicId;
 use ottla::wire::api_versions::ApiVersionsRequest;
 use ottla::wire::create_topics::{CreatableTopic, CreatableTopicConfig, CreateTopicsRequest};
 use ottla::wire::delete_topics::DeleteTopicsRequest;
+use ottla::wire::describe_configs::{DescribeConfigsRequest, DescribeConfigsResource};
 use ottla::wire::fetch::FetchRequest;
 use ottla::wire::find_coordinator::FindCoordinatorRequest;
+use ottla::wire::incremental_alter_configs::{
+    AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
+};
 use ottla::wire::init_producer_id::InitProducerIdRequest;
 use ottla::wire::list_offsets::{
     LATEST, ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
 };
 use ottla::wire::metadata::MetadataRequest;
+use ottla::wire::offset_commit::{
+    OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+};
+use ottla::wire::offset_fetch::{OffsetFetchRequest, OffsetFetchRequestGroup};
 use ottla::wire::offset_for_leader_epoch::{
     OffsetForLeaderEpochRequest, OffsetForLeaderPartition, OffsetForLeaderTopic,
 };
@@ -554,4 +562,73 @@ async fn clients_are_told_where_they_are() {
         let told = &answer.brokers[0];
         assert_eq!((told.node_id, told.host.clone(), told.port), expected);
     }
+}
+
+/// Kafka takes commits to it, as clients of long ago made them.
+#[tokio::test]
+async fn the_group_without_a_name_has_nothing() {
+    let (_broker, listener) = listening().await;
+    create(listener.local_addr(), "t", 1, &[]).await;
+    let mut client = client_of(&listener).await;
+    let partition = OffsetCommitRequestPartition::default();
+    let topic = OffsetCommitRequestTopic { name: "t".to_owned(), partitions: vec![partition] };
+    let commit = OffsetCommitRequest {
+        generation_id_or_member_epoch: -1,
+        topics: vec![topic],
+        ..OffsetCommitRequest::default()
+    };
+    let answer = client.ask_newest(&commit).await;
+    assert_eq!(answer.topics[0].partitions[0].error_code, ErrorCode::INVALID_GROUP_ID);
+    let fetch = OffsetFetchRequest {
+        groups: vec![OffsetFetchRequestGroup::default()],
+        ..OffsetFetchRequest::default()
+    };
+    let group = client.ask_newest(&fetch).await.groups.remove(0);
+    assert_eq!((group.error_code, group.topics.len()), (ErrorCode::NONE, 0));
+}
+
+/// Nothing of a broker, and of a topic not what it promises, changes while it is there.
+#[tokio::test]
+async fn a_brokers_settings_stay() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Broker::open(dir.path()).await.unwrap();
+    let listener = broker.listen("127.0.0.1:0").await.unwrap();
+    create(listener.local_addr(), "fast", 1, &[]).await;
+    create(listener.local_addr(), "safe", 1, &[("flush.messages", "1")]).await;
+    let mut client = client_of(&listener).await;
+    let (topic, node) = (2, 4);
+    for (kind, name, setting, operation, value, code) in [
+        (node, "1", "num.partitions", 0, Some("3"), ErrorCode::INVALID_REQUEST),
+        (node, "", "log.retention.ms", 0, Some("3"), ErrorCode::INVALID_REQUEST),
+        (topic, "fast", "flush.messages", 0, Some("1"), ErrorCode::INVALID_CONFIG),
+        (topic, "fast", "flush.messages", 1, None, ErrorCode::NONE),
+        (topic, "safe", "flush.messages", 0, Some(" 1"), ErrorCode::NONE),
+        (topic, "safe", "flush.messages", 0, Some("2"), ErrorCode::INVALID_CONFIG),
+        (topic, "safe", "flush.messages", 1, None, ErrorCode::INVALID_CONFIG),
+        (topic, "safe", "min.insync.replicas", 0, Some("9"), ErrorCode::NONE),
+        (topic, "safe", "retention.ms", 9, Some("9"), ErrorCode::INVALID_REQUEST),
+        (topic, "__consumer_offsets", "retention.ms", 0, Some("9"), ErrorCode::INVALID_REQUEST),
+    ] {
+        // So that the last of them is there.
+        broker.admin().groups().await.unwrap();
+        let config = AlterableConfig {
+            name: setting.to_owned(),
+            config_operation: operation,
+            value: value.map(str::to_owned),
+        };
+        let resource = AlterConfigsResource {
+            resource_type: kind,
+            resource_name: name.to_owned(),
+            configs: vec![config],
+        };
+        let request =
+            IncrementalAlterConfigsRequest { resources: vec![resource], validate_only: false };
+        let told = client.ask_newest(&request).await.responses.remove(0);
+        assert_eq!(told.error_code, code, "{name} {setting} {value:?}: {:?}", told.error_message);
+    }
+    let resource = DescribeConfigsResource { resource_type: node, ..Default::default() };
+    let request =
+        DescribeConfigsRequest { resources: vec![resource], ..DescribeConfigsRequest::default() };
+    let told = client.ask_newest(&request).await.results.remove(0);
+    assert_eq!((told.error_code, told.configs.len()), (ErrorCode::NONE, 0));
 }
