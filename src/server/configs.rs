@@ -35,7 +35,8 @@ pub(super) struct Told {
     pub(super) name: &'static str,
     pub(super) value: String,
     pub(super) source: i8,
-    pub(super) default: String,
+    /// What it would be otherwise, if anybody can say.
+    pub(super) default: Option<String>,
     pub(super) kind: Type,
     /// What it takes.
     pub(super) takes: String,
@@ -88,7 +89,7 @@ pub(super) fn told(entry: ConfigEntry) -> Told {
         source: source_of(entry.source),
         kind: known(entry.name).map_or(Type::String, |(_, kind)| kind),
         value: entry.value,
-        default: entry.default,
+        default: Some(entry.default),
         takes: entry.allowed.to_owned(),
     }
 }
@@ -103,7 +104,7 @@ pub(super) fn of_topic(server: &Server, name: &str) -> Result<Vec<Told>> {
         name: FLUSH_MESSAGES,
         value: if is_power { "1" } else { NEVER }.to_owned(),
         source: source_of(if is_power { ConfigSource::Topic } else { ConfigSource::Default }),
-        default: NEVER.to_owned(),
+        default: Some(NEVER.to_owned()),
         kind: Type::Long,
         takes: "1 to sync each batch before it is acknowledged; set when a topic is created"
             .to_owned(),

@@ -88,7 +88,7 @@ fn setting(
             synonyms.push(synonym(told.name, &told.value, told.source));
         }
         let of_broker = known(told.name).filter(|_| !is_fixed).map_or(told.name, |(name, _)| name);
-        synonyms.push(synonym(of_broker, &told.default, default));
+        synonyms.extend(told.default.iter().map(|value| synonym(of_broker, value, default)));
     }
     DescribeConfigsResourceResult {
         name: told.name.to_owned(),
@@ -118,8 +118,8 @@ fn of_broker(client: &Client) -> Vec<Told> {
         }
     }
     let mut add = |name, kind, value: String| {
-        let (default, takes) = (value.clone(), "what the broker was started with".to_owned());
-        all.push(Told { name, value, source: STATIC_BROKER_CONFIG, default, kind, takes });
+        let takes = "what the broker was started with".to_owned();
+        all.push(Told { name, value, source: STATIC_BROKER_CONFIG, default: None, kind, takes });
     };
     add("advertised.listeners", Type::List, format!("PLAINTEXT://{host}:{port}"));
     add("node.id", Type::Int, settings.node_id.to_string());

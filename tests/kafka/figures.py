@@ -193,6 +193,10 @@ def seconds(cpu):
     return f"{cpu:.2f} s"
 
 
+def percent(part):
+    return f"{part:.0%}"
+
+
 def compare(what, pairs, show, aim, is_met):
     """Pairs of ours and theirs, one of a round. The aim is the median ratio's."""
     ratios = [ours / theirs for ours, theirs in pairs if theirs]
@@ -212,8 +216,8 @@ def beside(rows):
         if kind == "settings":
             print(*fields, flush=True)
         elif kind == "round":
-            *load, broker, rate, cpu = fields
-            rounds[*load, broker].append((float(rate), float(cpu)))
+            *load, broker, rate, cpu, busy = fields
+            rounds[*load, broker].append((float(rate), float(cpu), float(busy)))
         else:
             size, partitions, discarded, count = fields
             table(rounds, size, partitions, f"{int(count):,} records, {discarded} rounds discarded")
@@ -231,6 +235,10 @@ def table(rounds, size, partitions, how):
         aim = f"<= {CPU:.1f}x"
         what = "    … CPU of the broker, a million records"
         compare(what, cpus, seconds, aim, lambda ratio: ratio <= CPU)
+        if way == "consume":
+            ours, theirs = (percent(statistics.median(it[2] for it in side))
+                            for side in (ours, theirs))
+            line("    … of the time the client was busy", ours, theirs)
 
 
 def main(what, *arguments):

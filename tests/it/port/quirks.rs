@@ -626,9 +626,19 @@ async fn a_brokers_settings_stay() {
         let told = client.ask_newest(&request).await.responses.remove(0);
         assert_eq!(told.error_code, code, "{name} {setting} {value:?}: {:?}", told.error_message);
     }
-    let resource = DescribeConfigsResource { resource_type: node, ..Default::default() };
-    let request =
-        DescribeConfigsRequest { resources: vec![resource], ..DescribeConfigsRequest::default() };
-    let told = client.ask_newest(&request).await.results.remove(0);
-    assert_eq!((told.error_code, told.configs.len()), (ErrorCode::NONE, 0));
+    let asked = |name: &str| DescribeConfigsResource {
+        resource_type: node,
+        resource_name: name.to_owned(),
+        configuration_keys: None,
+    };
+    let request = DescribeConfigsRequest {
+        resources: vec![asked(""), asked("1")],
+        include_synonyms: true,
+        include_documentation: false,
+    };
+    let results = client.ask_newest(&request).await.results;
+    assert_eq!((results[0].error_code, results[0].configs.len()), (ErrorCode::NONE, 0));
+    // Nobody can say what it would be otherwise.
+    let id = results[1].configs.iter().find(|it| it.name == "node.id").unwrap();
+    assert_eq!((id.value.as_deref(), id.synonyms.len()), (Some("1"), 1));
 }

@@ -1,4 +1,5 @@
 import java.io.IOException;
+import java.lang.management.ManagementFactory;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -36,7 +37,10 @@ import org.apache.kafka.common.serialization.ByteArraySerializer;
  *
  * Prints, with tabs between: the settings, then for each round of each load
  *
- *     round SIZE PARTITIONS produce|consume BROKER RECORDS_A_SECOND CPU_SECONDS_A_MILLION
+ *     round SIZE PARTITIONS produce|consume BROKER RECORDS_A_SECOND CPU_SECONDS_A_MILLION BUSY
+ *
+ * where BUSY is the part of the time in which the client's own thread was at work (a consumer has
+ * no other): at 1, nothing that a broker does would make it faster.
  *
  * and once a load is done, `done SIZE PARTITIONS` and how many rounds were discarded before.
  */
@@ -71,7 +75,7 @@ public class Rounds {
 
     private record Load(int size, int partitions, int count) {}
 
-    private record Cost(double rate, double cpu) {}
+    private record Cost(double rate, double cpu, double busy) {}
 
     private interface Work {
         void run() throws Exception;
@@ -218,19 +222,23 @@ public class Rounds {
         for (Broker each : brokers) {
             awaitQuiet(each);
         }
+        var threads = ManagementFactory.getThreadMXBean();
         long ticks = broker.ticks();
+        long own = threads.getCurrentThreadCpuTime();
         long began = System.nanoTime();
         work.run();
         double seconds = (System.nanoTime() - began) / 1e9;
+        double busy = (threads.getCurrentThreadCpuTime() - own) / 1e9 / seconds;
         double cpu = (broker.ticks() - ticks) / TICKS;
-        return new Cost(load.count / seconds, cpu * 1e6 / load.count);
+        return new Cost(load.count / seconds, cpu * 1e6 / load.count, busy);
     }
 
     /** Of as many records each. */
     private static Cost mean(List<Cost> costs) {
         double seconds = costs.stream().mapToDouble(cost -> 1 / cost.rate).sum();
         double cpu = costs.stream().mapToDouble(Cost::cpu).sum();
-        return new Cost(costs.size() / seconds, cpu / costs.size());
+        double busy = costs.stream().mapToDouble(cost -> cost.busy / cost.rate).sum() / seconds;
+        return new Cost(costs.size() / seconds, cpu / costs.size(), busy);
     }
 
     private static void sync() throws Exception {
@@ -270,7 +278,7 @@ public class Rounds {
         List<String> texts = new ArrayList<>();
         for (Object field : fields) {
             texts.add(field instanceof Cost cost
-                    ? String.format(Locale.ROOT, "%.1f\t%.4f", cost.rate, cost.cpu)
+                    ? String.format(Locale.ROOT, "%.1f\t%.4f\t%.3f", cost.rate, cost.cpu, cost.busy)
                     : field.toString());
         }
         System.out.println(String.join("\t", texts));
