@@ -69,6 +69,7 @@ struct Run {
     bytes: u64,
     /// The offset of the next record.
     end: i64,
+    now: Timestamp,
 }
 
 /// What becomes of a batch.
@@ -120,7 +121,7 @@ impl Log {
     /// Gathers batches from `next` on and writes them; returns where to go on, at least one
     /// further. A refused batch ends the run, so that it is the last that was looked at.
     fn append_run(&mut self, group: &mut [Append], mut next: usize, now: Timestamp) -> usize {
-        let mut run = Run { prepared: Vec::new(), bytes: 0, end: self.shared.log_end() };
+        let mut run = Run { prepared: Vec::new(), bytes: 0, end: self.shared.log_end(), now };
         while let Some(one) = group.get_mut(next) {
             match self.admit(&run, &one.batch) {
                 Admission::Take(_) => run.push(next, self.stamp(&mut one.batch, run.end, now)),
@@ -340,7 +341,7 @@ impl Log {
         }
         self.unsettled += bytes;
         segment.set_size(position + bytes);
-        segment.note_checked(position..position + bytes);
+        segment.note_written(position..position + bytes, run.now);
     }
 
     fn note(&mut self, segment: &Segment, header: &BatchHeader, position: u64) {

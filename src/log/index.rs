@@ -113,6 +113,15 @@ impl<E: Entry> Index<E> {
         }
     }
 
+    /// The entries, as long as they are held.
+    #[cfg(feature = "tcp")]
+    pub(super) fn held(&self) -> &[E] {
+        match &self.entries {
+            Entries::Held(entries) => entries,
+            Entries::Stored(_) => &[],
+        }
+    }
+
     /// Adds an entry if its key is beyond the last one's. Only a held index grows.
     pub(super) fn push(&mut self, entry: E) {
         if let Entries::Held(entries) = &mut self.entries

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
 use crate::batch::{BatchHeader, HEADER_LEN};
+use crate::record::Timestamp;
 use crate::storage::{Storage, StorageFile, read_exact_at};
 
 use super::index::{Index, OffsetEntry, TimeEntry};
@@ -18,6 +19,9 @@ use super::scan::{Step, Walk};
 
 /// How much is read at a time to find one batch near an index entry.
 const CONFIRM_CHUNK: usize = 16 * 1024;
+
+/// For how many milliseconds what was written is taken to be as it was.
+const YOUNG: i64 = 60_000;
 
 /// The name of a file of a segment: its base offset in 20 digits, and an ending.
 pub(super) fn file_name(base_offset: i64, ending: &str) -> String {
@@ -45,6 +49,25 @@ pub(super) struct Segment {
     sync_failed: Mutex<bool>,
     /// Bytes in a row that this process has written, or has read and found sound.
     checked: Mutex<Range<u64>>,
+    /// When what was written: two marks, the older one first.
+    written: Mutex<[Mark; 2]>,
+}
+
+/// From `position` on, this process has written all there is at `time` (in milliseconds) or later.
+#[derive(Debug, Clone, Copy)]
+struct Mark {
+    #[cfg_attr(not(feature = "tcp"), expect(dead_code))]
+    position: u64,
+    time: i64,
+}
+
+impl Mark {
+    const NONE: Mark = Mark { position: u64::MAX, time: i64::MIN };
+
+    #[cfg(feature = "tcp")]
+    fn is_young(self, now: i64) -> bool {
+        now.checked_sub(self.time).is_some_and(|age| (0..=YOUNG).contains(&age))
+    }
 }
 
 /// What a segment knows of its insides without reading them.
@@ -91,6 +114,7 @@ impl Segment {
             sparse: false,
             sync_failed: Mutex::new(false),
             checked: Mutex::default(),
+            written: Mutex::new([Mark::NONE; 2]),
         }
     }
 
@@ -122,6 +146,25 @@ impl Segment {
         } else if touch {
             *checked = checked.start.min(range.start)..checked.end.max(range.end);
         }
+    }
+
+    /// These bytes were written just now.
+    pub(super) fn note_written(&self, range: Range<u64>, now: Timestamp) {
+        let (position, time) = (range.start, now.as_millis());
+        self.note_checked(range);
+        let mut written = self.written.lock().expect("no one panics with two marks in hand");
+        let [_, latest] = *written;
+        if latest.time == Mark::NONE.time || time.saturating_sub(latest.time) >= YOUNG / 2 {
+            *written = [latest, Mark { position, time }];
+        }
+    }
+
+    /// From where on it was written a minute ago at most.
+    #[cfg(feature = "tcp")]
+    pub(super) fn young_from(&self, now: Timestamp) -> u64 {
+        let written = self.written.lock().expect("no one panics with two marks in hand");
+        let mut young = written.iter().filter(|mark| mark.is_young(now.as_millis()));
+        young.next().map_or(u64::MAX, |mark| mark.position)
     }
 
     /// Up to where the bytes from `position` on are known to be sound.

@@ -360,7 +360,8 @@ impl Partition {
     #[cfg(feature = "tcp")]
     pub(crate) fn locate(&self, cursor: &mut ReadCursor, max_bytes: usize) -> Option<FileRange> {
         self.check_open().ok()?;
-        caught(|| self.0.reader.locate(cursor, max_bytes)).ok().flatten()
+        let now = self.0.context.clock.wall();
+        caught(|| self.0.reader.locate(cursor, max_bytes, now)).ok().flatten()
     }
 
     fn panicked_reading(&self, panic: &str) -> Error {
