@@ -3,9 +3,9 @@
 //! Only their headers are read. So that nothing is handed out unchecked all the same, they have to
 //! be bytes that this process has written, or has read before and found sound, and they have to be
 //! in the page cache: what has come back from a disk since is read, and checked, as usual. (Headers
-//! stand for their batches here; a client checks CRCs, too.) Of what this process has written within
-//! the last minute, which is what most consumers want, only the last few headers are read: where
-//! they are, the index says.
+//! stand for their batches here; a client checks CRCs, too.) Of what this process has written
+//! within the last minute, which is what most consumers want, only the last few headers are read:
+//! where they are, the index says.
 
 use std::ops::Range;
 
