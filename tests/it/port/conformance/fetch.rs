@@ -89,7 +89,7 @@ async fn limits_of_a_fetch_leave_one_batch() {
     for target in targets("limits").await {
         let topic = &target.topic;
         create(target.address, topic, 2, &[]).await;
-        let mut client = target.client().await;
+        let mut client = target.with_partitions(topic).await;
         let value = "x".repeat(1000);
         for partition in [0, 1, 0, 1] {
             produced_to(&target, &mut client, partition, batch(&[&value])).await;
@@ -130,7 +130,7 @@ async fn an_answer_has_55_mib_at_most() {
     for target in targets("most").await {
         let topic = &target.topic;
         create(target.address, topic, 8, &[("max.message.bytes", "9000000")]).await;
-        let mut client = target.client().await;
+        let mut client = target.with_partitions(topic).await;
         let value = "x".repeat(8 << 20);
         let mut request = FetchRequest { max_bytes: i32::MAX, ..fetch(topic, 0, 0) };
         request.topics[0].partitions[0].partition_max_bytes = i32::MAX;
