@@ -103,19 +103,8 @@ impl BrokerHandle {
         Ok(config::describe(&topic.entry.config, &topic.log_config))
     }
 
+    /// Changes settings, or only asks whether that can be done.
     pub(crate) async fn alter_configs(
-        &self,
-        name: TopicName,
-        changes: Vec<ConfigChange>,
-    ) -> Result<()> {
-        check_not_internal(&name)?;
-        let only_ask = false;
-        self.command(|answer| Command::Alter { name, changes, only_ask, answer }).await
-    }
-
-    /// The same, as a Kafka client may ask for it, or ask whether it can be done.
-    #[cfg(feature = "tcp")]
-    pub(crate) async fn alter_from_network(
         &self,
         name: TopicName,
         changes: Vec<ConfigChange>,

@@ -74,7 +74,7 @@ pub(super) fn check(config: &LogConfig) -> Result<()> {
 
 /// How a Kafka client asks for durability.
 #[cfg(feature = "tcp")]
-pub(super) const FLUSH_MESSAGES: &str = "flush.messages";
+pub(crate) const FLUSH_MESSAGES: &str = "flush.messages";
 
 /// Settings of Kafka's that say something of replicas.
 #[cfg(feature = "tcp")]

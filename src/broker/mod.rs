@@ -35,6 +35,8 @@ use crate::topic::TopicName;
 
 pub use builder::BrokerBuilder;
 pub use compaction::CompactionSummary;
+#[cfg(feature = "tcp")]
+pub(crate) use config::FLUSH_MESSAGES;
 pub use config::{ConfigEntry, ConfigSource};
 pub use description::{PartitionDescription, TopicDescription};
 pub(crate) use groups::{OFFSETS_TOPIC, check_not_internal};

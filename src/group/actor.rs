@@ -314,7 +314,8 @@ impl Actor {
         alive: Option<Alive>,
         answer: Answer<Joined>,
     ) {
-        if let Err(refused) = self.check_memory(request.size()) {
+        let present = self.kept.group.size_of_member(&request);
+        if let Err(refused) = self.check_memory(request.size().saturating_sub(present)) {
             self.answer(answer, Err(refused));
             return;
         }
@@ -333,8 +334,9 @@ impl Actor {
     }
 
     fn sync(&mut self, now: Duration, request: SyncGroup, answer: Answer<Synced>) {
-        let assigned = request.assignments.iter().map(|(_, assignment)| assignment.len()).sum();
-        if let Err(refused) = self.check_memory(assigned) {
+        let assigned: usize = request.assignments.iter().map(|(_, it)| it.len()).sum();
+        let present: usize = self.kept.group.members().values().map(|it| it.assignment.len()).sum();
+        if let Err(refused) = self.check_memory(assigned.saturating_sub(present)) {
             self.answer(answer, Err(refused));
             return;
         }
@@ -344,12 +346,20 @@ impl Actor {
         self.kept.group.sync(now, reply, request);
     }
 
-    /// Whether there is room for so much more.
+    /// Whether there is room for so much more: what takes the place of as much always has some.
     fn check_memory(&self, bytes: usize) -> Result<(), GroupError> {
         match bytes == 0 || self.memory.has_room(bytes) {
             true => Ok(()),
             false => Err(GroupError::MemoryFull { limit: self.memory.limit() }),
         }
+    }
+
+    /// How much more these offsets take than what they take the place of.
+    fn growth(&self, offsets: &[(TopicPartition, CommittedOffset)]) -> usize {
+        let known = offsets.iter().filter_map(|(at, _)| self.kept.offsets.get(at));
+        let present: usize = known.map(size_of_offset).sum();
+        let wanted: usize = offsets.iter().map(|(_, offset)| size_of_offset(offset)).sum();
+        wanted.saturating_sub(present)
     }
 
     fn reply(&mut self) -> ReplyId {
@@ -481,8 +491,7 @@ impl Actor {
     async fn alter(&mut self, offsets: Vec<(TopicPartition, CommittedOffset)>) -> Result<()> {
         self.kept.group.check_unused().map_err(|refused| self.error(refused))?;
         let offsets = self.of_living(offsets);
-        let bytes = offsets.iter().map(|(_, offset)| size_of_offset(offset)).sum();
-        self.check_memory(bytes).map_err(|refused| self.error(refused))?;
+        self.check_memory(self.growth(&offsets)).map_err(|refused| self.error(refused))?;
         self.store(&self.records(&offsets)).await?;
         self.keep(offsets);
         Ok(())
@@ -501,7 +510,7 @@ impl Actor {
         if let Some(size) = sizes.max().filter(|size| *size > MAX_METADATA) {
             return Err(GroupError::MetadataTooLarge { size, limit: MAX_METADATA });
         }
-        self.check_memory(commit.offsets.iter().map(|(_, offset)| size_of_offset(offset)).sum())?;
+        self.check_memory(self.growth(&commit.offsets))?;
         let now = self.clock.instant();
         self.kept.group.check_commit(now, &commit.member, commit.generation)
     }

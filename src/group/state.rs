@@ -275,6 +275,13 @@ impl Group {
         }
     }
 
+    /// What the member takes that asks to join: nothing if it is new.
+    pub(super) fn size_of_member(&self, request: &JoinGroup) -> usize {
+        let of_instance = request.instance_id.as_ref().and_then(|it| self.statics.get(it));
+        let id = of_instance.unwrap_or(&request.member_id);
+        self.members.get(id).map_or(0, |member| member.size(id))
+    }
+
     /// What members, and those who are about to be, take.
     pub(super) fn size(&self) -> usize {
         let members: usize = self.members.iter().map(|(id, member)| member.size(id)).sum();

@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::answer::{Client, Server};
-use super::configs::{FLUSH_MESSAGES, Refusal, TOPIC, Told, Type, check_broker, of_topic, refused};
+use super::configs::{Refusal, TOPIC, Told, Type, check_broker, of_topic, refused};
+use crate::broker::FLUSH_MESSAGES;
 use crate::topic::TopicName;
 use crate::wire::ErrorCode;
 
@@ -91,7 +92,7 @@ async fn alter_one(client: &Client, wanted: &Wanted, only_ask: bool) -> Result<(
         changes.extend(changed(server, name, change, present)?);
     }
     let topic = TopicName::parse(&wanted.name).map_err(|error| refused(&error.into()))?;
-    let altered = server.broker().alter_from_network(topic, changes, only_ask).await;
+    let altered = server.broker().alter_configs(topic, changes, only_ask).await;
     altered.map_err(|error| refused(&error))
 }
 

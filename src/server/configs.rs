@@ -1,7 +1,7 @@
 //! What the APIs about settings share: whose they are, how Kafka calls them, of what type they are.
 
 use super::answer::{Client, Server};
-use crate::broker::{ConfigEntry, ConfigSource, Durability};
+use crate::broker::{ConfigEntry, ConfigSource, Durability, FLUSH_MESSAGES};
 use crate::error::{Error, Result};
 use crate::topic::TopicName;
 use crate::wire::ErrorCode;
@@ -12,9 +12,6 @@ pub(super) const BROKER: i8 = 4;
 
 /// A code, and the same in words.
 pub(super) type Refusal = (ErrorCode, String);
-
-/// How a client asks for durability.
-pub(super) const FLUSH_MESSAGES: &str = "flush.messages";
 
 /// What that is unless somebody asks.
 const NEVER: &str = "9223372036854775807";

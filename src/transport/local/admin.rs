@@ -41,7 +41,7 @@ impl Administration for LocalTransport {
         name: TopicName,
         changes: Vec<(String, Option<String>)>,
     ) -> Result<()> {
-        self.broker().alter_configs(name, changes).await
+        self.broker().alter_configs(name, changes, false).await
     }
 
     async fn delete_records(&self, at: &TopicPartition, before: i64) -> Result<i64> {

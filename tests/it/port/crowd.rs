@@ -146,6 +146,14 @@ async fn groups_take_only_so_much_memory() {
     }
     assert_eq!(code, refused, "names take room");
 
+    // Who is there, and what was committed, goes on as it was.
+    assert_eq!(members[1].join().await.generation_id, 2);
+    let id = members[1].id().to_owned();
+    assert_eq!(members[1].sync(&[(&id, "new")]).await.error_code, ErrorCode::NONE);
+    let again = commit("committing-0", &"n".repeat(4096));
+    let answer = client.ask_newest(&again).await;
+    assert_eq!(answer.topics[0].partitions[0].error_code, ErrorCode::NONE);
+
     assert_eq!(members[0].leave().await, ErrorCode::NONE);
     other.request.protocols = vec![protocol("range", &large[..300 << 10])];
     assert_eq!(other.join().await.generation_id, 2);
