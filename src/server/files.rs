@@ -4,8 +4,11 @@
 //! Each holds its file open, beyond what the storage has open; what would be too many is read.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, IoSlice};
 use std::sync::Arc;
+
+#[cfg(target_os = "linux")]
+use rustix::net::{SendAncillaryBuffer, SendFlags};
 
 use tokio::io::{AsyncWrite, WriteHalf};
 use tokio::net::tcp::OwnedWriteHalf;
@@ -67,6 +70,12 @@ pub(super) trait Output: AsyncWrite + Unpin {
     /// Whether it takes what stands in files.
     const TAKES_FILES: bool = false;
 
+    /// Sends some of these bytes, which a file follows: the client is not to wake up for them alone.
+    async fn send_ahead(&self, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
+        let _ = bytes;
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// Sends up to `len` bytes of a file, as soon as that is possible.
     async fn send_file(&self, file: &File, position: u64, len: usize) -> io::Result<usize> {
         let _ = (file, position, len);
@@ -77,6 +86,14 @@ pub(super) trait Output: AsyncWrite + Unpin {
 #[cfg(target_os = "linux")]
 impl Output for OwnedWriteHalf {
     const TAKES_FILES: bool = true;
+
+    async fn send_ahead(&self, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
+        let socket: &tokio::net::TcpStream = self.as_ref();
+        let flags = SendFlags::MORE | SendFlags::NOSIGNAL;
+        let send =
+            || Ok(rustix::net::sendmsg(socket, bytes, &mut SendAncillaryBuffer::default(), flags)?);
+        socket.async_io(tokio::io::Interest::WRITABLE, send).await
+    }
 
     async fn send_file(&self, file: &File, position: u64, len: usize) -> io::Result<usize> {
         let socket: &tokio::net::TcpStream = self.as_ref();

@@ -88,6 +88,12 @@ impl Frame {
         }
     }
 
+    /// Whether bytes come next, and a gap right behind them.
+    pub fn has_gap_behind(&self) -> bool {
+        let bytes = self.leading().count();
+        bytes > 0 && bytes < self.pieces.len()
+    }
+
     /// So many bytes of the gap were put in place.
     pub fn fill(&mut self, count: usize) {
         let Some(Piece::Gap(gap)) = self.pieces.front_mut() else { return };
