@@ -15,4 +15,4 @@ mod verify;
 
 pub use crate::log::{Finding, Findings, LogVerification, Severity};
 pub use dump::{Dump, Dumped, DumpedBatch, DumpedRecord, dump};
-pub use verify::{Verification, verify};
+pub use verify::{Progress, Verification, verify, verify_with};

@@ -73,6 +73,27 @@ impl Verification {
 /// [`Error::Io`] if there is no such directory, or it can't be listed;
 /// [`Error::UnsupportedFormat`] if a later version of ottla wrote it. All else is a [`Finding`].
 pub fn verify(dir: impl AsRef<Path>) -> Result<Verification> {
+    verify_with(dir, |_| {})
+}
+
+/// How far a verification is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Progress {
+    /// Bytes of segments that have been looked at.
+    pub bytes: u64,
+    /// Bytes of all segments that were there at the beginning.
+    pub total: u64,
+}
+
+/// As [`verify`]; `progress` is called for each batch.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_with(
+    dir: impl AsRef<Path>,
+    mut progress: impl FnMut(Progress),
+) -> Result<Verification> {
     let dir = dir.as_ref();
     let name = dir.display().to_string();
     let failed = |error| Error::io(format!("reading {name}"), error);
@@ -91,12 +112,14 @@ pub fn verify(dir: impl AsRef<Path>) -> Result<Verification> {
             is_kafkas: origin == Origin::Kafka,
             ..Verification::default()
         },
+        passed: Progress { bytes: 0, total: 0 },
+        progress: &mut progress,
     };
     directory.run().map_err(failed)?;
     Ok(directory.found)
 }
 
-struct Directory {
+struct Directory<'a> {
     view: Arc<dyn Storage>,
     origin: Origin,
     /// Empty in a directory of Kafka's.
@@ -104,11 +127,16 @@ struct Directory {
     /// Empty in one of ours.
     kafka: KafkaOffsets,
     found: Verification,
+    passed: Progress,
+    progress: &'a mut dyn FnMut(Progress),
 }
 
-impl Directory {
+impl Directory<'_> {
     fn run(&mut self) -> io::Result<()> {
         let entries = self.view.list(Path::new(""))?;
+        for entry in entries.iter().filter(|it| self.origin.partition(&it.name).is_some()) {
+            self.passed.total += self.segments_len(&entry.name);
+        }
         if self.origin == Origin::Kafka {
             self.kafka = KafkaOffsets::load(&*self.view)?;
         } else {
@@ -121,6 +149,12 @@ impl Directory {
             }
         }
         Ok(())
+    }
+
+    /// What can't be listed is found later.
+    fn segments_len(&self, folder: &str) -> u64 {
+        let files = self.view.list(Path::new(folder)).unwrap_or_default();
+        files.iter().filter(|it| it.name.ends_with(".log")).map(|it| it.len).sum()
     }
 
     fn find(&mut self, severity: Severity, file: &str, text: impl Into<String>) {
@@ -150,15 +184,23 @@ impl Directory {
         Ok(())
     }
 
-    fn log(&self, at: &TopicPartition, id: Option<TopicId>, start: i64) -> LogVerification {
-        verify_log(&LogFolder {
+    fn log(&mut self, at: &TopicPartition, id: Option<TopicId>, start: i64) -> LogVerification {
+        let dir = at.to_string();
+        let folder = LogFolder {
             storage: &*self.view,
-            dir: Path::new(&at.to_string()),
+            dir: Path::new(&dir),
             partition: at,
             sparse: self.origin == Origin::Kafka,
             recovery_point: self.kafka.recovery_points.get(at).copied(),
             log_start_offset: start,
             topic_id: id,
+        };
+        let (passed, progress) = (&mut self.passed, &mut *self.progress);
+        verify_log(&folder, &mut |bytes| {
+            passed.bytes += bytes;
+            // Of a directory at work there can be more meanwhile.
+            passed.total = passed.total.max(passed.bytes);
+            progress(*passed);
         })
     }
 

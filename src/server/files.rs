@@ -70,7 +70,7 @@ pub(super) trait Output: AsyncWrite + Unpin {
     /// Whether it takes what stands in files.
     const TAKES_FILES: bool = false;
 
-    /// Sends some of these bytes, which a file follows: the client is not to wake up for them alone.
+    /// Sends some of these bytes, which a file follows: for them alone the client is not woken.
     async fn send_ahead(&self, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
         let _ = bytes;
         Err(io::ErrorKind::Unsupported.into())

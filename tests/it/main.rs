@@ -29,3 +29,5 @@ mod shutdown;
 mod suite;
 mod support;
 mod tidy;
+#[cfg(feature = "cli")]
+mod tool;

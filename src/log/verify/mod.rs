@@ -65,10 +65,11 @@ pub struct LogVerification {
     pub findings: Findings,
 }
 
-/// Reads all of a log.
-pub fn verify_log(folder: &LogFolder<'_>) -> LogVerification {
+/// Reads all of a log. `passed` is told of bytes of segments, as they have been looked at.
+pub fn verify_log(folder: &LogFolder<'_>, passed: &mut dyn FnMut(u64)) -> LogVerification {
     let mut examination = Examination {
         folder,
+        passed,
         report: LogVerification::default(),
         survey: Survey::default(),
         epochs: None,
@@ -85,6 +86,7 @@ pub fn verify_log(folder: &LogFolder<'_>) -> LogVerification {
 /// The state of looking at one log.
 struct Examination<'a> {
     folder: &'a LogFolder<'a>,
+    passed: &'a mut dyn FnMut(u64),
     report: LogVerification,
     survey: Survey,
     /// `None` if they are not there, or damaged.

@@ -98,7 +98,9 @@ impl Examination<'_> {
                     self.end = self.end.max(Some(to));
                 }
             }
+            (self.passed)(walk.position() - at);
         }
+        (self.passed)(len - walk.position().min(len));
         self.judge_indexes(&segment, indexes)
     }
 

@@ -1,34 +1,23 @@
 //! `ottla serve`: a broker of its own, for Kafka clients.
 
+use std::io;
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
 use ottla::{Broker, BrokerBuilder, Error, TopicConfig};
+use tracing::level_filters::LevelFilter;
 
-/// An event log that Kafka clients can talk to, in one process.
-#[derive(Parser)]
-#[command(version, name = "ottla")]
-struct Arguments {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Serves topics to Kafka clients until it is interrupted.
-    Serve(Serve),
-}
+use crate::output::{Done, Outcome, say};
+use crate::stop::stop_signal;
 
 #[derive(clap::Args)]
-struct Serve {
+pub(crate) struct Serve {
     /// Where to listen; port 0 takes a free one
     #[arg(long, default_value = "127.0.0.1:9092", value_name = "HOST:PORT")]
     listen: String,
 
     /// Keeps topics in this directory, which is created; without it they are in memory
-    #[arg(long, value_name = "DIRECTORY")]
+    #[arg(short, long, value_name = "DIRECTORY")]
     data_dir: Option<PathBuf>,
 
     /// What clients are told to connect to; by default the address that they have reached
@@ -72,6 +61,10 @@ struct Serve {
     /// authentication
     #[arg(long)]
     allow_remote_plaintext: bool,
+
+    /// What is told on standard error: off, error, warn, info, debug or trace
+    #[arg(long, default_value = "warn", value_name = "LEVEL")]
+    log: LevelFilter,
 }
 
 fn host_and_port(text: &str) -> Result<(String, u16), String> {
@@ -80,27 +73,19 @@ fn host_and_port(text: &str) -> Result<(String, u16), String> {
     Ok((host.trim_matches(['[', ']']).to_owned(), port))
 }
 
-fn name_and_value(text: &str) -> Result<(String, String), String> {
+pub(crate) fn name_and_value(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("it is NAME=VALUE")?;
     Ok((name.to_owned(), value.to_owned()))
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    let Command::Serve(serve) = Arguments::parse().command;
-    match serve.run().await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("ottla: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
 impl Serve {
-    async fn run(self) -> Result<(), Error> {
-        let failed = |error| Error::InvalidState(format!("signals can't be awaited: {error}"));
-        let stop = stop_signal().map_err(failed)?;
+    pub(crate) async fn run(self) -> Outcome {
+        tracing_subscriber::fmt()
+            .with_max_level(self.log)
+            .with_writer(io::stderr)
+            .with_ansi(false)
+            .init();
+        let stop = stop_signal()?;
         let broker = match &self.data_dir {
             Some(directory) => self.builder()?.open(directory).await?,
             None => self.builder()?.in_memory().await?,
@@ -114,10 +99,11 @@ impl Serve {
             listener = listener.allow_remote_plaintext();
         }
         let listener = listener.bind(self.listen.as_str()).await?;
-        println!("listening on {}", listener.local_addr());
+        say(format_args!("listening on {}", listener.local_addr()))?;
         stop.await;
         listener.close().await;
-        broker.shutdown().await
+        broker.shutdown().await?;
+        Ok(Done::Well)
     }
 
     fn builder(&self) -> Result<BrokerBuilder, Error> {
@@ -132,27 +118,4 @@ impl Serve {
             .group_initial_rebalance_delay(Duration::from_millis(self.rebalance_delay_ms))
             .group_min_session_timeout(Duration::from_millis(self.min_session_timeout_ms)))
     }
-}
-
-/// Done at the first ctrl-c or SIGTERM. Both are awaited from now on.
-#[cfg(unix)]
-fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    })
-}
-
-/// Done at the first ctrl-c.
-#[cfg(not(unix))]
-fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
-    Ok(async {
-        // Where it can't be awaited, the process is killed.
-        let _ = tokio::signal::ctrl_c().await;
-    })
 }

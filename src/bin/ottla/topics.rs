@@ -1,0 +1,386 @@
+//! `ottla topics`.
+
+use ottla::{
+    Admin, Broker, ConfigSource, Durability, Error, PartitionDescription, TopicConfig,
+    TopicDescription, TopicPartition,
+};
+use serde_json::json;
+
+use crate::output::{Done, Failure, Outcome, Table, count, say, say_json, size};
+use crate::place::Place;
+use crate::serve::name_and_value;
+
+#[derive(clap::Subcommand)]
+pub(crate) enum Topics {
+    /// Lists all topics
+    List(List),
+    /// Tells of a topic: settings, and each partition's offsets and size
+    Describe(Describe),
+    /// Creates a topic
+    Create(Create),
+    /// Changes settings of a topic, or gives it more partitions
+    Alter(Alter),
+    /// Deletes topics with their records
+    Delete(Delete),
+    /// Deletes the records of a partition before an offset
+    DeleteRecords(DeleteRecords),
+}
+
+#[derive(clap::Args)]
+pub(crate) struct List {
+    #[command(flatten)]
+    place: Place,
+
+    /// Writes JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Describe {
+    #[command(flatten)]
+    place: Place,
+
+    /// The topic
+    topic: String,
+
+    /// Shows all settings, and what they would be if nobody had set them
+    #[arg(long)]
+    configs: bool,
+
+    /// Writes JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Create {
+    #[command(flatten)]
+    place: Place,
+
+    /// Its name
+    topic: String,
+
+    /// How many partitions it has
+    #[arg(short, long, default_value_t = 1, value_name = "N")]
+    partitions: i32,
+
+    /// A setting, such as retention.ms=3600000; may be repeated
+    #[arg(short, long = "config", value_name = "NAME=VALUE", value_parser = name_and_value)]
+    configs: Vec<(String, String)>,
+
+    /// What acknowledged records survive
+    #[arg(long, default_value = "power", value_name = "WHAT")]
+    durability: Promise,
+
+    /// Is content with a topic of this name that is there, however it is set
+    #[arg(long)]
+    if_not_exists: bool,
+}
+
+/// [`Durability`], but not of memory alone: the topic would be empty when it is next opened.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Promise {
+    /// The end of the process
+    Process,
+    /// The loss of power
+    Power,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Alter {
+    #[command(flatten)]
+    place: Place,
+
+    /// The topic
+    topic: String,
+
+    /// How many partitions it has from now on; never fewer than before
+    #[arg(short, long, value_name = "N")]
+    partitions: Option<i32>,
+
+    /// A setting, such as retention.ms=3600000; may be repeated
+    #[arg(short, long = "config", value_name = "NAME=VALUE", value_parser = name_and_value)]
+    configs: Vec<(String, String)>,
+
+    /// A setting that has its default again; may be repeated
+    #[arg(long, value_name = "NAME")]
+    unset: Vec<String>,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Delete {
+    #[command(flatten)]
+    place: Place,
+
+    /// The topics
+    #[arg(required = true, value_name = "TOPIC")]
+    topics: Vec<String>,
+
+    /// Is content if there is no such topic
+    #[arg(long)]
+    if_exists: bool,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct DeleteRecords {
+    #[command(flatten)]
+    place: Place,
+
+    /// The topic
+    topic: String,
+
+    /// The partition
+    #[arg(short, long, value_name = "N")]
+    partition: i32,
+
+    /// The first offset that stays; -1 for none
+    #[arg(long, value_name = "OFFSET", allow_hyphen_values = true)]
+    before: i64,
+}
+
+impl Topics {
+    pub(crate) async fn run(self) -> Outcome {
+        match self {
+            Topics::List(list) => list.run().await,
+            Topics::Describe(describe) => describe.run().await,
+            Topics::Create(create) => create.run().await,
+            Topics::Alter(alter) => alter.run().await,
+            Topics::Delete(delete) => delete.run().await,
+            Topics::DeleteRecords(delete) => delete.run().await,
+        }
+    }
+}
+
+impl List {
+    async fn run(self) -> Outcome {
+        let broker = self.place.read().await?;
+        let names = broker.topics()?;
+        let topics = names.iter().map(|name| broker.describe_topic(name.as_str()));
+        let topics = topics.collect::<Result<Vec<_>, _>>()?;
+        if self.json {
+            let each = topics.iter().map(|it| {
+                json!({
+                    "topic": it.name.as_str(),
+                    "id": it.id.to_string(),
+                    "partitions": it.partitions.len(),
+                    "records": records_of(it),
+                    "bytes": bytes_of(it),
+                    "durability": promise(it.durability),
+                })
+            });
+            say_json(&each.collect::<Vec<_>>())?;
+        } else if topics.is_empty() {
+            say("no topics")?;
+        } else {
+            let mut table =
+                Table::new(&["TOPIC", ">PARTITIONS", ">RECORDS", ">SIZE", "DURABILITY"]);
+            for it in &topics {
+                table.row([
+                    it.name.to_string(),
+                    it.partitions.len().to_string(),
+                    records_of(it).to_string(),
+                    size(bytes_of(it)),
+                    promise(it.durability).to_owned(),
+                ]);
+            }
+            table.print()?;
+        }
+        Ok(Done::Well)
+    }
+}
+
+/// As many offsets as there are; compaction leaves fewer records.
+fn records(partition: &PartitionDescription) -> i64 {
+    partition.high_watermark - partition.log_start_offset
+}
+
+fn records_of(topic: &TopicDescription) -> i64 {
+    topic.partitions.iter().map(records).sum()
+}
+
+fn bytes_of(topic: &TopicDescription) -> u64 {
+    topic.partitions.iter().map(|it| it.size_bytes).sum()
+}
+
+fn promise(durability: Durability) -> &'static str {
+    match durability {
+        Durability::Memory => "memory",
+        Durability::Process => "process",
+        Durability::Power => "power",
+    }
+}
+
+impl Describe {
+    async fn run(self) -> Outcome {
+        let broker = self.place.read().await?;
+        let topic = broker.describe_topic(&self.topic)?;
+        let configs = broker.admin().describe_configs(&self.topic).await?;
+        let is_set = |source: ConfigSource| source == ConfigSource::Topic;
+        if self.json {
+            let shown = configs.iter().filter(|it| self.configs || is_set(it.source));
+            let configs = shown.map(|it| (it.name.to_owned(), json!(it.value)));
+            say_json(&describe_json(&topic, configs.collect()))?;
+            return Ok(Done::Well);
+        }
+        say(format_args!("topic:      {}", topic.name))?;
+        say(format_args!("id:         {}", topic.id))?;
+        say(format_args!("durability: {}", promise(topic.durability)))?;
+        let set = configs.iter().filter(|it| is_set(it.source));
+        let set: Vec<_> = set.map(|it| format!("{}={}", it.name, it.value)).collect();
+        let set = if set.is_empty() { "all at their defaults".to_owned() } else { set.join(" ") };
+        say(format_args!("settings:   {set}\n"))?;
+        let mut table = Table::new(&[
+            ">PARTITION",
+            ">LOG START",
+            ">END",
+            ">RECORDS",
+            ">SIZE",
+            ">SEGMENTS",
+            ">LEADER EPOCH",
+        ]);
+        for it in &topic.partitions {
+            table.row([
+                it.partition.to_string(),
+                it.log_start_offset.to_string(),
+                it.high_watermark.to_string(),
+                records(it).to_string(),
+                size(it.size_bytes),
+                it.segments.to_string(),
+                it.leader_epoch.to_string(),
+            ]);
+        }
+        table.print()?;
+        if self.configs {
+            say("")?;
+            let mut table = Table::new(&["SETTING", "VALUE", "SET", "DEFAULT", "IT TAKES"]);
+            for it in &configs {
+                let set = if is_set(it.source) { "yes" } else { "" };
+                let cells = [it.name, &it.value, set, &it.default, it.allowed];
+                table.row(cells.map(str::to_owned));
+            }
+            table.print()?;
+        }
+        Ok(Done::Well)
+    }
+}
+
+fn describe_json(
+    topic: &TopicDescription,
+    configs: serde_json::Map<String, serde_json::Value>,
+) -> serde_json::Value {
+    let partitions = topic.partitions.iter().map(|it| {
+        json!({
+            "partition": it.partition,
+            "log_start_offset": it.log_start_offset,
+            "high_watermark": it.high_watermark,
+            "log_end_offset": it.log_end_offset,
+            "leader_epoch": it.leader_epoch,
+            "bytes": it.size_bytes,
+            "segments": it.segments,
+        })
+    });
+    json!({
+        "topic": topic.name.as_str(),
+        "id": topic.id.to_string(),
+        "durability": promise(topic.durability),
+        "configs": configs,
+        "partitions": partitions.collect::<Vec<_>>(),
+    })
+}
+
+impl Create {
+    async fn run(self) -> Outcome {
+        let mut config = TopicConfig::new().partitions(self.partitions);
+        config = config.durability(match self.durability {
+            Promise::Process => Durability::Process,
+            Promise::Power => Durability::Power,
+        });
+        for (name, value) in &self.configs {
+            config = config.set(name, value)?;
+        }
+        let create = async |broker: &Broker| {
+            match broker.create_topic(&self.topic, config).await {
+                Ok(topic) => {
+                    let number = topic.partitions.len() as u64;
+                    let partitions = count(number, "partition", "partitions");
+                    say(format_args!("created {} with {partitions}", topic.name))?;
+                }
+                Err(Error::TopicAlreadyExists { existing: None, .. }) if self.if_not_exists => {
+                    say(format_args!("{} is there already", self.topic))?;
+                }
+                Err(error) => return Err(error.into()),
+            }
+            Ok(Done::Well)
+        };
+        self.place.make(create).await
+    }
+}
+
+impl Alter {
+    async fn run(self) -> Outcome {
+        if self.partitions.is_none() && self.configs.is_empty() && self.unset.is_empty() {
+            let text = "nothing to change: give --partitions, --config or --unset";
+            return Err(Failure::Said(text.to_owned()));
+        }
+        let set = self.configs.into_iter().map(|(name, value)| (name, Some(value)));
+        let changes: Vec<_> = set.chain(self.unset.into_iter().map(|name| (name, None))).collect();
+        let alter = async |broker: &Broker| {
+            let admin = broker.admin();
+            // First, as it is refused more often.
+            if let Some(partitions) = self.partitions {
+                admin.create_partitions(&self.topic, partitions).await?;
+                say(format_args!("{} has {partitions} partitions", self.topic))?;
+            }
+            if !changes.is_empty() {
+                admin.alter_configs(&self.topic, changes.clone()).await?;
+                tell_settings(&admin, &self.topic, &changes).await?;
+            }
+            Ok(Done::Well)
+        };
+        self.place.change(alter).await
+    }
+}
+
+async fn tell_settings(
+    admin: &Admin,
+    topic: &str,
+    changes: &[(String, Option<String>)],
+) -> Result<(), Failure> {
+    for it in admin.describe_configs(topic).await? {
+        if changes.iter().any(|(name, _)| *name == it.name) {
+            say(format_args!("{topic} has {}={}", it.name, it.value))?;
+        }
+    }
+    Ok(())
+}
+
+impl Delete {
+    async fn run(self) -> Outcome {
+        let delete = async |broker: &Broker| {
+            for topic in &self.topics {
+                match broker.delete_topic(topic).await {
+                    Ok(()) => say(format_args!("deleted {topic}"))?,
+                    Err(Error::UnknownTopic { .. }) if self.if_exists => {
+                        say(format_args!("there is no {topic}"))?;
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            Ok(Done::Well)
+        };
+        self.place.change(delete).await
+    }
+}
+
+impl DeleteRecords {
+    async fn run(self) -> Outcome {
+        let at = TopicPartition::new(&self.topic, self.partition).map_err(Error::from)?;
+        let delete = async |broker: &Broker| {
+            let start = broker.admin().delete_records(&at, self.before).await?;
+            say(format_args!("{at} begins at offset {start}"))?;
+            Ok(Done::Well)
+        };
+        self.place.change(delete).await
+    }
+}
