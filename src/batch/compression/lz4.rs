@@ -19,6 +19,13 @@ fn compress(from: &[u8], to: &mut Vec<u8>) -> io::Result<()> {
     encoder.finish().map(drop).map_err(io::Error::from)
 }
 
+/// Of the flags, which follow the magic number: no block needs those before it.
+const INDEPENDENT: u8 = 1 << 5;
+
 fn decompress(from: &[u8], to: &mut Vec<u8>, limit: usize) -> Result<(), Fault> {
+    if from.get(4).is_some_and(|flags| flags & INDEPENDENT == 0) {
+        let text = "its blocks need those before them, which no broker takes (KIP-57)";
+        return Err(Fault::Broken(text.to_owned()));
+    }
     read_bounded(FrameDecoder::new(from), to, limit)
 }

@@ -22,7 +22,7 @@ const {
   logLevel,
 } = require('kafkajs')
 const snappy = require('kafkajs-snappy')
-const lz4 = require('lz4js')
+const lz4 = require('lz4-napi')
 const zstd = require('@bokuweb/zstd-wasm')
 
 const RECORDS = 200
@@ -39,14 +39,14 @@ const CODECS = {
 }
 
 // kafkajs brings gzip; others are the application's to add. kafkajs-lz4 and @kafkajs/zstd want a C
-// compiler, these do not.
-const codec = library => () => ({
-  compress: async encoder => Buffer.from(library.compress(encoder.buffer)),
-  decompress: async buffer => Buffer.from(library.decompress(buffer)),
+// compiler, these do not. (lz4js does not either, but Kafka takes no LZ4 with linked blocks.)
+const codec = (compress, decompress) => () => ({
+  compress: async encoder => Buffer.from(await compress(encoder.buffer)),
+  decompress: async buffer => Buffer.from(await decompress(buffer)),
 })
 CompressionCodecs[CompressionTypes.Snappy] = snappy
-CompressionCodecs[CompressionTypes.LZ4] = codec(lz4)
-CompressionCodecs[CompressionTypes.ZSTD] = codec(zstd)
+CompressionCodecs[CompressionTypes.LZ4] = codec(lz4.compressFrame, lz4.decompressFrame)
+CompressionCodecs[CompressionTypes.ZSTD] = codec(zstd.compress, zstd.decompress)
 
 let checks = 0
 

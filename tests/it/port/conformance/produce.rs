@@ -228,6 +228,29 @@ async fn zstd_takes_version_7() {
     }
 }
 
+/// KIP-57: neither the broker nor the Java client reads LZ4 whose blocks need those before them.
+#[cfg(feature = "lz4")]
+#[tokio::test]
+async fn linked_blocks_of_lz4_are_refused() {
+    use ottla::batch::{Compression, HEADER_LEN, compress};
+    for target in targets("linked").await {
+        let (topic, mut client) = (&target.topic, target.with_topic(&[]).await);
+        let packed = compress(&batch(&["a"]), Compression::Lz4).unwrap().freeze();
+        // Behind the magic number: flags, the largest block, and a checksum of both.
+        let flags = HEADER_LEN + 4;
+        assert_eq!(packed[flags..][..3], [0x60, 0x40, 0x82]);
+        let linked = patched(&packed, flags, &[0x40, 0x40, 0xc0]);
+        let answer = client.produce(topic, linked).await;
+        let code = match target.ours {
+            Some(_) => ErrorCode::INVALID_RECORD,
+            None => ErrorCode::UNKNOWN_SERVER_ERROR,
+        };
+        assert_eq!(answer.error_code, code, "{answer:?}");
+        assert_eq!(offset_at(&mut client, topic, LATEST).await.offset, 0);
+        produced(&mut client, topic, packed).await;
+    }
+}
+
 /// Without an answer, an error is told by the end of the connection.
 #[tokio::test]
 async fn acks_of_0_are_silent() {
