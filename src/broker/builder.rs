@@ -221,7 +221,9 @@ impl BrokerBuilder {
         let mut core = self.core(Some(storage.clone()))?;
         #[cfg(feature = "tcp")]
         {
-            core.data_dir = Some(path.clone());
+            // As Kafka tells it. What has no absolute path is no directory either.
+            let absolute = std::path::absolute(&path).unwrap_or_else(|_| path.clone().into());
+            core.data_dir = Some(absolute.display().to_string());
         }
         let started = core.context.clock.instant();
         let blocks = storage.may_block();

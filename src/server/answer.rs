@@ -20,12 +20,16 @@ use crate::error::Error;
 use crate::partition::Partition;
 use crate::topic::TopicId;
 use crate::wire::alter_configs::AlterConfigsRequest;
+use crate::wire::alter_partition_reassignments::AlterPartitionReassignmentsRequest;
 use crate::wire::api_versions::ApiVersionsRequest;
+use crate::wire::create_acls::CreateAclsRequest;
 use crate::wire::create_partitions::CreatePartitionsRequest;
 use crate::wire::create_topics::CreateTopicsRequest;
+use crate::wire::delete_acls::DeleteAclsRequest;
 use crate::wire::delete_groups::DeleteGroupsRequest;
 use crate::wire::delete_records::DeleteRecordsRequest;
 use crate::wire::delete_topics::DeleteTopicsRequest;
+use crate::wire::describe_acls::DescribeAclsRequest;
 use crate::wire::describe_cluster::DescribeClusterRequest;
 use crate::wire::describe_configs::DescribeConfigsRequest;
 use crate::wire::describe_groups::DescribeGroupsRequest;
@@ -39,6 +43,7 @@ use crate::wire::join_group::JoinGroupRequest;
 use crate::wire::leave_group::LeaveGroupRequest;
 use crate::wire::list_groups::ListGroupsRequest;
 use crate::wire::list_offsets::ListOffsetsRequest;
+use crate::wire::list_partition_reassignments::ListPartitionReassignmentsRequest;
 use crate::wire::metadata::MetadataRequest;
 use crate::wire::offset_commit::OffsetCommitRequest;
 use crate::wire::offset_delete::OffsetDeleteRequest;
@@ -224,12 +229,21 @@ impl Client {
             ApiKey::DeleteRecords => self.begin::<DeleteRecordsRequest>(came),
             ApiKey::InitProducerId => self.begin::<InitProducerIdRequest>(came),
             ApiKey::OffsetForLeaderEpoch => self.begin::<OffsetForLeaderEpochRequest>(came),
+            ApiKey::DescribeAcls => self.begin::<DescribeAclsRequest>(came),
+            ApiKey::CreateAcls => self.begin::<CreateAclsRequest>(came),
+            ApiKey::DeleteAcls => self.begin::<DeleteAclsRequest>(came),
             ApiKey::DescribeConfigs => self.begin::<DescribeConfigsRequest>(came),
             ApiKey::AlterConfigs => self.begin::<AlterConfigsRequest>(came),
             ApiKey::DescribeLogDirs => self.begin::<DescribeLogDirsRequest>(came),
             ApiKey::CreatePartitions => self.begin::<CreatePartitionsRequest>(came),
             ApiKey::DeleteGroups => self.begin::<DeleteGroupsRequest>(came),
             ApiKey::IncrementalAlterConfigs => self.begin::<IncrementalAlterConfigsRequest>(came),
+            ApiKey::AlterPartitionReassignments => {
+                self.begin::<AlterPartitionReassignmentsRequest>(came)
+            }
+            ApiKey::ListPartitionReassignments => {
+                self.begin::<ListPartitionReassignmentsRequest>(came)
+            }
             ApiKey::OffsetDelete => self.begin::<OffsetDeleteRequest>(came),
             ApiKey::DescribeCluster => self.begin::<DescribeClusterRequest>(came),
         }

@@ -22,6 +22,7 @@
 //! Network waits are in the machine's time, whatever the broker's clock is: the client at the other
 //! end has only that.
 
+mod acls;
 mod altering;
 mod answer;
 mod configs;
@@ -33,6 +34,7 @@ mod groups;
 mod listener;
 mod memory;
 mod queue;
+mod reassignments;
 mod sessions;
 
 mod alter_configs;

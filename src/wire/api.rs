@@ -85,12 +85,17 @@ apis! {
     DeleteRecords = 21, 0..=2, 2;
     InitProducerId = 22, 0..=5, 2;
     OffsetForLeaderEpoch = 23, 2..=4, 4;
+    DescribeAcls = 29, 1..=3, 2;
+    CreateAcls = 30, 1..=3, 2;
+    DeleteAcls = 31, 1..=3, 2;
     DescribeConfigs = 32, 1..=4, 4;
     AlterConfigs = 33, 0..=2, 2;
     DescribeLogDirs = 35, 1..=4, 2;
     CreatePartitions = 37, 0..=3, 2;
     DeleteGroups = 42, 0..=2, 2;
     IncrementalAlterConfigs = 44, 0..=1, 1;
+    AlterPartitionReassignments = 45, 0..=1, 0;
+    ListPartitionReassignments = 46, 0..=0, 0;
     // Never flexible.
     OffsetDelete = 47, 0..=0, 1;
     DescribeCluster = 60, 0..=1, 0;

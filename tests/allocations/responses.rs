@@ -1,12 +1,14 @@
 //! An answer of each kind in every version, each list in it with one element.
 
 use ottla::wire::{
-    Request, alter_configs as alter, api_versions as api, create_partitions as grow,
-    create_topics as create, delete_groups, delete_records as trim, delete_topics as delete,
-    describe_cluster as cluster, describe_configs as configs, describe_groups as described,
-    describe_log_dirs as dirs, encode_response, fetch, find_coordinator as find, heartbeat,
+    Request, alter_configs as alter, alter_partition_reassignments as moves, api_versions as api,
+    create_acls, create_partitions as grow, create_topics as create, delete_acls, delete_groups,
+    delete_records as trim, delete_topics as delete, describe_acls, describe_cluster as cluster,
+    describe_configs as configs, describe_groups as described, describe_log_dirs as dirs,
+    encode_response, fetch, find_coordinator as find, heartbeat,
     incremental_alter_configs as incremental, init_producer_id as init, join_group as join,
-    leave_group as leave, list_groups, list_offsets as list, metadata, offset_commit as commit,
+    leave_group as leave, list_groups, list_offsets as list,
+    list_partition_reassignments as moving, metadata, offset_commit as commit,
     offset_delete as forget, offset_fetch as committed, offset_for_leader_epoch as epoch, produce,
     sync_group as sync,
 };
@@ -34,6 +36,7 @@ pub fn responses() -> Vec<Sample> {
         answered::<epoch::OffsetForLeaderEpochRequest>(&epoch_response()),
         of_groups(),
         of_administrators(),
+        of_acls_and_moves(),
     ]
     .into_iter()
     .flatten()
@@ -116,6 +119,53 @@ fn of_administrators() -> Vec<Sample> {
             brokers: vec![Default::default()],
             ..Default::default()
         }),
+    ]
+    .concat()
+}
+
+fn of_acls_and_moves() -> Vec<Sample> {
+    [
+        answered::<describe_acls::DescribeAclsRequest>(&describe_acls::DescribeAclsResponse {
+            resources: vec![describe_acls::DescribeAclsResource {
+                acls: vec![Default::default()],
+                ..Default::default()
+            }],
+            ..Default::default()
+        }),
+        answered::<create_acls::CreateAclsRequest>(&create_acls::CreateAclsResponse {
+            results: vec![Default::default()],
+            ..Default::default()
+        }),
+        answered::<delete_acls::DeleteAclsRequest>(&delete_acls::DeleteAclsResponse {
+            filter_results: vec![delete_acls::DeleteAclsFilterResult {
+                matching_acls: vec![Default::default()],
+                ..Default::default()
+            }],
+            ..Default::default()
+        }),
+        answered::<moves::AlterPartitionReassignmentsRequest>(
+            &moves::AlterPartitionReassignmentsResponse {
+                responses: vec![moves::ReassignableTopicResponse {
+                    partitions: vec![Default::default()],
+                    ..Default::default()
+                }],
+                ..Default::default()
+            },
+        ),
+        answered::<moving::ListPartitionReassignmentsRequest>(
+            &moving::ListPartitionReassignmentsResponse {
+                topics: vec![moving::OngoingTopicReassignment {
+                    partitions: vec![moving::OngoingPartitionReassignment {
+                        replicas: vec![1],
+                        adding_replicas: vec![1],
+                        removing_replicas: vec![1],
+                        ..Default::default()
+                    }],
+                    ..Default::default()
+                }],
+                ..Default::default()
+            },
+        ),
     ]
     .concat()
 }

@@ -5,12 +5,16 @@
 macro_rules! for_each_request {
     ($each:ident($($arg:expr),*)) => {
         $each::<alter_configs::AlterConfigsRequest>($($arg),*);
+        $each::<alter_partition_reassignments::AlterPartitionReassignmentsRequest>($($arg),*);
         $each::<api_versions::ApiVersionsRequest>($($arg),*);
+        $each::<create_acls::CreateAclsRequest>($($arg),*);
         $each::<create_partitions::CreatePartitionsRequest>($($arg),*);
         $each::<create_topics::CreateTopicsRequest>($($arg),*);
+        $each::<delete_acls::DeleteAclsRequest>($($arg),*);
         $each::<delete_groups::DeleteGroupsRequest>($($arg),*);
         $each::<delete_records::DeleteRecordsRequest>($($arg),*);
         $each::<delete_topics::DeleteTopicsRequest>($($arg),*);
+        $each::<describe_acls::DescribeAclsRequest>($($arg),*);
         $each::<describe_cluster::DescribeClusterRequest>($($arg),*);
         $each::<describe_configs::DescribeConfigsRequest>($($arg),*);
         $each::<describe_groups::DescribeGroupsRequest>($($arg),*);
@@ -24,6 +28,7 @@ macro_rules! for_each_request {
         $each::<leave_group::LeaveGroupRequest>($($arg),*);
         $each::<list_groups::ListGroupsRequest>($($arg),*);
         $each::<list_offsets::ListOffsetsRequest>($($arg),*);
+        $each::<list_partition_reassignments::ListPartitionReassignmentsRequest>($($arg),*);
         $each::<metadata::MetadataRequest>($($arg),*);
         $each::<offset_commit::OffsetCommitRequest>($($arg),*);
         $each::<offset_delete::OffsetDeleteRequest>($($arg),*);

@@ -36,12 +36,17 @@ macro_rules! oracles {
 
 oracles! {
     alter_configs::AlterConfigsRequest = AlterConfigsRequest, AlterConfigsResponse;
+    alter_partition_reassignments::AlterPartitionReassignmentsRequest =
+        AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse;
     api_versions::ApiVersionsRequest = ApiVersionsRequest, ApiVersionsResponse;
+    create_acls::CreateAclsRequest = CreateAclsRequest, CreateAclsResponse;
     create_partitions::CreatePartitionsRequest = CreatePartitionsRequest, CreatePartitionsResponse;
     create_topics::CreateTopicsRequest = CreateTopicsRequest, CreateTopicsResponse;
+    delete_acls::DeleteAclsRequest = DeleteAclsRequest, DeleteAclsResponse;
     delete_groups::DeleteGroupsRequest = DeleteGroupsRequest, DeleteGroupsResponse;
     delete_records::DeleteRecordsRequest = DeleteRecordsRequest, DeleteRecordsResponse;
     delete_topics::DeleteTopicsRequest = DeleteTopicsRequest, DeleteTopicsResponse;
+    describe_acls::DescribeAclsRequest = DescribeAclsRequest, DescribeAclsResponse;
     describe_cluster::DescribeClusterRequest = DescribeClusterRequest, DescribeClusterResponse;
     describe_configs::DescribeConfigsRequest = DescribeConfigsRequest, DescribeConfigsResponse;
     describe_groups::DescribeGroupsRequest = DescribeGroupsRequest, DescribeGroupsResponse;
@@ -56,6 +61,8 @@ oracles! {
     leave_group::LeaveGroupRequest = LeaveGroupRequest, LeaveGroupResponse;
     list_groups::ListGroupsRequest = ListGroupsRequest, ListGroupsResponse;
     list_offsets::ListOffsetsRequest = ListOffsetsRequest, ListOffsetsResponse;
+    list_partition_reassignments::ListPartitionReassignmentsRequest =
+        ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse;
     metadata::MetadataRequest = MetadataRequest, MetadataResponse;
     offset_commit::OffsetCommitRequest = OffsetCommitRequest, OffsetCommitResponse;
     offset_delete::OffsetDeleteRequest = OffsetDeleteRequest, OffsetDeleteResponse;

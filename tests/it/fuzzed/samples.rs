@@ -4,14 +4,17 @@
 use bytes::{Buf, Bytes};
 use ottla::TopicId;
 use ottla::wire::{
-    ApiKey, Frame, Records, Request, alter_configs as alter, api_versions as api,
-    create_partitions as grow, create_topics as create, delete_groups, delete_records as trim,
-    delete_topics as delete, describe_cluster as cluster, describe_configs as configs,
-    describe_groups as described, describe_log_dirs as dirs, encode_request, fetch,
-    find_coordinator as find, heartbeat, incremental_alter_configs as incremental,
-    init_producer_id as init, join_group as join, leave_group as leave, list_groups,
-    list_offsets as list, metadata, offset_commit as commit, offset_delete as forget,
-    offset_fetch as committed, offset_for_leader_epoch as epoch, produce, sync_group as sync,
+    ApiKey, Frame, Records, Request, alter_configs as alter,
+    alter_partition_reassignments as moves, api_versions as api, create_acls,
+    create_partitions as grow, create_topics as create, delete_acls, delete_groups,
+    delete_records as trim, delete_topics as delete, describe_acls, describe_cluster as cluster,
+    describe_configs as configs, describe_groups as described, describe_log_dirs as dirs,
+    encode_request, fetch, find_coordinator as find, heartbeat,
+    incremental_alter_configs as incremental, init_producer_id as init, join_group as join,
+    leave_group as leave, list_groups, list_offsets as list,
+    list_partition_reassignments as moving, metadata, offset_commit as commit,
+    offset_delete as forget, offset_fetch as committed, offset_for_leader_epoch as epoch, produce,
+    sync_group as sync,
 };
 
 /// A frame of one version.
@@ -106,8 +109,26 @@ fn of_administrators(topic: &str) -> Vec<Sample> {
         in_all_versions(&grow_request(topic)),
         in_all_versions(&incremental_request(topic)),
         in_all_versions(&cluster::DescribeClusterRequest::default()),
+        in_all_versions(&describe_acls::DescribeAclsRequest::default()),
+        in_all_versions(&create_acls::CreateAclsRequest { creations: vec![Default::default()] }),
+        in_all_versions(&delete_acls::DeleteAclsRequest { filters: vec![Default::default()] }),
+        in_all_versions(&moves_request(topic)),
+        in_all_versions(&moving::ListPartitionReassignmentsRequest {
+            topics: Some(vec![moving::ListPartitionReassignmentsTopics {
+                name: topic.to_owned(),
+                partition_indexes: vec![0],
+            }]),
+            ..Default::default()
+        }),
     ]
     .concat()
+}
+
+fn moves_request(topic: &str) -> moves::AlterPartitionReassignmentsRequest {
+    let partition = moves::ReassignablePartition { partition_index: 0, replicas: Some(vec![1]) };
+    let name = topic.to_owned();
+    let topics = vec![moves::ReassignableTopic { name, partitions: vec![partition] }];
+    moves::AlterPartitionReassignmentsRequest { topics, ..Default::default() }
 }
 
 /// A frame without its length.

@@ -9,17 +9,23 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
 use rdkafka::types::RDKafkaErrorCode;
 use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
-struct Context;
+#[derive(Default)]
+struct Context {
+    /// Nothing is printed any more. Being dropped, a consumer takes records out of its queue, for
+    /// nobody, and they count as handed out: these are not to be committed.
+    is_done: AtomicBool,
+}
 
 impl ClientContext for Context {}
 
 impl ConsumerContext for Context {
     /// Whoever gets the partitions begins where it ended.
     fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
-        if let Rebalance::Revoke(_) = rebalance {
+        if matches!(rebalance, Rebalance::Revoke(_)) && !self.is_done.load(Ordering::SeqCst) {
             commit(consumer);
         }
     }
@@ -37,7 +43,7 @@ fn commit(consumer: &impl Consumer<Context>) {
 pub async fn run(server: &Server, group: &str, topic: &str) -> Result {
     let mut config = server.consumer(group);
     config.set("partition.assignment.strategy", "range");
-    let consumer: StreamConsumer<Context> = config.create_with_context(Context)?;
+    let consumer: StreamConsumer<Context> = config.create_with_context(Context::default())?;
     consumer.subscribe(&[topic])?;
     let mut stop = signal(SignalKind::terminate())?;
     let mut second = tokio::time::interval(Duration::from_secs(1));
@@ -57,7 +63,8 @@ pub async fn run(server: &Server, group: &str, topic: &str) -> Result {
             _ = stop.recv() => break,
         }
     }
-    // It leaves the group when it is dropped, after a last revocation.
     commit(&consumer);
+    // It leaves the group when it is dropped, after a last revocation.
+    consumer.context().is_done.store(true, Ordering::SeqCst);
     Ok(())
 }

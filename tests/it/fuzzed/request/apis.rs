@@ -39,6 +39,11 @@ macro_rules! for_api {
             ApiKey::OffsetForLeaderEpoch => {
                 $function::<wire::offset_for_leader_epoch::OffsetForLeaderEpochRequest>($($arg),*)
             }
+            ApiKey::DescribeAcls => {
+                $function::<wire::describe_acls::DescribeAclsRequest>($($arg),*)
+            }
+            ApiKey::CreateAcls => $function::<wire::create_acls::CreateAclsRequest>($($arg),*),
+            ApiKey::DeleteAcls => $function::<wire::delete_acls::DeleteAclsRequest>($($arg),*),
             ApiKey::DescribeConfigs => {
                 $function::<wire::describe_configs::DescribeConfigsRequest>($($arg),*)
             }
@@ -56,6 +61,16 @@ macro_rules! for_api {
             }
             ApiKey::IncrementalAlterConfigs => {
                 $function::<wire::incremental_alter_configs::IncrementalAlterConfigsRequest>(
+                    $($arg),*
+                )
+            }
+            ApiKey::AlterPartitionReassignments => {
+                $function::<wire::alter_partition_reassignments::AlterPartitionReassignmentsRequest>(
+                    $($arg),*
+                )
+            }
+            ApiKey::ListPartitionReassignments => {
+                $function::<wire::list_partition_reassignments::ListPartitionReassignmentsRequest>(
                     $($arg),*
                 )
             }

@@ -11,6 +11,7 @@ mod idempotent;
 mod metadata;
 mod offsets;
 mod produce;
+mod security;
 mod sessions;
 mod topics;
 mod versions;
