@@ -43,9 +43,21 @@ fn commit(group: &str, metadata: &str) -> OffsetCommitRequest {
     }
 }
 
+/// As many files as the system lets a process have.
+fn raise_open_files() {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::process::{Resource, getrlimit, setrlimit};
+        let mut limit = getrlimit(Resource::Nofile);
+        limit.current = limit.maximum;
+        setrlimit(Resource::Nofile, limit).unwrap();
+    }
+}
+
 #[tokio::test]
-async fn hundreds_of_members_share_a_generation() {
-    const MEMBERS: usize = 300;
+async fn thousands_of_members_share_a_generation() {
+    const MEMBERS: usize = 2000;
+    raise_open_files();
     let (_broker, listener) = listening().await;
     let version = newest(ApiKey::JoinGroup);
     let mut members = Vec::new();
