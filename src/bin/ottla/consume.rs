@@ -9,7 +9,8 @@ use ottla::{
 };
 
 use crate::json;
-use crate::output::{Done, Failure, Outcome, parse_time};
+use crate::output::{Done, Failure, Outcome};
+use crate::parse;
 use crate::place::Place;
 use crate::stop::stop_signal;
 
@@ -81,7 +82,7 @@ impl From {
             return Ok(From::Earliest);
         }
         if let Some(time) = text.strip_prefix('@') {
-            return parse_time(time).map(From::Time);
+            return parse::time(time).map(From::Time);
         }
         match text.parse::<i64>() {
             Ok(offset) if text.starts_with('-') => Ok(From::BeforeEnd(offset.saturating_neg())),

@@ -7,7 +7,8 @@ use ottla::{
 };
 use serde_json::json;
 
-use crate::output::{Done, Failure, Outcome, Table, parse_time, printable, say, say_json, time};
+use crate::output::{Done, Failure, Outcome, Table, printable, say, say_json, time};
+use crate::parse;
 use crate::place::Place;
 
 #[derive(clap::Subcommand)]
@@ -100,7 +101,7 @@ impl Target {
             "earliest" => Ok(Target::Earliest),
             "latest" => Ok(Target::Latest),
             _ => match text.strip_prefix('@') {
-                Some(time) => parse_time(time).map(Target::Time),
+                Some(time) => parse::time(time).map(Target::Time),
                 None => text.parse().map(Target::Offset).map_err(|_| {
                     format!("{text:?} is none of earliest, latest, an offset, @ with a time")
                 }),

@@ -8,6 +8,7 @@
 //! | `dump`, `verify`, `repair` | what `ottla::inspect` and an open find |
 //! | `place` | which data directory, and how it is opened |
 //! | `stop` | ctrl-c, SIGTERM |
+//! | `parse` | what arguments are made of |
 //! | `output` | tables, sizes, times, progress, exit codes |
 
 mod consume;
@@ -15,6 +16,7 @@ mod dump;
 mod groups;
 mod json;
 mod output;
+mod parse;
 mod place;
 mod produce;
 mod repair;

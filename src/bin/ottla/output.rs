@@ -153,18 +153,6 @@ pub(crate) fn time(timestamp: Timestamp) -> String {
     timestamp.to_string()
 }
 
-/// A point in time as people write it: `2026-11-22T10:00:00Z`, `2026-11-22 10:00:00` (UTC), or
-/// milliseconds since 1970.
-pub(crate) fn parse_time(text: &str) -> Result<Timestamp, String> {
-    if let Ok(millis) = text.parse() {
-        return Ok(Timestamp::from_millis(millis));
-    }
-    match humantime::parse_rfc3339_weak(text) {
-        Ok(time) => Ok(time.into()),
-        Err(_) => Err(format!("{text:?} is no time: 2026-11-22T10:00:00Z, or milliseconds")),
-    }
-}
-
 /// How far something is, on a terminal; nothing anywhere else.
 pub(crate) fn progress(total: Option<u64>, what: &'static str) -> ProgressBar {
     let (total, template) = match total {
@@ -194,21 +182,6 @@ mod tests {
         let expected =
             ["0 B", "1023 B", "1.0 KiB", "1.5 KiB", "1.0 MiB", "1.0 MiB", "5.0 GiB", "16384.0 PiB"];
         assert_eq!(said, expected);
-    }
-
-    #[test]
-    fn times_are_read_as_they_are_shown() {
-        let at = Timestamp::from_millis(1_795_341_600_123);
-        assert_eq!(time(at), "2026-11-22T10:00:00.123Z");
-        assert_eq!(parse_time(&time(at)), Ok(at));
-        assert_eq!(parse_time("1795341600123"), Ok(at));
-        let whole = Timestamp::from_millis(1_795_341_600_000);
-        assert_eq!(parse_time("2026-11-22 10:00:00"), Ok(whole));
-        assert!(parse_time("yesterday").unwrap_err().contains("yesterday"));
-        for odd in [-1, i64::MIN, i64::MAX, 253_402_300_800_000] {
-            assert_eq!(time(Timestamp::from_millis(odd)), odd.to_string());
-        }
-        assert_eq!(time(Timestamp::from_millis(253_402_300_799_999)), "9999-12-31T23:59:59.999Z");
     }
 
     #[test]

@@ -9,8 +9,8 @@ use tokio::sync::mpsc;
 
 use crate::json;
 use crate::output::{Done, Failure, Outcome, count, printable_bytes, progress};
+use crate::parse::name_and_value;
 use crate::place::Place;
-use crate::serve::name_and_value;
 use crate::stop::stop_signal;
 
 /// A line longer than this is refused before it is in memory; topics allow 1 MiB by default.

@@ -8,6 +8,7 @@ use ottla::{Broker, BrokerBuilder, Error, TopicConfig};
 use tracing::level_filters::LevelFilter;
 
 use crate::output::{Done, Outcome, say};
+use crate::parse::{host_and_port, name_and_value};
 use crate::stop::stop_signal;
 
 #[derive(clap::Args)]
@@ -65,17 +66,6 @@ pub(crate) struct Serve {
     /// What is told on standard error: off, error, warn, info, debug or trace
     #[arg(long, default_value = "warn", value_name = "LEVEL")]
     log: LevelFilter,
-}
-
-fn host_and_port(text: &str) -> Result<(String, u16), String> {
-    let (host, port) = text.rsplit_once(':').ok_or("it is HOST:PORT")?;
-    let port = port.parse().map_err(|_| format!("{port:?} is no port"))?;
-    Ok((host.trim_matches(['[', ']']).to_owned(), port))
-}
-
-pub(crate) fn name_and_value(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or("it is NAME=VALUE")?;
-    Ok((name.to_owned(), value.to_owned()))
 }
 
 impl Serve {

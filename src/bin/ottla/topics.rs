@@ -7,8 +7,8 @@ use ottla::{
 use serde_json::json;
 
 use crate::output::{Done, Failure, Outcome, Table, count, say, say_json, size};
+use crate::parse::name_and_value;
 use crate::place::Place;
-use crate::serve::name_and_value;
 
 #[derive(clap::Subcommand)]
 pub(crate) enum Topics {
