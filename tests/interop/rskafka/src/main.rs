@@ -119,9 +119,10 @@ async fn work(client: &Client) -> Result {
         let expected =
             (0..RECORDS).map(|offset| RecordAndOffset { record: record(offset), offset });
         same(&topic, consume(&partition, 0).await?, Vec::from_iter(expected));
+        println!("codec {codec}");
     }
     nulls(client).await?;
-    println!("without matrix: a header's name is there once");
+    println!("without others reading its records: a header's name is there once");
     Ok(())
 }
 
