@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ottla::inspect::{Dumped, DumpedRecord, Severity, Verification, dump, verify};
+use ottla::inspect::{Dumped, DumpedRecord, Severity, Verification, dump, verify, verify_with};
 use ottla::{Broker, Clock, Error, Record};
 use tempfile::TempDir;
 
@@ -61,6 +61,22 @@ async fn what_is_sound_is_found_so() {
         }
         let orders = found.partitions.iter().filter(|(at, _)| at.topic == "orders");
         assert_eq!(orders.map(|(_, log)| log.records).sum::<u64>(), 200);
+    }
+}
+
+#[test]
+fn verifying_tells_how_far_it_is() {
+    for name in ["v1", "kafka-4.3"] {
+        let dir = golden::golden(name);
+        let mut told = Vec::new();
+        verify_with(&dir, |progress| told.push(progress)).unwrap();
+        let folders = fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().path());
+        let folders = folders.filter(|it| it.is_dir() && !it.ends_with("__cluster_metadata-0"));
+        let logs = folders.flat_map(|folder| files(&folder, "log"));
+        let total: u64 = logs.map(|log| fs::metadata(log).unwrap().len()).sum();
+        assert!(told.is_sorted_by_key(|progress| progress.bytes), "{told:?}");
+        assert!(told.iter().all(|progress| progress.total == total), "{total}: {told:?}");
+        assert_eq!(told.last().map(|progress| progress.bytes), Some(total));
     }
 }
 
