@@ -302,7 +302,7 @@ fn an_answer_with_gaps_ends_at_each_until_it_is_filled() {
     assert_eq!(frame.held(), whole.remaining() - 2002);
     let mut written = Vec::new();
     while frame.has_remaining() || frame.gap().is_some() {
-        // The first and the last of three stand in files; the last 1,100 bytes are that and the end.
+        // The first and the last stand in files; behind the last, a few bytes end it.
         let (in_gap, gaps_left) = (frame.gap().is_some(), written.len() < whole.remaining() - 1100);
         assert_eq!(frame.has_gap_behind(), !in_gap && gaps_left, "after {}", written.len());
         match frame.gap() {
