@@ -22,19 +22,22 @@
 //! Network waits are in the machine's time, whatever the broker's clock is: the client at the other
 //! end has only that.
 
-mod acls;
+mod alter_partition_reassignments;
 mod altering;
 mod answer;
 mod configs;
 mod connection;
+mod create_acls;
+mod delete_acls;
+mod describe_acls;
 mod errors;
 mod faults;
 mod files;
 mod groups;
+mod list_partition_reassignments;
 mod listener;
 mod memory;
 mod queue;
-mod reassignments;
 mod sessions;
 
 mod alter_configs;

@@ -4,14 +4,12 @@ use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};
 use std::time::Duration;
 
-use ottla::{
-    Broker, Consumer, ConsumerBuilder, Error, RecordRef, Start, Timestamp, TopicPartition,
-};
+use ottla::{Broker, Consumer, Error, RecordRef, Start, Timestamp, TopicPartition};
 
 use crate::json;
 use crate::output::{Done, Failure, Outcome};
 use crate::parse;
-use crate::place::Place;
+use crate::place::{Place, partitions};
 use crate::stop::stop_signal;
 
 /// Records that are taken at once.
@@ -184,21 +182,12 @@ impl Consume {
     }
 
     async fn consumer(&self, broker: &Broker) -> Result<Consumer, Failure> {
-        let mut partitions = Vec::new();
-        for topic in &self.topics {
-            let topic = broker.describe_topic(topic)?;
-            let numbers: Vec<i32> = match self.partitions.is_empty() {
-                true => topic.partitions.iter().map(|it| it.partition).collect(),
-                false => self.partitions.clone(),
-            };
-            let at = |partition| TopicPartition { topic: topic.name.clone(), partition };
-            partitions.extend(numbers.into_iter().map(at));
-        }
+        let partitions = partitions(broker, &self.topics, &self.partitions)?;
         let start = match self.offset {
             From::Time(time) => Start::Timestamp(time),
             _ => Start::Earliest,
         };
-        let builder: ConsumerBuilder = broker.consumer().start(start);
+        let builder = broker.consumer().start(start);
         if let Some(group) = &self.group {
             return Ok(builder.group(group).assign(partitions).await?);
         }

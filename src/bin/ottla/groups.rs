@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::output::{Done, Failure, Outcome, Table, printable, say, say_json, time};
 use crate::parse;
-use crate::place::Place;
+use crate::place::{Place, partitions};
 
 #[derive(clap::Subcommand)]
 pub(crate) enum Groups {
@@ -161,13 +161,11 @@ impl Describe {
         let admin = broker.admin();
         let group = admin.describe_group(&self.group).await?;
         let offsets = admin.group_offsets(&self.group).await?;
-        let lag = admin.group_lag(&self.group).await?;
         let ends = ends(&admin, offsets.keys().cloned().collect()).await?;
         let rows = offsets.iter().map(|(at, committed)| Row {
             at,
             committed,
             end: ends.get(at).copied().unwrap_or(0),
-            lag: lag.get(at).copied().unwrap_or(0),
         });
         let rows: Vec<_> = rows.collect();
         if self.json {
@@ -184,7 +182,12 @@ struct Row<'a> {
     at: &'a TopicPartition,
     committed: &'a CommittedOffset,
     end: i64,
-    lag: i64,
+}
+
+impl Row<'_> {
+    fn lag(&self) -> i64 {
+        self.end.saturating_sub(self.committed.offset).max(0)
+    }
 }
 
 async fn ends(
@@ -208,7 +211,7 @@ fn describe(group: &GroupDescription, rows: &[Row<'_>]) -> Result<(), Failure> {
             row.at.partition.to_string(),
             row.committed.offset.to_string(),
             row.end.to_string(),
-            row.lag.to_string(),
+            row.lag().to_string(),
             time(Timestamp::from_millis(row.committed.timestamp)),
             row.committed.metadata.clone(),
         ]);
@@ -241,7 +244,7 @@ fn describe_json(group: &GroupDescription, rows: &[Row<'_>]) -> Result<(), Failu
             "partition": row.at.partition,
             "committed": row.committed.offset,
             "end": row.end,
-            "lag": row.lag,
+            "lag": row.lag(),
             "timestamp": row.committed.timestamp,
             "metadata": row.committed.metadata,
         })
@@ -272,26 +275,26 @@ impl Reset {
     async fn run(self) -> Outcome {
         if self.dry_run {
             let broker = self.place.read().await?;
-            self.tell(&broker.admin()).await?;
+            self.tell(&broker).await?;
             return Ok(Done::Well);
         }
         let reset = async |broker: &Broker| {
-            let admin = broker.admin();
-            let offsets = self.tell(&admin).await?;
-            admin.alter_group_offsets(&self.group, offsets).await?;
+            let offsets = self.tell(broker).await?;
+            broker.admin().alter_group_offsets(&self.group, offsets).await?;
             Ok(Done::Well)
         };
         self.place.change(reset).await
     }
 
     /// Where it stands, and where it is to stand.
-    async fn tell(&self, admin: &Admin) -> Result<BTreeMap<TopicPartition, i64>, Failure> {
+    async fn tell(&self, broker: &Broker) -> Result<BTreeMap<TopicPartition, i64>, Failure> {
+        let admin = broker.admin();
         let before = match admin.group_offsets(&self.group).await {
             Err(Error::Group { source: ottla::GroupError::GroupIdNotFound, .. }) => BTreeMap::new(),
             offsets => offsets?,
         };
-        let partitions = self.partitions(admin).await?;
-        let offsets = self.target(admin, &partitions).await?;
+        let partitions = partitions(broker, &self.topics, &self.partitions)?;
+        let offsets = self.target(&admin, &partitions).await?;
         let mut table = Table::new(&["TOPIC", ">PARTITION", ">BEFORE", ">AFTER"]);
         for (at, offset) in &offsets {
             let before = before.get(at).map(|it| it.offset.to_string());
@@ -304,20 +307,6 @@ impl Reset {
         }
         table.print()?;
         Ok(offsets)
-    }
-
-    async fn partitions(&self, admin: &Admin) -> Result<Vec<TopicPartition>, Failure> {
-        let mut all = Vec::new();
-        for topic in &self.topics {
-            let described = admin.describe_topic(topic).await?;
-            let numbers: Vec<i32> = match self.partitions.is_empty() {
-                true => described.partitions.iter().map(|it| it.partition).collect(),
-                false => self.partitions.clone(),
-            };
-            let at = |partition| TopicPartition { topic: described.name.clone(), partition };
-            all.extend(numbers.into_iter().map(at));
-        }
-        Ok(all)
     }
 
     /// The offsets that are meant. An offset before the first or behind the last is moved there:

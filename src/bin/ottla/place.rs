@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use ottla::{Broker, RecoveryReport};
+use ottla::{Broker, RecoveryReport, TopicPartition};
 
 use crate::output::{Failure, Outcome};
 
@@ -50,6 +50,25 @@ async fn closing(broker: Broker, with: impl AsyncFnOnce(&Broker) -> Outcome) -> 
     let done = outcome?;
     closed?;
     Ok(done)
+}
+
+/// These partitions of the topics; all, if none are named.
+pub(crate) fn partitions(
+    broker: &Broker,
+    topics: &[String],
+    numbers: &[i32],
+) -> Result<Vec<TopicPartition>, Failure> {
+    let mut all = Vec::new();
+    for topic in topics {
+        let topic = broker.describe_topic(topic)?;
+        let numbers = match numbers {
+            [] => topic.partitions.iter().map(|it| it.partition).collect(),
+            named => named.to_vec(),
+        };
+        let at = |partition| TopicPartition { topic: topic.name.clone(), partition };
+        all.extend(numbers.into_iter().map(at));
+    }
+    Ok(all)
 }
 
 /// Opens a directory for reading.

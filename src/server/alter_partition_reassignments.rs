@@ -1,14 +1,11 @@
-//! AlterPartitionReassignments (versions 0 and 1) and ListPartitionReassignments (version 0): every
-//! partition is on the one broker, which is where it may be moved, and none is on its way.
+//! AlterPartitionReassignments: every partition is on the one broker, and may be moved to that.
+//! Versions 0 and 1.
 
 use super::answer::{Client, Handle, Outcome, Server};
 use crate::wire::ErrorCode;
 use crate::wire::alter_partition_reassignments::{
     AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse, ReassignablePartition,
     ReassignablePartitionResponse, ReassignableTopicResponse,
-};
-use crate::wire::list_partition_reassignments::{
-    ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse,
 };
 
 impl Handle for AlterPartitionReassignmentsRequest {
@@ -71,23 +68,4 @@ fn moved_to(
         None => (ErrorCode::NONE, None),
     };
     ReassignablePartitionResponse { partition_index, error_code, error_message }
-}
-
-impl Handle for ListPartitionReassignmentsRequest {
-    fn refuse(
-        self,
-        _: &Client,
-        _: i16,
-        error_code: ErrorCode,
-    ) -> Outcome<ListPartitionReassignmentsResponse> {
-        Outcome::Response(ListPartitionReassignmentsResponse {
-            error_code,
-            error_message: Some(error_code.to_string()),
-            ..ListPartitionReassignmentsResponse::default()
-        })
-    }
-
-    async fn start(self, _: Client, _version: i16) -> Outcome<ListPartitionReassignmentsResponse> {
-        Outcome::Response(ListPartitionReassignmentsResponse::default())
-    }
 }
