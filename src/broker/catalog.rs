@@ -10,6 +10,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::batch::{Batch, BatchBuilder};
 use crate::codec::{CodecError, Reader, put_unsigned_varint};
+use crate::error::Error;
 use crate::topic::{TopicId, TopicName, TopicPartition};
 
 use super::config::Setting;
@@ -113,7 +114,8 @@ pub(super) fn encode(changes: &[Change], timestamp: i64) -> BytesMut {
     batch.finish()
 }
 
-/// The changes in a batch. Records that can't be read are left out and counted.
+/// The changes in a batch. Records that can't be read are left out and counted; those of topics
+/// with settings that mean nothing are counted too, and only the settings left out.
 pub(super) fn decode(batch: &Batch) -> (Vec<Change>, usize) {
     let (mut changes, mut unreadable) = (Vec::new(), 0);
     for record in batch.records() {
@@ -122,6 +124,10 @@ pub(super) fn decode(batch: &Batch) -> (Vec<Change>, usize) {
             Change::from_record(&key, record.value).ok()?
         });
         match change {
+            Some(Change::Topic(name, Some(mut entry))) => {
+                unreadable += usize::from(entry.leave_out_unsound_settings(&name));
+                changes.push(Change::Topic(name, Some(entry)));
+            }
             Some(change) => changes.push(change),
             None => unreadable += 1,
         }
@@ -263,6 +269,23 @@ impl TopicEntry {
         let is_sound = config.checked_partitions().is_ok();
         Ok(is_sound.then_some(TopicEntry { id, partitions, durability, config }))
     }
+
+    /// Damage that its CRC does not show must not keep a topic from being opened: defaults hold in
+    /// place of settings that are not allowed. Answers whether there were any.
+    fn leave_out_unsound_settings(&mut self, topic: &TopicName) -> bool {
+        let mut found = false;
+        while let Err(error) = self.config.log_config(self.durability) {
+            tracing::warn!(%topic, %error, "a setting in the catalog is left out");
+            match error {
+                Error::InvalidConfig { name, .. } => {
+                    self.config.settings.retain(|it, _| *it != name);
+                }
+                _ => self.config.settings.clear(),
+            }
+            found = true;
+        }
+        found
+    }
 }
 
 fn put_text(out: &mut BytesMut, text: &str) {
@@ -351,6 +374,27 @@ mod tests {
         // That it was deleted in between can't be read any more.
         catalog.apply(topic(2));
         assert!(catalog.log_starts.is_empty());
+    }
+
+    #[test]
+    fn settings_that_are_not_allowed_are_left_out_and_counted() {
+        let name = TopicName::parse("orders").unwrap();
+        let mut damaged = entry();
+        let settings = &mut damaged.config.settings;
+        settings.insert("segment.bytes", "10\0\0".to_owned());
+        settings.insert("cleanup.policy", "keep".to_owned());
+        // Each is allowed, but not both.
+        settings.insert("max.message.bytes", "2000".to_owned());
+        settings.insert("ottla.partition.max.bytes", "1999".to_owned());
+        let change = Change::Topic(name.clone(), Some(damaged));
+        let batch = Batch::parse(encode(&[change], 0).freeze()).unwrap();
+        let (changes, unreadable) = decode(&batch);
+        let [Change::Topic(_, Some(found))] = &changes[..] else { panic!("{changes:?}") };
+        let left: Vec<_> = found.config.settings.iter().collect();
+        let kept = [("max.message.bytes", "2000"), ("retention.ms", "-1")];
+        assert!(left.iter().map(|(name, value)| (**name, value.as_str())).eq(kept), "{left:?}");
+        assert_eq!((found.partitions, unreadable), (3, 1));
+        assert!(found.config.log_config(found.durability).is_ok());
     }
 
     #[test]

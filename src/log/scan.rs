@@ -154,6 +154,13 @@ impl<'a> Walk<'a> {
         self.expected
     }
 
+    /// Where the header ends of the batch that [`next`](Self::next) has found bad; where it begins,
+    /// if not even that is one.
+    pub(super) fn behind_header(&self) -> u64 {
+        let header = BatchHeader::parse(&self.scanner.chunk);
+        self.position() + header.map_or(0, |_| HEADER_LEN as u64)
+    }
+
     /// Bytes that the next batch takes, as far as known without reading: a header at least.
     pub(super) fn next_size(&self) -> usize {
         BatchHeader::parse(&self.scanner.chunk).map_or(HEADER_LEN, |header| header.size())

@@ -207,6 +207,7 @@ impl Found {
                 Step::End => return Ok(at),
                 Step::Bad if self.end >= self.recovery_point => return Ok(keep_tail(segment, at)),
                 Step::Bad => {
+                    let behind_header = walk.behind_header();
                     let boundary = next.unwrap_or(self.recovery_point);
                     match walk.pass_bad(boundary, |header| self.belongs(header))? {
                         Some(to) => {
@@ -217,7 +218,7 @@ impl Found {
                         None if next.is_some() => return Ok(segment.size()),
                         None => {
                             self.end_at_point();
-                            return Ok(at);
+                            return Ok(behind_header);
                         }
                     }
                 }
@@ -226,7 +227,8 @@ impl Found {
     }
 
     /// The log ends at its recovery point, before which there is nothing sound any more: nothing
-    /// tells where a batch would begin that comes next, so all the rest is set aside.
+    /// tells where a batch would begin that comes next, so all the rest is set aside. But for the
+    /// header of the first bad batch, if it has one: it may be what confirms the batch before it.
     fn end_at_point(&mut self) {
         let (from, to) = (self.end, self.recovery_point);
         self.report.lost.push(LostRange { from, to });
