@@ -75,6 +75,8 @@ pub use broker::{
     PartitionDescription, RecoveryReport, TopicConfig, TopicDescription,
 };
 pub use client::Client;
+#[cfg(feature = "tcp")]
+pub use client::ClientBuilder;
 pub use clock::{Clock, ManualClock};
 pub use codec::CodecError;
 pub use consumer::{

@@ -218,6 +218,15 @@ pub fn set_log_append_time(batch: &mut [u8], now: i64) {
     seal(batch);
 }
 
+/// Makes a whole batch an idempotent producer's, and computes the CRC anew: before it is sent for
+/// the first time.
+pub fn set_producer(batch: &mut [u8], producer_id: i64, producer_epoch: i16, base_sequence: i32) {
+    batch[43..51].copy_from_slice(&producer_id.to_be_bytes());
+    batch[51..53].copy_from_slice(&producer_epoch.to_be_bytes());
+    batch[53..57].copy_from_slice(&base_sequence.to_be_bytes());
+    seal(batch);
+}
+
 /// Whether the first batch of `batch` is whole and its bytes are those that were written.
 ///
 /// Says nothing of the base offset and the leader epoch, nor whether the records are sound.

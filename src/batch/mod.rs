@@ -26,7 +26,7 @@ use bytes::{Bytes, BytesMut};
 pub use builder::BatchBuilder;
 pub use compression::{Compression, InvalidCompression};
 pub use error::{BatchError, RecordFault};
-pub use header::{BatchHeader, check_crc, patch, set_log_append_time};
+pub use header::{BatchHeader, check_crc, patch, set_log_append_time, set_producer};
 pub use records::{HeaderIter, RecordIter, RecordPosition, RecordView, to_consumer_record};
 pub use retain::{Retained, first_without_key, put_emptied, put_filler};
 pub use validate::{InvalidBatch, InvalidReason, InvalidRecord, Rules, Validated, validate};

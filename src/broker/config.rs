@@ -1,5 +1,6 @@
 //! The settings of topics, one by one: names, what each allows, what it means to a log.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::batch::Compression;
@@ -14,12 +15,13 @@ use super::settings::TopicConfig;
 #[non_exhaustive]
 pub struct ConfigEntry {
     /// Kafka's name for it; those that Kafka does not have begin with `ottla.`.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// What is in effect.
     pub value: String,
     /// Who says so.
     pub source: ConfigSource,
-    /// What would be in effect if nobody had said anything.
+    /// What would be in effect if nobody had said anything; empty where an Apache Kafka broker does
+    /// not tell.
     pub default: String,
     /// What it takes.
     pub allowed: &'static str,
@@ -31,8 +33,33 @@ pub enum ConfigSource {
     /// It was set for the topic: by whoever created or altered it, or by the broker's defaults for
     /// topics at that time, which a topic keeps.
     Topic,
+    /// An Apache Kafka broker has it for all topics that say nothing.
+    Broker,
     /// Nobody: Kafka's default.
     Default,
+}
+
+#[cfg(feature = "tcp")]
+impl ConfigEntry {
+    /// One as a broker on the network tells it; what it `takes` counts for settings that this
+    /// library does not have.
+    pub(crate) fn told(
+        name: String,
+        value: String,
+        source: ConfigSource,
+        default: Option<String>,
+        takes: &'static str,
+    ) -> Self {
+        let known = SETTINGS.iter().find(|setting| setting.name == name);
+        let ours = || known.map(|setting| (setting.show)(&LogConfig::default()));
+        ConfigEntry {
+            name: known.map_or(Cow::Owned(name), |setting| setting.name.into()),
+            value,
+            source,
+            default: default.or_else(ours).unwrap_or_default(),
+            allowed: known.map_or(takes, |setting| setting.allowed),
+        }
+    }
 }
 
 /// All settings of a topic, in the order of their names; `set` is what was set for it.
@@ -50,7 +77,7 @@ pub(super) fn describe(set: &TopicConfig, effective: &LogConfig) -> Vec<ConfigEn
             _ => (setting.show)(effective),
         };
         ConfigEntry {
-            name: setting.name,
+            name: setting.name.into(),
             value,
             source,
             default: (setting.show)(&default),

@@ -13,10 +13,12 @@ pub struct TopicDescription {
     pub name: TopicName,
     /// Its id, which a topic of the same name created later does not share.
     pub id: TopicId,
-    /// What acknowledged records survive.
+    /// What acknowledged records survive. Of Apache Kafka's topics this is `Power` with
+    /// `flush.messages=1`, else `Process`, for each of their replicas.
     pub durability: Durability,
     /// What was set for it, by itself or by the broker's defaults when it was created; everything
-    /// else is at Kafka's default.
+    /// else is at Kafka's default. Over the network, without settings that only Apache Kafka has:
+    /// [`describe_configs`](crate::admin::Admin::describe_configs) tells them, too.
     pub config: TopicConfig,
     /// Its partitions, in order.
     pub partitions: Vec<PartitionDescription>,
@@ -32,13 +34,13 @@ pub struct PartitionDescription {
     pub log_start_offset: i64,
     /// The offset before which records are visible.
     pub high_watermark: i64,
-    /// The offset that the next record gets.
+    /// The offset that the next record gets; over the network, the high watermark.
     pub log_end_offset: i64,
     /// The latest leader epoch; -1 before the first record.
     pub leader_epoch: i32,
-    /// Bytes in its segments.
+    /// Bytes in its segments; 0 where a broker on the network does not tell.
     pub size_bytes: u64,
-    /// How many segments there are.
+    /// How many segments there are; 0 over the network, where nobody tells.
     pub segments: usize,
 }
 

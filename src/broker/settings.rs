@@ -56,8 +56,8 @@ pub const MAX_PARTITIONS: i32 = 100_000;
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TopicConfig {
-    pub(super) partitions: Option<i32>,
-    pub(super) durability: Option<Durability>,
+    pub(crate) partitions: Option<i32>,
+    pub(crate) durability: Option<Durability>,
     pub(crate) settings: BTreeMap<&'static str, String>,
 }
 

@@ -165,7 +165,7 @@ impl ConsumerBuilder {
         let pattern = Pattern::new(pattern)?;
         self.transport.check_open()?;
         let version = self.transport.metadata_version();
-        let mut topics = self.transport.known_topics();
+        let mut topics = self.transport.all_topics().await?;
         topics.retain(|topic| pattern.matches(topic.name.as_str()));
         let subscription = Subscription::to_pattern(pattern, topics.iter().map(AsRef::as_ref));
         self.follow(&topics, subscription, version).await

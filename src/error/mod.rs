@@ -5,6 +5,7 @@
 mod group;
 
 use std::io;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -221,6 +222,54 @@ pub enum Error {
         /// The latest version known here.
         supported: u32,
     },
+    /// None of the brokers that were named could be reached.
+    #[error("no broker can be reached: {}", each(.attempts))]
+    Unreachable {
+        /// The addresses that were tried, and what came of each.
+        attempts: Vec<(String, String)>,
+    },
+    /// A connection to a broker was lost, or is none. Whatever was asked for may have happened.
+    #[error("{broker}: {reason}")]
+    Disconnected {
+        /// The broker's address.
+        broker: String,
+        /// What has happened.
+        reason: Arc<str>,
+    },
+    /// A broker has no version of a request that is known here, too.
+    #[error("{broker} does not have {api}{}: it is too old, or too new", versions(.theirs, .ours))]
+    UnsupportedVersion {
+        /// The broker's address.
+        broker: String,
+        /// The request.
+        api: &'static str,
+        /// The versions that the broker has, if any.
+        theirs: Option<RangeInclusive<i16>>,
+        /// The versions that are known here.
+        ours: RangeInclusive<i16>,
+    },
+    /// A broker refuses for want of permission.
+    #[error("{what}: not authorized ({name}): the broker's access lists forbid it")]
+    Unauthorized {
+        /// What was asked for.
+        what: String,
+        /// Kafka's name for it.
+        name: &'static str,
+    },
+    /// A broker refuses with an error of Kafka's that has no other counterpart here.
+    #[error("{what}: the broker answers {name} ({code}){}", colon(.message))]
+    Refused {
+        /// What was asked for.
+        what: String,
+        /// Kafka's name for the error.
+        name: &'static str,
+        /// Kafka's number for it.
+        code: i16,
+        /// What the broker says of it.
+        message: String,
+        /// Whether it may pass.
+        is_retriable: bool,
+    },
     /// It did not happen in time.
     #[error("{what} did not happen within {after:?}")]
     Timeout {
@@ -252,7 +301,11 @@ impl Error {
         );
         let may_pass = matches!(self, Io { source, .. } if !is_lasting(source));
         let goes_on = matches!(self, OffsetOutOfRange { .. } | Corrupt { .. } | Truncated { .. });
-        passes || may_pass || goes_on || matches!(self, Timeout { .. })
+        let network = matches!(
+            self,
+            Unreachable { .. } | Disconnected { .. } | Refused { is_retriable: true, .. }
+        );
+        passes || may_pass || goes_on || network || matches!(self, Timeout { .. })
     }
 
     pub(crate) fn closed(reason: impl Into<Arc<str>>) -> Self {
@@ -333,4 +386,21 @@ fn collision(existing: &Option<String>) -> String {
         Some(name) => format!(": {name:?} differs only in '.' against '_'"),
         None => String::new(),
     }
+}
+
+fn each(attempts: &[(String, String)]) -> String {
+    let each = attempts.iter().map(|(address, reason)| format!("{address}: {reason}"));
+    each.collect::<Vec<_>>().join("; ")
+}
+
+fn versions(theirs: &Option<RangeInclusive<i16>>, ours: &RangeInclusive<i16>) -> String {
+    let shown = |range: &RangeInclusive<i16>| format!("{} to {}", range.start(), range.end());
+    match theirs {
+        Some(theirs) => format!(" {}, but {}", shown(ours), shown(theirs)),
+        None => format!(" (here: {})", shown(ours)),
+    }
+}
+
+fn colon(message: &str) -> String {
+    if message.is_empty() { String::new() } else { format!(": {message}") }
 }

@@ -19,7 +19,7 @@ pub struct GroupDescription {
     pub group: String,
     /// Where it is.
     pub state: GroupState,
-    /// How many rebalances it has been through.
+    /// How many rebalances it has been through; -1 over the network, where nobody tells.
     pub generation: i32,
     /// What its members are: `consumer`; `None` if nobody has ever joined, and offsets were
     /// committed from outside.

@@ -55,7 +55,7 @@ pub use offsets::CommittedOffset;
 #[cfg(feature = "tcp")]
 pub(crate) use offsets::MAX_METADATA;
 pub(crate) use records::{GroupMetadata, GroupRecord};
-#[cfg(test)]
+#[cfg(any(test, feature = "tcp"))]
 pub(crate) use request::JoinedMember;
 pub(crate) use request::{JoinGroup, Joined, MemberRef, SyncGroup, Synced};
 pub(crate) use state::GroupLimits;

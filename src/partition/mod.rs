@@ -244,7 +244,7 @@ pub(crate) struct Completion(Option<Arc<dyn BatchSource>>);
 
 impl Completion {
     /// The next batch of the same source, if it is full already.
-    fn take_full(&self) -> Option<(BytesMut, Completion)> {
+    pub(crate) fn take_full(&self) -> Option<(BytesMut, Completion)> {
         let source = self.0.as_ref()?;
         Some((source.take_full()?, Completion(Some(source.clone()))))
     }

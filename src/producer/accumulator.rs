@@ -262,7 +262,9 @@ impl Partition {
             let (at, topic_id) = (self.at.clone(), self.topic_id);
             let batch = QueuedBatch::new(self.clone());
             let is_awaited = caller == Caller::Waits && sent < MAX_HELP;
-            self.shared.transport.submit(Submission { at, topic_id, batch, is_awaited });
+            let delivery_timeout = self.shared.settings.delivery_timeout;
+            let submission = Submission { at, topic_id, batch, is_awaited, delivery_timeout };
+            self.shared.transport.submit(submission);
             let mut queue = self.lock();
             queue.pumping = false;
             if !self.may_submit(&mut queue) {

@@ -34,6 +34,7 @@ pub enum Acks {
 pub(super) struct Settings {
     pub(super) acks: Acks,
     pub(super) linger: Duration,
+    pub(super) delivery_timeout: Duration,
     pub(super) batch_size: usize,
     pub(super) buffer_memory: usize,
     pub(super) max_request_size: usize,
@@ -57,6 +58,7 @@ impl ProducerBuilder {
         let settings = Settings {
             acks: Acks::default(),
             linger: Duration::ZERO,
+            delivery_timeout: Duration::from_secs(120),
             batch_size: 64 << 10,
             buffer_memory: 32 << 20,
             max_request_size: 1 << 20,
@@ -80,6 +82,16 @@ impl ProducerBuilder {
     /// producer or the runtime goes.
     pub fn linger(mut self, linger: Duration) -> Self {
         self.settings.linger = linger;
+        self
+    }
+
+    /// How long may be tried to deliver a batch to a broker on the network, from when it could have
+    /// been sent (`delivery.timeout.ms`). Default: two minutes.
+    ///
+    /// Then its records fail with [`Error::Timeout`](crate::Error::Timeout), and may have been
+    /// appended all the same. A broker of this process takes a batch at once, or never.
+    pub fn delivery_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.delivery_timeout = timeout;
         self
     }
 

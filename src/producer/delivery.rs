@@ -46,7 +46,11 @@ impl Delivery {
 
     fn metadata(&self, batch: &BatchMetadata) -> RecordMetadata {
         let timestamp = batch.log_append_time.unwrap_or(self.place.timestamp);
-        let offset = batch.base_offset + i64::from(self.place.index);
+        // A broker that has had the batch before may not know any more where.
+        let offset = match batch.base_offset {
+            -1 => -1,
+            base_offset => base_offset + i64::from(self.place.index),
+        };
         RecordMetadata::new(&self.ack.at, offset, timestamp)
     }
 }

@@ -314,7 +314,19 @@ impl Producer {
         mut refusal: Refusal,
         caller: Caller,
     ) -> Result<Delivery, ProduceError> {
+        let mut has_looked = false;
         loop {
+            let is_unknown = matches!(refusal, Refusal::Invalid(Error::UnknownPartition { .. }));
+            // It may have been added just now.
+            if is_unknown && !std::mem::replace(&mut has_looked, true) {
+                if self.inner.shared.transport.looks_again().await {
+                    match self.attempt(&record, None, caller) {
+                        Ok(delivery) => return Ok(delivery),
+                        Err(again) => refusal = again,
+                    }
+                }
+                continue;
+            }
             let room = match self.wait_for(&record, refusal).await {
                 Ok(room) => room,
                 Err(error) => return Err(ProduceError::before_buffering(error, record)),

@@ -84,11 +84,11 @@ async fn alter_one(client: &Client, wanted: &Wanted, only_ask: bool) -> Result<(
     let mut changes = Vec::new();
     if wanted.is_all {
         let set = present.iter().filter(|it| it.is_set() && it.name != FLUSH_MESSAGES);
-        let others = set.filter(|it| !names.contains(&it.name.to_owned()));
-        changes.extend(others.map(|it| (it.name.to_owned(), None)));
+        let others = set.filter(|it| !names.contains(&it.name.to_string()));
+        changes.extend(others.map(|it| (it.name.to_string(), None)));
     }
     for (name, change) in &wanted.changes {
-        let present = present.iter().find(|it| it.name == name);
+        let present = present.iter().find(|it| it.name == *name);
         changes.extend(changed(server, name, change, present)?);
     }
     let topic = TopicName::parse(&wanted.name).map_err(|error| refused(&error.into()))?;

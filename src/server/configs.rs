@@ -1,5 +1,7 @@
 //! What the APIs about settings share: whose they are, how Kafka calls them, of what type they are.
 
+use std::borrow::Cow;
+
 use super::answer::{Client, Server};
 use crate::broker::{ConfigEntry, ConfigSource, Durability, FLUSH_MESSAGES};
 use crate::error::{Error, Result};
@@ -29,7 +31,7 @@ pub(super) enum Type {
 
 /// A setting, as it is told.
 pub(super) struct Told {
-    pub(super) name: &'static str,
+    pub(super) name: Cow<'static, str>,
     pub(super) value: String,
     pub(super) source: i8,
     /// What it would be otherwise, if anybody can say.
@@ -75,6 +77,7 @@ pub(super) fn known(name: &str) -> Option<(&'static str, Type)> {
 pub(super) fn source_of(source: ConfigSource) -> i8 {
     match source {
         ConfigSource::Topic => 1,
+        ConfigSource::Broker => 4,
         ConfigSource::Default => 5,
     }
 }
@@ -82,9 +85,9 @@ pub(super) fn source_of(source: ConfigSource) -> i8 {
 /// A setting of a topic, or of a broker for topics.
 pub(super) fn told(entry: ConfigEntry) -> Told {
     Told {
-        name: entry.name,
         source: source_of(entry.source),
-        kind: known(entry.name).map_or(Type::String, |(_, kind)| kind),
+        kind: known(&entry.name).map_or(Type::String, |(_, kind)| kind),
+        name: entry.name,
         value: entry.value,
         default: Some(entry.default),
         takes: entry.allowed.to_owned(),
@@ -98,7 +101,7 @@ pub(super) fn of_topic(server: &Server, name: &str) -> Result<Vec<Told>> {
         server.broker().describe_configs(&name)?.into_iter().map(told).collect();
     let is_power = server.broker().describe_topic(&name)?.durability == Durability::Power;
     all.push(Told {
-        name: FLUSH_MESSAGES,
+        name: FLUSH_MESSAGES.into(),
         value: if is_power { "1" } else { NEVER }.to_owned(),
         source: source_of(if is_power { ConfigSource::Topic } else { ConfigSource::Default }),
         default: Some(NEVER.to_owned()),
@@ -106,7 +109,7 @@ pub(super) fn of_topic(server: &Server, name: &str) -> Result<Vec<Told>> {
         takes: "1 to sync each batch before it is acknowledged; set when a topic is created"
             .to_owned(),
     });
-    all.sort_by_key(|it| it.name);
+    all.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(all)
 }
 

@@ -140,7 +140,7 @@ async fn try_create(
     };
     let configs = configs.into_iter().map(|entry| CreatableTopicConfigs {
         config_source: source_of(entry.source),
-        name: entry.name.to_string(),
+        name: entry.name.into_owned(),
         value: Some(entry.value),
         read_only: false,
         is_sensitive: false,

@@ -26,7 +26,7 @@ impl Handle for DescribeConfigsRequest {
             let described = describe(&client, &resource).map(|settings| {
                 let settings = settings.into_iter();
                 let wanted = settings.filter(|it| match &resource.configuration_keys {
-                    Some(keys) => keys.iter().any(|key| key == it.name),
+                    Some(keys) => keys.iter().any(|key| *key == it.name),
                     None => true,
                 });
                 let (synonyms, documented) = (self.include_synonyms, self.include_documentation);
@@ -85,13 +85,14 @@ fn setting(
             source,
         };
         if told.is_set() {
-            synonyms.push(synonym(told.name, &told.value, told.source));
+            synonyms.push(synonym(&told.name, &told.value, told.source));
         }
-        let of_broker = known(told.name).filter(|_| !is_fixed).map_or(told.name, |(name, _)| name);
+        let of_broker =
+            known(&told.name).filter(|_| !is_fixed).map_or(&*told.name, |(name, _)| name);
         synonyms.extend(told.default.iter().map(|value| synonym(of_broker, value, default)));
     }
     DescribeConfigsResourceResult {
-        name: told.name.to_owned(),
+        name: told.name.into_owned(),
         value: Some(told.value),
         read_only: is_fixed,
         config_source: told.source,
@@ -110,15 +111,16 @@ fn of_broker(client: &Client) -> Vec<Told> {
     let mut all: Vec<Told> =
         server.broker().topic_defaults().into_iter().map(configs::told).collect();
     for told in &mut all {
-        if let Some((name, _)) = known(told.name) {
-            told.name = name;
+        if let Some((name, _)) = known(&told.name) {
+            told.name = name.into();
         }
         if told.is_set() {
             told.source = STATIC_BROKER_CONFIG;
         }
     }
-    let mut add = |name, kind, value: String| {
+    let mut add = |name: &'static str, kind, value: String| {
         let takes = "what the broker was started with".to_owned();
+        let name = name.into();
         all.push(Told { name, value, source: STATIC_BROKER_CONFIG, default: None, kind, takes });
     };
     add("advertised.listeners", Type::List, format!("PLAINTEXT://{host}:{port}"));
@@ -139,6 +141,6 @@ fn of_broker(client: &Client) -> Vec<Told> {
         };
         add(name, kind, value);
     }
-    all.sort_by_key(|it| it.name);
+    all.sort_by(|a, b| a.name.cmp(&b.name));
     all
 }

@@ -5,6 +5,8 @@
 
 mod admin;
 pub(crate) mod local;
+#[cfg(feature = "tcp")]
+pub(crate) mod tcp;
 
 use std::fmt::{self, Debug};
 use std::future::Future;
@@ -22,7 +24,7 @@ use crate::error::Result;
 pub(crate) use crate::group::{
     Commit, CommittedOffset, JoinGroup, Joined, MemberRef, SyncGroup, Synced,
 };
-#[cfg(test)]
+#[cfg(any(test, feature = "tcp"))]
 pub(crate) use crate::partition::Completion;
 pub(crate) use crate::partition::ready::wake;
 pub(crate) use crate::partition::{BatchMetadata, BatchSource, Buffered, QueuedBatch};
@@ -66,6 +68,17 @@ pub(crate) trait Transport: Debug + Send + Sync + 'static {
 
     /// All topics, as far as they are known here, without waiting; not the broker's own.
     fn known_topics(&self) -> Vec<Arc<TopicMetadata>>;
+
+    /// All topics, asked for where they are not known here.
+    async fn all_topics(&self) -> Result<Vec<Arc<TopicMetadata>>> {
+        Ok(self.known_topics())
+    }
+
+    /// Looks whether there is news of topics that [`Transport::known_topic`] does not know yet.
+    /// False where there can't be.
+    async fn looks_again(&self) -> bool {
+        false
+    }
 
     /// The topic; if it is unknown and automatic creation is on, it is created.
     async fn metadata(&self, topic: &TopicName) -> Result<Arc<TopicMetadata>>;
@@ -144,6 +157,9 @@ pub(crate) struct Submission {
     pub(crate) batch: QueuedBatch,
     /// Whether the caller waits for its fate, and may as well do the work.
     pub(crate) is_awaited: bool,
+    /// How long may be tried to deliver it, where that may take several attempts.
+    #[cfg_attr(not(feature = "tcp"), expect(dead_code, reason = "one attempt is enough here"))]
+    pub(crate) delivery_timeout: Duration,
 }
 
 impl Debug for Submission {

@@ -18,9 +18,10 @@ on_all_backends! {
     an_enqueue_that_is_dropped_is_sent_once_or_not_at_all,
     a_flush_that_is_dropped_changes_nothing,
     create_topic_is_done_or_not,
-    delete_topic_is_done_or_not,
     consumers_that_were_never_made_leave_nothing_behind,
     seeks_that_are_dropped_move_nothing,
+    ; local "a topic that is gone is missed for a while":
+    delete_topic_is_done_or_not,
 }
 
 /// How often a future is made and dropped before it is left to finish. More than any waits.

@@ -22,6 +22,8 @@ mod many;
 mod memory;
 mod model;
 #[cfg(feature = "tcp")]
+mod network;
+#[cfg(feature = "tcp")]
 mod port;
 mod read_only;
 mod runtimes;

@@ -10,6 +10,7 @@ use crate::support::{
 };
 
 on_all_backends! {
+    ; local "a broker that is gone may come back":
     what_was_enqueued_is_sent_before_shutdown_returns,
     no_record_is_taken_after_a_shutdown,
     a_waiting_consumer_is_told,

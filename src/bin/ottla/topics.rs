@@ -219,7 +219,7 @@ impl Describe {
         let is_set = |source: ConfigSource| source == ConfigSource::Topic;
         if self.json {
             let shown = configs.iter().filter(|it| self.configs || is_set(it.source));
-            let configs = shown.map(|it| (it.name.to_owned(), json!(it.value)));
+            let configs = shown.map(|it| (it.name.to_string(), json!(it.value)));
             say_json(&describe_json(&topic, configs.collect()))?;
             return Ok(Done::Well);
         }
@@ -256,7 +256,7 @@ impl Describe {
             let mut table = Table::new(&["SETTING", "VALUE", "SET", "DEFAULT", "IT TAKES"]);
             for it in &configs {
                 let set = if is_set(it.source) { "yes" } else { "" };
-                let cells = [it.name, &it.value, set, &it.default, it.allowed];
+                let cells = [&*it.name, &it.value, set, &it.default, it.allowed];
                 table.row(cells.map(str::to_owned));
             }
             table.print()?;

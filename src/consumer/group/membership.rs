@@ -319,8 +319,13 @@ impl Membership {
         let leads = joined.leader == joined.member_id && !joined.skip_assignment;
         let assignments = if leads { self.assign(consumer, &joined) } else { Vec::new() };
         let (member, generation) = self.identity();
-        let request =
-            SyncGroup { member, generation, protocol_type: None, protocol: None, assignments };
+        let request = SyncGroup {
+            member,
+            generation,
+            protocol_type: Some(joined.protocol_type),
+            protocol: Some(joined.protocol.clone()),
+            assignments,
+        };
         let session = self.session.clone();
         let synced = Box::pin(async move { session.sync(request).await });
         self.phase = Phase::Syncing(synced, joined.protocol);

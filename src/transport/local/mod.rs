@@ -118,7 +118,7 @@ impl Transport for LocalTransport {
     }
 
     fn submit(&self, submission: Submission) {
-        let Submission { at, topic_id, batch, is_awaited } = submission;
+        let Submission { at, topic_id, batch, is_awaited, .. } = submission;
         let allowed = self.handle.core.check_writable();
         if let Err(error) = allowed.and_then(|()| check_not_internal(&at.topic)) {
             return batch.fail(error);

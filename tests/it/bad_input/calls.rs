@@ -12,10 +12,11 @@ on_all_backends! {
     partitions_that_are_not_there,
     negative_timestamps,
     offsets_out_of_range_and_the_three_policies,
-    topics_that_exist_already,
     settings_that_are_not_allowed,
     nothing_to_consume,
+    ; local "a broker that is gone may come back":
     handles_after_a_shutdown,
+    topics_that_exist_already,
 }
 
 async fn illegal_topic_names(host: Host) {

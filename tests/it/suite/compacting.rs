@@ -10,10 +10,11 @@ use crate::support::{Host, assert_error, at, on_all_backends, read_topic, take};
 on_all_backends! {
     of_each_key_the_latest_record_stays,
     deleted_keys_go_when_their_time_has_come,
-    records_without_a_key_are_refused,
     a_reader_notices_nothing,
     topics_are_compacted_in_the_background,
     other_topics_are_not_compacted,
+    ; local "settings of topics are the broker's to check":
+    records_without_a_key_are_refused,
 }
 
 fn compacted() -> TopicConfig {

@@ -21,19 +21,14 @@ on_all_backends! {
     members_share_the_partitions_and_hand_them_over,
     a_member_that_is_dropped_leaves_its_work_to_others,
     every_strategy_shares_everything_once,
-    a_member_that_is_away_for_too_long_is_put_out,
     a_topic_created_again_does_not_inherit_offsets,
     a_topic_that_comes_back_wakes_who_waits,
     automatic_commits_cover_what_was_handed_out_before,
-    automatic_commits_come_while_nothing_does,
     automatic_commits_may_come_at_every_poll,
     chosen_partitions_are_committed_when_closed,
     what_is_committed_for_a_deleted_topic_is_not_kept,
     a_static_member_that_wants_more_gets_it,
-    a_static_member_comes_back_to_its_partitions,
-    groups_that_make_no_sense_are_refused,
     records_are_committed_as_they_are_done,
-    records_of_former_times_are_not_committed,
     latest_means_when_it_subscribed,
     nothing_is_handed_out_before_the_listener_knows,
     settings_may_come_before_the_group,
@@ -41,11 +36,19 @@ on_all_backends! {
     new_partitions_are_shared_out,
     a_member_that_waits_hears_of_new_partitions,
     groups_are_told_of_and_deleted,
-    offsets_are_forgotten_after_a_week_without_members,
     a_consumer_that_is_closed_commits_and_leaves,
     closing_goes_on_with_what_was_begun,
     a_consumer_that_is_closed_while_it_hands_over_finishes_that,
+    ; local "session timeouts of members on the network go by the broker's clock, heartbeats by the machine's":
+    a_member_that_is_away_for_too_long_is_put_out,
+    records_of_former_times_are_not_committed,
     members_that_come_and_go_lose_nothing_and_repeat_nothing,
+    automatic_commits_come_while_nothing_does,
+    offsets_are_forgotten_after_a_week_without_members,
+    ; local "a member on the network hears of it with its next heartbeat":
+    a_static_member_comes_back_to_its_partitions,
+    ; local "a broker does not say what the others offer":
+    groups_that_make_no_sense_are_refused,
 }
 
 async fn topic(host: &Host, partitions: i32) {

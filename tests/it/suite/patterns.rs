@@ -10,6 +10,7 @@ on_all_backends! {
     a_pattern_that_matches_nothing_waits,
     a_topic_that_goes_is_not_missed,
     members_share_what_their_patterns_match,
+    ; local "a broker that is gone may come back":
     patterns_that_are_none,
 }
 

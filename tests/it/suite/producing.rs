@@ -13,7 +13,6 @@ on_all_backends! {
     without_a_key_all_partitions_are_used,
     null_and_empty_differ,
     headers_come_back_as_they_went_in,
-    timestamps_are_kept,
     log_append_time_is_the_brokers,
     acks_of_all_kinds,
     enqueued_records_are_acknowledged_in_order,
@@ -21,10 +20,13 @@ on_all_backends! {
     a_full_buffer_makes_enqueue_wait_and_loses_nothing,
     a_lingering_batch_goes_on_flush_and_when_its_time_has_come,
     records_up_to_the_limit_are_taken,
-    records_over_the_limit_are_refused_and_nothing_is_queued,
-    batches_are_no_larger_than_a_segment,
     blocking_forms_work_from_plain_threads,
     partitioners_choose,
+    ; local "settings of topics are the broker's to check":
+    batches_are_no_larger_than_a_segment,
+    records_over_the_limit_are_refused_and_nothing_is_queued,
+    ; local "brokers on the network refuse times far from theirs (KIP-937)":
+    timestamps_are_kept,
 }
 
 async fn send_says_where_the_record_is(host: Host) {

@@ -28,6 +28,9 @@ pub(crate) enum Backend {
     Memory,
     Process,
     Power,
+    /// A broker in memory, and a client that reaches it over the network.
+    #[cfg(feature = "tcp")]
+    Network,
 }
 
 impl Backend {
@@ -39,6 +42,8 @@ impl Backend {
             Backend::Memory => Durability::Memory,
             Backend::Process => Durability::Process,
             Backend::Power => Durability::Power,
+            #[cfg(feature = "tcp")]
+            Backend::Network => Durability::Memory,
         }
     }
 
@@ -59,9 +64,30 @@ impl Backend {
                 let dir = TempDir::new().unwrap();
                 (builder.open(dir.path()).await.unwrap(), Some(dir))
             }
+            #[cfg(feature = "tcp")]
+            Backend::Network => (builder.in_memory().await.unwrap(), None),
         };
-        let client = broker.client();
-        Host { client, clock, broker, _dir: dir }
+        match self {
+            #[cfg(feature = "tcp")]
+            Backend::Network => {
+                let listener = broker.listen("127.0.0.1:0").await.unwrap();
+                // What comes and goes is to be noticed while a test waits.
+                let client = Client::builder()
+                    .clock(clock.clone())
+                    .metadata_max_age(Duration::from_millis(50))
+                    .topic_timeout(Duration::from_millis(500));
+                let client = client.connect(&listener.local_addr().to_string()).await.unwrap();
+                Host { client, clock, broker, _dir: dir, _listener: Some(listener) }
+            }
+            _ => Host {
+                client: broker.client(),
+                clock,
+                broker,
+                _dir: dir,
+                #[cfg(feature = "tcp")]
+                _listener: None,
+            },
+        }
     }
 }
 
@@ -71,6 +97,8 @@ pub(crate) struct Host {
     pub(crate) clock: ManualClock,
     pub(crate) broker: Broker,
     _dir: Option<TempDir>,
+    #[cfg(feature = "tcp")]
+    _listener: Option<ottla::Listener>,
 }
 
 impl Deref for Host {
@@ -81,20 +109,24 @@ impl Deref for Host {
     }
 }
 
-/// Runs the named functions, which take a [`Host`], once on each backend.
+/// Runs the named functions, which take a [`Host`], once on each backend. Those named behind `local`
+/// are not run over the network, for the reason that stands there: they are about a broker of this
+/// process, or about time that is moved by hand, which brokers on the network do not know.
 macro_rules! on_all_backends {
-    ($($name:ident),* $(,)?) => {
-        on_all_backends!(@ memory, Memory, $($name),*);
-        on_all_backends!(@ process, Process, $($name),*);
-        on_all_backends!(@ power, Power, $($name),*);
+    ($($name:ident),* $(,)? $(; local $reason:literal: $($local:ident),* $(,)?)*) => {
+        on_all_backends!(@ memory, Memory, $($name,)* $($($local,)*)*);
+        on_all_backends!(@ process, Process, $($name,)* $($($local,)*)*);
+        on_all_backends!(@ power, Power, $($name,)* $($($local,)*)*);
+        #[cfg(feature = "tcp")]
+        on_all_backends!(@ network, Network, $($name,)*);
     };
-    (@ $module:ident, $backend:ident, $($name:ident),*) => {
+    (@ $module:ident, $backend:ident, $($name:ident,)*) => {
         mod $module {
-            use crate::support::{Backend, within};
             $(
                 #[tokio::test]
                 async fn $name() {
-                    within(async { super::$name(Backend::$backend.host().await).await }).await
+                    let host = crate::support::Backend::$backend.host();
+                    crate::support::within(async { super::$name(host.await).await }).await
                 }
             )*
         }

@@ -1,0 +1,364 @@
+//! One connection to a broker: requests out, answers in, in that order.
+//!
+//! A task owns the socket. Requests are put into its queue without waiting, so that whoever starts
+//! two of them knows in which order they leave; answers come back in the order of the requests, as
+//! Kafka's protocol has it. Whatever does not fit, or comes too late, ends the connection: all that
+//! is under way fails with [`Error::Disconnected`].
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Duration, Instant, timeout, timeout_at};
+
+use super::settings::{Address, Settings};
+use super::versions::Versions;
+use crate::error::{Error, Result};
+use crate::wire::api_versions::{ApiVersionsRequest, ApiVersionsResponse};
+use crate::wire::{ApiKey, ErrorCode, Frame, Request, decode_response, encode_request, frame_len};
+
+/// Length in bytes of a frame's length.
+const LEN: usize = 4;
+/// Room is made for so much of an answer before any of it has come.
+const FIRST_ROOM: usize = 1 << 20;
+/// What is read at least at a time.
+const READ: usize = 64 << 10;
+/// The longest answer of a broker that has not said yet what it can do.
+const MAX_GREETING: usize = 1 << 20;
+
+/// The way to a broker. Cheap to clone; the connection ends with the last one.
+#[derive(Clone)]
+pub(super) struct Connection(Arc<Inner>);
+
+struct Inner {
+    broker: Arc<str>,
+    client_id: Option<String>,
+    versions: Versions,
+    next_id: AtomicI32,
+    calls: mpsc::UnboundedSender<Call>,
+    end: Arc<End>,
+    request_timeout: Duration,
+}
+
+/// How a connection ended, once it has.
+#[derive(Debug, Default)]
+struct End {
+    reason: OnceLock<Arc<str>>,
+    over: watch::Sender<bool>,
+}
+
+impl End {
+    fn come(&self, reason: &str) {
+        let _ = self.reason.set(reason.into());
+        self.over.send_replace(true);
+    }
+}
+
+/// A request on its way, and who waits for its answer.
+struct Call {
+    frame: Frame,
+    id: i32,
+    answer: oneshot::Sender<Bytes>,
+}
+
+/// An answer that will come, or the connection's end.
+pub(super) struct Answer<R> {
+    connection: Connection,
+    id: i32,
+    version: i16,
+    frame: oneshot::Receiver<Bytes>,
+    deadline: Instant,
+    request: std::marker::PhantomData<fn() -> R>,
+}
+
+impl Connection {
+    /// Connects, and asks what the broker can do.
+    pub(super) async fn open(address: &Address, settings: &Settings) -> Result<Connection> {
+        let broker: Arc<str> = address.to_string().into();
+        let within = settings.connect_timeout;
+        let opened = async {
+            let stream = TcpStream::connect((address.host.as_str(), address.port)).await;
+            let stream = stream.map_err(|error| lost(&broker, error))?;
+            // Requests are whole when they are written. Where it can't be had, it is slower.
+            let _ = stream.set_nodelay(true);
+            Connection::over(stream, &broker, settings).await
+        };
+        let late = |_| lost(&broker, format!("no connection within {within:?}"));
+        timeout(within, opened).await.map_err(late)?
+    }
+
+    /// The same, over whatever bytes go over.
+    async fn over<S>(mut stream: S, broker: &Arc<str>, settings: &Settings) -> Result<Connection>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let versions = greet(&mut stream, broker, settings).await?;
+        let (calls, queue) = mpsc::unbounded_channel();
+        let end = Arc::new(End::default());
+        let running = Running {
+            stream,
+            queue,
+            waiting: Mutex::default(),
+            limit: settings.max_response_bytes,
+        };
+        tokio::spawn(running.run(end.clone()));
+        Ok(Connection(Arc::new(Inner {
+            broker: broker.clone(),
+            client_id: Some(settings.client_id.clone()),
+            versions,
+            next_id: AtomicI32::new(1),
+            calls,
+            end,
+            request_timeout: settings.request_timeout,
+        })))
+    }
+
+    /// Its address.
+    pub(super) fn broker(&self) -> &str {
+        &self.0.broker
+    }
+
+    /// Whether it can still be used.
+    pub(super) fn is_open(&self) -> bool {
+        !*self.0.end.over.borrow()
+    }
+
+    /// Whether the broker can be asked such a thing.
+    pub(super) fn has(&self, api: ApiKey) -> bool {
+        self.0.versions.has(api)
+    }
+
+    /// The version in which such a request would be sent, `most` at most.
+    pub(super) fn version(&self, api: ApiKey, most: i16) -> Result<i16> {
+        self.0.versions.choose(api, most, &self.0.broker)
+    }
+
+    /// Sends a request in its highest version.
+    pub(super) async fn ask<R: Request>(&self, request: &R) -> Result<R::Response> {
+        let version = self.version(R::KEY, i16::MAX)?;
+        self.start(request, version, Duration::ZERO)?.await_it().await
+    }
+
+    /// Sends a request, which the broker may answer only after `longer`, by its own rules. Requests
+    /// leave in the order of these calls.
+    pub(super) fn start<R: Request>(
+        &self,
+        request: &R,
+        version: i16,
+        longer: Duration,
+    ) -> Result<Answer<R>> {
+        let inner = &*self.0;
+        let id = inner.next_id.fetch_add(1, Ordering::Relaxed) & i32::MAX;
+        let frame = encode_request(request, version, id, &inner.client_id);
+        let frame = frame.map_err(|error| Error::InvalidState(error.to_string()))?;
+        let (answer, receiver) = oneshot::channel();
+        let call = Call { frame, id, answer };
+        // If it has ended, the receiver is told so.
+        let _ = inner.calls.send(call);
+        let deadline = Instant::now() + inner.request_timeout + longer;
+        let request = std::marker::PhantomData;
+        Ok(Answer { connection: self.clone(), id, version, frame: receiver, deadline, request })
+    }
+
+    /// Ends it: what is under way fails.
+    pub(super) fn end(&self, reason: &str) {
+        self.0.end.come(reason);
+    }
+
+    /// The error of what was under way when it ended.
+    pub(super) fn lost(&self) -> Error {
+        let reason = self.0.end.reason.get().cloned();
+        let reason = reason.unwrap_or_else(|| "the connection has ended".into());
+        Error::Disconnected { broker: self.0.broker.to_string(), reason }
+    }
+}
+
+impl<R: Request> Answer<R> {
+    /// The answer. Cancel safe: dropped, it is not waited for.
+    pub(super) async fn await_it(self) -> Result<R::Response> {
+        let Answer { connection, id, version, frame, deadline, .. } = self;
+        let name = R::KEY.name();
+        let Ok(received) = timeout_at(deadline, frame).await else {
+            connection.end(&format!("{name} was not answered in time (request.timeout.ms)"));
+            return Err(connection.lost());
+        };
+        let frame = received.map_err(|_| connection.lost())?;
+        match decode_response::<R>(&frame, version) {
+            Ok((of, response)) if of == id => Ok(response),
+            Ok((of, _)) => {
+                connection.end(&format!("an answer to request {of} came for request {id}"));
+                Err(connection.lost())
+            }
+            Err(error) => {
+                connection.end(&format!("the answer to {name} v{version} can't be read: {error}"));
+                Err(connection.lost())
+            }
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.end.come("it is not needed any more");
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Connection").field(&self.0.broker).finish()
+    }
+}
+
+/// What the task has.
+struct Running<S> {
+    stream: S,
+    queue: mpsc::UnboundedReceiver<Call>,
+    /// Who waits for answers, in their order.
+    waiting: Mutex<VecDeque<(i32, oneshot::Sender<Bytes>)>>,
+    limit: usize,
+}
+
+type Waiting = Mutex<VecDeque<(i32, oneshot::Sender<Bytes>)>>;
+
+fn lock(waiting: &Waiting) -> MutexGuard<'_, VecDeque<(i32, oneshot::Sender<Bytes>)>> {
+    waiting.lock().expect("no one panics with the queue in hand")
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Running<S> {
+    async fn run(self, end: Arc<End>) {
+        let Running { stream, mut queue, waiting, limit } = self;
+        let (mut from, mut to) = tokio::io::split(stream);
+        let mut over = end.over.subscribe();
+        let writes = async {
+            while let Some(Call { mut frame, id, answer }) = queue.recv().await {
+                lock(&waiting).push_back((id, answer));
+                if let Err(error) = to.write_all_buf(&mut frame).await {
+                    return error.to_string();
+                }
+            }
+            "it is not needed any more".to_owned()
+        };
+        let reads = async {
+            let mut buf = BytesMut::new();
+            loop {
+                let frame = match read_frame(&mut from, &mut buf, limit).await {
+                    Ok(frame) => frame,
+                    Err(error) => return error,
+                };
+                let next = lock(&waiting).pop_front();
+                let Some((id, answer)) = next else {
+                    return "an answer came that nobody waits for".to_owned();
+                };
+                if frame.len() < 4 || frame[..4] != id.to_be_bytes() {
+                    return format!("an answer came that is not the one to request {id}");
+                }
+                let _ = answer.send(frame);
+            }
+        };
+        let reason = tokio::select! {
+            biased;
+            reason = reads => reason,
+            reason = writes => reason,
+            _ = over.wait_for(|over| *over) => return,
+        };
+        tracing::debug!(%reason, "the connection has ended");
+        end.come(&reason);
+    }
+}
+
+/// Reads one frame; the reason if there is none.
+async fn read_frame<R: AsyncRead + Unpin>(
+    from: &mut R,
+    buf: &mut BytesMut,
+    limit: usize,
+) -> Result<Bytes, String> {
+    fill(from, buf, LEN).await?;
+    let mut prefix = [0; LEN];
+    prefix.copy_from_slice(&buf[..LEN]);
+    let len = frame_len(prefix, limit).map_err(|error| stranger(buf, &error.to_string()))?;
+    buf.advance(LEN);
+    fill(from, buf, len).await?;
+    Ok(buf.split_to(len).freeze())
+}
+
+/// Reads until there are `len` bytes. Memory is taken as they come.
+async fn fill<R: AsyncRead + Unpin>(
+    from: &mut R,
+    buf: &mut BytesMut,
+    len: usize,
+) -> Result<(), String> {
+    while buf.len() < len {
+        let missing = len - buf.len();
+        buf.reserve(missing.min(FIRST_ROOM.max(buf.len())).max(READ));
+        match from.read_buf(buf).await {
+            Ok(0) => return Err("the broker has closed the connection".to_owned()),
+            Ok(_) => {}
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+    Ok(())
+}
+
+/// What to say of bytes that are no answer.
+fn stranger(bytes: &[u8], otherwise: &str) -> String {
+    match bytes {
+        [0x15, 0x03, ..] => "it expects TLS, and this client speaks without".to_owned(),
+        [b'H', b'T', b'T', b'P', ..] => "it speaks HTTP, not Kafka's protocol".to_owned(),
+        _ => {
+            let begin = bytes[..bytes.len().min(16)].escape_ascii();
+            format!("it does not speak Kafka's protocol ({otherwise}); its answer begins {begin}")
+        }
+    }
+}
+
+/// Asks what the broker can do. One that does not know the version of the question says so in
+/// version 0, with the versions that it does know (KIP-511).
+async fn greet<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut S,
+    broker: &str,
+    settings: &Settings,
+) -> Result<Versions> {
+    let request = ApiVersionsRequest {
+        client_software_name: "ottla".to_owned(),
+        client_software_version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    let mut buf = BytesMut::new();
+    let mut version = *ApiKey::ApiVersions.versions().end();
+    loop {
+        let frame = encode_request(&request, version, 0, &Some(settings.client_id.clone()));
+        let mut frame = frame.map_err(|error| lost(broker, error))?;
+        stream.write_all_buf(&mut frame).await.map_err(|error| lost(broker, error))?;
+        let answer = read_frame(stream, &mut buf, MAX_GREETING).await;
+        let answer = answer.map_err(|reason| lost(broker, reason))?;
+        let response = decode_greeting(&answer, version)
+            .map_err(|reason| lost(broker, format!("its first answer can't be read: {reason}")))?;
+        let told = Versions::new(&response.api_keys);
+        match response.error_code {
+            ErrorCode::NONE => return Ok(told),
+            ErrorCode::UNSUPPORTED_VERSION if version > 0 => {
+                let common = told.choose(ApiKey::ApiVersions, version - 1, broker);
+                version = common.unwrap_or(0);
+            }
+            error => {
+                return Err(lost(broker, format!("it refuses to say what it can do: {error}")));
+            }
+        }
+    }
+}
+
+fn decode_greeting(answer: &Bytes, version: i16) -> Result<ApiVersionsResponse, String> {
+    let code = answer.get(4..6).map(|code| i16::from_be_bytes([code[0], code[1]]));
+    let is_refusal = code == Some(ErrorCode::UNSUPPORTED_VERSION.0);
+    let version = if is_refusal { 0 } else { version };
+    let decoded = decode_response::<ApiVersionsRequest>(answer, version);
+    decoded.map(|(_, response)| response).map_err(|error| error.to_string())
+}
+
+fn lost(broker: &str, reason: impl ToString) -> Error {
+    Error::Disconnected { broker: broker.to_owned(), reason: reason.to_string().into() }
+}

@@ -1,0 +1,188 @@
+//! What answers to Fetch mean for a session.
+
+use bytes::Bytes;
+
+use super::shelf::Wanted;
+use super::{Actor, BY_IDS, Done};
+use crate::batch::{Batch, BatchError, BatchHeader, check_crc};
+use crate::error::Error;
+use crate::topic::TopicPartition;
+use crate::transport::tcp::errors::{Verdict, of_code, verdict};
+use crate::transport::tcp::offsets;
+use crate::transport::{FetchPosition, OffsetSpec};
+use crate::wire::ErrorCode;
+use crate::wire::fetch::{FetchResponse, PartitionData};
+
+impl Actor {
+    pub(super) fn take_in(&mut self, done: Done) {
+        let Done { node, lane, wanted, answer, version } = done;
+        if let Some(lanes) = self.busy.get_mut(&node) {
+            lanes[lane] = false;
+        }
+        let response = match answer {
+            Ok(response) if response.error_code == ErrorCode::NONE => response,
+            Ok(FetchResponse { error_code, .. }) => {
+                tracing::debug!(node, error = %error_code, "a fetch was refused");
+                for wanted in wanted {
+                    let error = of_code(error_code, format!("fetching {}", wanted.at), None);
+                    self.put_by_or_fail(wanted, error);
+                }
+                return;
+            }
+            Err(error) => {
+                tracing::debug!(node, %error, "fetched without an answer");
+                wanted.into_iter().for_each(|it| self.put_by_or_fail(it, error.clone()));
+                return;
+            }
+        };
+        let mut told = by_partition(response, version, &wanted);
+        for wanted in wanted {
+            match told.iter().position(|(at, _)| *at == wanted.at) {
+                Some(index) => {
+                    let (_, data) = told.swap_remove(index);
+                    self.take_in_partition(wanted, data);
+                }
+                None => self.put_by(wanted, false),
+            }
+        }
+    }
+
+    fn put_by_or_fail(&mut self, wanted: Wanted, error: Error) {
+        match error.is_retriable() || matches!(error, Error::Closed { .. }) {
+            true => self.put_by(wanted, true),
+            false => self.session.shelf().fail(&wanted, error),
+        }
+    }
+
+    fn take_in_partition(&mut self, wanted: Wanted, data: PartitionData) {
+        let at = &wanted.at;
+        if data.diverging_epoch.epoch >= 0 {
+            let to = data.diverging_epoch.end_offset;
+            let error = Error::Truncated { at: at.clone(), to };
+            return self.session.shelf().fail(&wanted, error);
+        }
+        match data.error_code {
+            ErrorCode::NONE => self.take_in_records(wanted, &data.records.into_bytes()),
+            ErrorCode::OFFSET_OUT_OF_RANGE => self.out_of_range(wanted),
+            error => {
+                tracing::debug!(%at, %error, "it can't be fetched");
+                let leader = data.current_leader;
+                self.cluster.hint(at, leader.leader_id, leader.leader_epoch);
+                match verdict(error) {
+                    Verdict::Final => {
+                        let error = of_code(error, format!("fetching {at}"), None);
+                        self.session.shelf().fail(&wanted, error);
+                    }
+                    // A topic that is gone is told by the metadata.
+                    Verdict::Elsewhere => self.put_by(wanted, true),
+                    Verdict::Retry => self.put_by(wanted, false),
+                }
+            }
+        }
+    }
+
+    /// Fails with what the log has instead, once that is known; meanwhile others are fetched.
+    fn out_of_range(&self, wanted: Wanted) {
+        let (session, cluster) = (self.session.clone(), self.cluster.clone());
+        tokio::spawn(async move {
+            let Wanted { at, position, .. } = &wanted;
+            let bounds = async {
+                let start = offsets::list(&cluster, at, OffsetSpec::Earliest).await?;
+                Ok((start, offsets::list(&cluster, at, OffsetSpec::Latest).await?))
+            };
+            let error = match bounds.await {
+                Ok((start, end)) => Error::OffsetOutOfRange {
+                    at: at.clone(),
+                    offset: position.offset,
+                    log_start_offset: start.offset.unwrap_or(0),
+                    log_end_offset: end.offset.unwrap_or(0),
+                },
+                Err(error) => error,
+            };
+            session.shelf().fail(&wanted, error);
+        });
+    }
+
+    fn take_in_records(&mut self, wanted: Wanted, records: &Bytes) {
+        let mut position = wanted.position;
+        let (batches, trouble) = parse(&wanted.at, records, &mut position);
+        let mut shelf = self.session.shelf();
+        if !batches.is_empty() || trouble.is_none() {
+            return shelf.put(&wanted, batches, position);
+        }
+        let Some(trouble) = trouble else { return };
+        // What came about on the way does not come again.
+        if shelf.was_suspect(&wanted, position.offset) {
+            return shelf.fail(&wanted, trouble);
+        }
+        drop(shelf);
+        tracing::warn!(at = %wanted.at, error = %trouble, "fetched once more");
+        self.put_by(wanted, false);
+    }
+}
+
+/// The whole batches, and what stands in the way of those behind them. `position` moves behind the
+/// former.
+fn parse(
+    at: &TopicPartition,
+    records: &Bytes,
+    position: &mut FetchPosition,
+) -> (Vec<Batch>, Option<Error>) {
+    let mut rest = records.clone();
+    let mut batches = Vec::new();
+    while !rest.is_empty() {
+        let header = match BatchHeader::parse(&rest) {
+            Ok(header) => header,
+            // The end of an answer may be the beginning of a batch.
+            Err(BatchError::Truncated { .. }) if !batches.is_empty() => break,
+            Err(source) => {
+                return (batches, Some(Error::InvalidRecord { at: at.clone(), source }));
+            }
+        };
+        if header.size() > rest.len() {
+            let (needed, have) = (header.size(), rest.len());
+            let source = BatchError::Truncated { needed, have };
+            let error = Error::InvalidRecord { at: at.clone(), source };
+            return (batches, Some(error));
+        }
+        let bytes = rest.split_to(header.size());
+        let next = header.next_offset();
+        if next <= position.offset {
+            continue;
+        }
+        if check_crc(&bytes).is_err() {
+            let (from, to) = (header.base_offset.max(position.offset), next);
+            return (batches, Some(Error::Corrupt { at: at.clone(), from, to }));
+        }
+        match Batch::parse(bytes) {
+            Ok(batch) => batches.push(batch),
+            Err(source) => {
+                return (batches, Some(Error::InvalidRecord { at: at.clone(), source }));
+            }
+        }
+        let leader_epoch = header.partition_leader_epoch;
+        *position = FetchPosition { offset: next, leader_epoch };
+    }
+    (batches, None)
+}
+
+/// What was told of each partition, by name.
+fn by_partition(
+    response: FetchResponse,
+    version: i16,
+    wanted: &[Wanted],
+) -> Vec<(TopicPartition, PartitionData)> {
+    let mut all = Vec::new();
+    for topic in response.responses {
+        let is_it = |it: &&Wanted| match version >= BY_IDS {
+            true => it.topic_id == topic.topic_id,
+            false => it.at.topic == topic.topic.as_str(),
+        };
+        let Some(name) = wanted.iter().find(is_it).map(|it| it.at.topic.clone()) else { continue };
+        for data in topic.partitions {
+            let at = TopicPartition { topic: name.clone(), partition: data.partition_index };
+            all.push((at, data));
+        }
+    }
+    all
+}

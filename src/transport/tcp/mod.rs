@@ -1,0 +1,133 @@
+//! The transport to brokers on the network: Kafka's protocol, to this library's own port or to an
+//! Apache Kafka cluster.
+//!
+//! * `connection`: requests out, answers in; what the broker can do is asked first.
+//! * `cluster`: who leads what, kept fresh; `metadata` is what is known, `pool` the connections.
+//! * `produce`: one task that sends what all of a client's producers have.
+//! * `fetch`: a task for each consumer.
+//! * `group`: a member's part in its group; `admin`: what administrators ask.
+//! * `offsets`: where logs begin and end.
+//!
+//! All tasks run on the runtime on which the client was connected. They end with the last handle.
+
+mod admin;
+mod cluster;
+mod connection;
+mod errors;
+mod fetch;
+mod group;
+mod metadata;
+mod offsets;
+mod pool;
+mod produce;
+mod settings;
+mod versions;
+
+use std::future::Future;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::clock::Clock;
+use crate::error::{Error, Result};
+use crate::topic::{TopicName, TopicPartition};
+
+pub(crate) use self::settings::{Address, Settings};
+
+use self::cluster::Cluster;
+use self::fetch::TcpFetcher;
+use self::group::TcpGroup;
+use self::produce::Sender;
+use super::{
+    Administration, Fetcher, GroupSession, ListedOffset, OffsetSpec, Submission, TopicMetadata,
+    Transport,
+};
+
+/// Leads to a cluster.
+#[derive(Debug)]
+pub(crate) struct TcpTransport {
+    cluster: Arc<Cluster>,
+    sender: Sender,
+    runtime: Handle,
+}
+
+impl TcpTransport {
+    /// Connects to the first broker that can be reached.
+    pub(crate) async fn connect(bootstrap: Vec<Address>, settings: Settings) -> Result<Self> {
+        let cluster = Cluster::connect(bootstrap, settings).await?;
+        let sender = Sender::start(cluster.clone());
+        Ok(TcpTransport { cluster, sender, runtime: Handle::current() })
+    }
+}
+
+/// Does something on the client's runtime, wherever it is waited for: that may be a thread without
+/// one. Dropped, it is given up.
+async fn run_on<T: Send + 'static>(
+    runtime: &Handle,
+    work: impl Future<Output = Result<T>> + Send + 'static,
+) -> Result<T> {
+    let mut running = JoinSet::new();
+    running.spawn_on(work, runtime);
+    match running.join_next().await {
+        Some(Ok(done)) => done,
+        _ => Err(Error::closed("the client's runtime has ended")),
+    }
+}
+
+#[async_trait]
+impl Transport for TcpTransport {
+    fn clock(&self) -> &Clock {
+        &self.cluster.clock
+    }
+
+    fn known_topic(&self, topic: &str) -> Option<Arc<TopicMetadata>> {
+        self.cluster.known_topic(topic)
+    }
+
+    fn known_topics(&self) -> Vec<Arc<TopicMetadata>> {
+        self.cluster.known_topics()
+    }
+
+    async fn all_topics(&self) -> Result<Vec<Arc<TopicMetadata>>> {
+        let cluster = self.cluster.clone();
+        run_on(&self.runtime, async move { cluster.all_topics().await }).await
+    }
+
+    async fn looks_again(&self) -> bool {
+        let cluster = self.cluster.clone();
+        run_on(&self.runtime, async move { cluster.refresh().await }).await.is_ok()
+    }
+
+    async fn metadata(&self, topic: &TopicName) -> Result<Arc<TopicMetadata>> {
+        let (cluster, topic) = (self.cluster.clone(), topic.clone());
+        run_on(&self.runtime, async move { cluster.topic(&topic, true).await }).await
+    }
+
+    fn metadata_version(&self) -> watch::Receiver<u64> {
+        self.cluster.version()
+    }
+
+    fn submit(&self, submission: Submission) {
+        self.sender.submit(submission);
+    }
+
+    fn fetcher(&self) -> Box<dyn Fetcher> {
+        Box::new(TcpFetcher::start(self.cluster.clone(), &self.runtime))
+    }
+
+    async fn list_offset(&self, at: &TopicPartition, spec: OffsetSpec) -> Result<ListedOffset> {
+        let (cluster, at) = (self.cluster.clone(), at.clone());
+        run_on(&self.runtime, async move { offsets::list(&cluster, &at, spec).await }).await
+    }
+
+    fn group(&self, id: &str) -> Arc<dyn GroupSession> {
+        Arc::new(TcpGroup::new(self.cluster.clone(), self.runtime.clone(), id))
+    }
+
+    fn admin(&self) -> &dyn Administration {
+        self
+    }
+}
