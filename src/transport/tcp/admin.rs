@@ -19,7 +19,6 @@ mod topics;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use tokio::time::Duration;
 
 use super::cluster::Cluster;
 use super::group::TcpGroup;
@@ -142,8 +141,4 @@ impl Administration for TcpTransport {
         self.on(|cluster| async move { group_offsets::delete(&cluster, &group, partitions).await })
             .await
     }
-}
-
-fn millis(duration: Duration) -> i32 {
-    i32::try_from(duration.as_millis()).unwrap_or(i32::MAX)
 }

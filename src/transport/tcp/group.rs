@@ -22,7 +22,7 @@ use super::connection::Connection;
 use super::errors::of_code;
 use super::pool::Pool;
 use super::run_on;
-use super::settings::{Address, Settings};
+use super::settings::{Address, Settings, millis};
 use crate::error::{Error, GroupError, Result};
 use crate::topic::TopicPartition;
 use crate::transport::{
@@ -446,8 +446,4 @@ pub(super) async fn find_coordinator(cluster: &Cluster, group: &str) -> Result<A
         }
         (error, _) => Err(of_code(error, what, found.error_message.as_deref())),
     }
-}
-
-fn millis(duration: Duration) -> i32 {
-    i32::try_from(duration.as_millis()).unwrap_or(i32::MAX)
 }

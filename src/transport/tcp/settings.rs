@@ -143,6 +143,11 @@ impl Backoff {
     }
 }
 
+/// As requests have it.
+pub(super) fn millis(duration: Duration) -> i32 {
+    i32::try_from(duration.as_millis()).unwrap_or(i32::MAX)
+}
+
 /// A number from 0 to 1.
 fn luck() -> f64 {
     use std::hash::{BuildHasher, RandomState};

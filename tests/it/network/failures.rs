@@ -139,3 +139,32 @@ async fn errors_that_pass_are_waited_out() {
     })
     .await
 }
+
+/// Nobody polls but one who waits for records: heartbeats go on by themselves, and what they are
+/// answered wakes it.
+#[tokio::test]
+async fn a_heartbeat_tells_who_waits_that_the_group_rebalances() {
+    within(async {
+        let broker = Broker::in_memory().await.unwrap();
+        let listener = broker.listen("127.0.0.1:0").await.unwrap();
+        let client = impatient().connect(&listener.local_addr().to_string()).await.unwrap();
+        client.producer().build().send(Record::to("t").value("0")).await.unwrap();
+        let mut consumer = client.consumer().group("g").subscribe(["t"]).await.unwrap();
+        assert_eq!(take_values(&mut consumer, 1).await, ["0"]);
+        let admin = broker.admin();
+        let generation = async || admin.describe_group("g").await.unwrap().generation;
+        let before = generation().await;
+        // Of the task, and of the consumer that it wakes.
+        broker.fail_next(ApiKey::Heartbeat, ErrorCode::REBALANCE_IN_PROGRESS);
+        broker.fail_next(ApiKey::Heartbeat, ErrorCode::REBALANCE_IN_PROGRESS);
+        let rebalanced = async {
+            while generation().await == before {
+                tokio::task::yield_now().await;
+            }
+            broker.producer().build().send(Record::to("t").value("1")).await.unwrap();
+        };
+        let (received, ()) = tokio::join!(consumer.recv(), rebalanced);
+        assert_eq!(received.unwrap().offset, 1);
+    })
+    .await
+}

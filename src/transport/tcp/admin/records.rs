@@ -1,6 +1,5 @@
 //! DeleteRecords: records before an offset go.
 
-use super::millis;
 use super::seen;
 use super::topics::silent;
 use crate::error::{Error, Result};
@@ -9,6 +8,7 @@ use crate::transport::OffsetSpec;
 use crate::transport::tcp::cluster::Cluster;
 use crate::transport::tcp::errors::of_code;
 use crate::transport::tcp::offsets;
+use crate::transport::tcp::settings::millis;
 use crate::wire::delete_records::{
     DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic,
 };

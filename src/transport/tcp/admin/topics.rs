@@ -1,13 +1,13 @@
 //! CreateTopics, DeleteTopics, CreatePartitions: topics come, go and grow.
 
 use super::doubt::Doubt;
-use super::millis;
 use super::seen::{self, Seen};
 use crate::broker::{Durability, FLUSH_MESSAGES, MAX_PARTITIONS, TopicConfig};
 use crate::error::{Error, Result};
 use crate::topic::{TopicId, TopicName};
 use crate::transport::tcp::cluster::Cluster;
 use crate::transport::tcp::errors::of_code;
+use crate::transport::tcp::settings::millis;
 use crate::wire::create_partitions::{CreatePartitionsRequest, CreatePartitionsTopic};
 use crate::wire::create_topics::{CreatableTopic, CreatableTopicConfig, CreateTopicsRequest};
 use crate::wire::delete_topics::{DeleteTopicState, DeleteTopicsRequest};

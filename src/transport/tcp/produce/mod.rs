@@ -20,6 +20,7 @@ use super::cluster::Cluster;
 use super::connection::Connection;
 use super::errors::of_code;
 use super::pool::Pool;
+use super::settings::millis;
 use crate::error::{Error, Result};
 use crate::topic::{TopicId, TopicPartition};
 use crate::transport::Submission;
@@ -319,11 +320,10 @@ impl Actor {
         if let Some(broker) = self.brokers.get_mut(&node) {
             broker.ready.extend(again);
         }
-        let timeout_ms = self.cluster.settings.request_timeout.as_millis();
         let request = ProduceRequest {
             transactional_id: None,
             acks: -1,
-            timeout_ms: i32::try_from(timeout_ms).unwrap_or(i32::MAX),
+            timeout_ms: millis(self.cluster.settings.request_timeout),
             topic_data: topics,
         };
         (parts, request)
