@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ottla::{ApiKey, Broker, Error, ErrorCode, Record};
+use ottla::{ApiKey, Broker, Clock, Error, ErrorCode, Record};
 use tokio::net::TcpListener;
 
 use super::impatient;
@@ -145,9 +145,12 @@ async fn errors_that_pass_are_waited_out() {
 #[tokio::test]
 async fn a_heartbeat_tells_who_waits_that_the_group_rebalances() {
     within(async {
-        let broker = Broker::in_memory().await.unwrap();
+        // No session ends while this clock stands.
+        let clock = Clock::manual();
+        let broker = Broker::builder().clock(clock.clone()).in_memory().await.unwrap();
         let listener = broker.listen("127.0.0.1:0").await.unwrap();
-        let client = impatient().connect(&listener.local_addr().to_string()).await.unwrap();
+        let client = impatient().clock(clock);
+        let client = client.connect(&listener.local_addr().to_string()).await.unwrap();
         client.producer().build().send(Record::to("t").value("0")).await.unwrap();
         let mut consumer = client.consumer().group("g").subscribe(["t"]).await.unwrap();
         assert_eq!(take_values(&mut consumer, 1).await, ["0"]);
