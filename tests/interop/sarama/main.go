@@ -140,7 +140,7 @@ func matrix(addresses []string, version sarama.KafkaVersion) {
 }
 
 func produce(addresses []string, config *sarama.Config, messages []*sarama.ProducerMessage) {
-	producer := must(sarama.NewSyncProducer(addresses, config))
+	producer, end := newProducer(addresses, config)
 	if err := producer.SendMessages(messages); err != nil {
 		var all sarama.ProducerErrors
 		if errors.As(err, &all) {
@@ -148,7 +148,25 @@ func produce(addresses []string, config *sarama.Config, messages []*sarama.Produ
 		}
 		panic(err)
 	}
-	no(producer.Close())
+	end()
+}
+
+// A producer whose connection is there before it begins. While it connects, Sarama may close a
+// connection on which a first request waits, and then repeats the request, as it does with Apache
+// Kafka: records are twice there if the producer is not idempotent.
+func newProducer(addresses []string, config *sarama.Config) (sarama.SyncProducer, func()) {
+	client := must(sarama.NewClient(addresses, config))
+	for _, broker := range client.Brokers() {
+		if err := broker.Open(config); !errors.Is(err, sarama.ErrAlreadyConnected) {
+			no(err)
+		}
+		must(broker.Connected())
+	}
+	producer := must(sarama.NewSyncProducerFromClient(client))
+	return producer, func() {
+		no(producer.Close())
+		no(client.Close())
+	}
 }
 
 // What was produced with acks of 0 may still be on its way.
@@ -288,7 +306,7 @@ func nulls(addresses []string, version sarama.KafkaVersion) {
 func sizes(addresses []string, version sarama.KafkaVersion) {
 	topic, config := named(version, "sizes"), config(version)
 	config.Producer.MaxMessageBytes = 4 << 20
-	producer := must(sarama.NewSyncProducer(addresses, config))
+	producer, end := newProducer(addresses, config)
 	large := bytes.Repeat([]byte("0123456789"), 104_000)
 	message := &sarama.ProducerMessage{Topic: topic, Value: sarama.ByteEncoder(large)}
 	_, offset, err := producer.SendMessage(message)
@@ -297,7 +315,7 @@ func sizes(addresses []string, version sarama.KafkaVersion) {
 	message.Value = sarama.ByteEncoder(bytes.Repeat(large, 2))
 	_, _, err = producer.SendMessage(message)
 	same("one over the limit", errors.Is(err, sarama.ErrMessageSizeTooLarge), true)
-	no(producer.Close())
+	end()
 	consumer := must(sarama.NewConsumer(addresses, config))
 	message0 := consume(consumer, topic, 0, 1)[0]
 	same("a large message", bytes.Equal(message0.Value, large), true)

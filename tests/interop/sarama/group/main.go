@@ -166,9 +166,27 @@ func produceNumbers(version sarama.KafkaVersion, topic string, partitions, from,
 			Timestamp: time.UnixMilli(firstTime + 1000*int64(at)),
 		})
 	}
-	producer := must(sarama.NewSyncProducer(addresses, config(version)))
+	producer, end := newProducer(config(version))
 	no(producer.SendMessages(messages))
-	no(producer.Close())
+	end()
+}
+
+// A producer whose connection is there before it begins. While it connects, Sarama may close a
+// connection on which a first request waits, and then repeats the request, as it does with Apache
+// Kafka: records are twice there if the producer is not idempotent.
+func newProducer(config *sarama.Config) (sarama.SyncProducer, func()) {
+	client := must(sarama.NewClient(addresses, config))
+	for _, broker := range client.Brokers() {
+		if err := broker.Open(config); !errors.Is(err, sarama.ErrAlreadyConnected) {
+			no(err)
+		}
+		must(broker.Connected())
+	}
+	producer := must(sarama.NewSyncProducerFromClient(client))
+	return producer, func() {
+		no(producer.Close())
+		no(client.Close())
+	}
 }
 
 func numbers(messages []*sarama.ConsumerMessage) []int {
@@ -559,7 +577,7 @@ func notifications(topic string) {
 	defaults := config(sarama.DefaultVersion)
 	defaults.Producer.Partitioner = sarama.NewConfig().Producer.Partitioner
 	defaults.Producer.RequiredAcks = sarama.WaitForAll
-	producer := must(sarama.NewSyncProducer(addresses, defaults))
+	producer, end := newProducer(defaults)
 	sent := make(map[string][]notification)
 	inPartition := make(map[int32]int64)
 	for at := range count {
@@ -576,7 +594,7 @@ func notifications(topic string) {
 		sent[key] = append(sent[key], it)
 		inPartition[to]++
 	}
-	no(producer.Close())
+	end()
 
 	reader.take(count)
 	reader.leave()
