@@ -55,11 +55,12 @@ pub(crate) struct PartitionContext {
 }
 
 impl PartitionContext {
-    /// The time of an append, for a log that wants to know it.
+    /// The time of an append, for a log that wants to know it: for its records, or for how young
+    /// the bytes in a file are.
     fn time_for(&self, log: &Log) -> Timestamp {
         match log.config().timestamp_type {
-            TimestampType::LogAppendTime => self.clock.wall(),
-            TimestampType::CreateTime => Timestamp::NONE,
+            TimestampType::CreateTime if log.is_volatile() => Timestamp::NONE,
+            _ => self.clock.wall(),
         }
     }
 }

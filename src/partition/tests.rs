@@ -43,8 +43,12 @@ async fn the_recovery_point_keeps_up_while_there_is_always_more_to_append() {
 
 /// A partition whose log promises `Process`.
 fn partition(disk: &SimDisk) -> Partition {
+    partition_on(Arc::new(disk.process()), Clock::default())
+}
+
+fn partition_on(storage: Arc<dyn Storage>, clock: Clock) -> Partition {
     let opening = Opening {
-        storage: Arc::new(disk.process()),
+        storage,
         dir: "t-0".into(),
         partition: TopicPartition::new("t", 0).unwrap(),
         topic_id: TopicId([7; 16]),
@@ -58,7 +62,7 @@ fn partition(disk: &SimDisk) -> Partition {
     };
     let context = PartitionContext {
         runtime: Handle::current(),
-        clock: Clock::default(),
+        clock,
         io: Arc::new(Semaphore::new(1)),
         memory: MemoryBell::default(),
         simulated: true,
@@ -68,8 +72,12 @@ fn partition(disk: &SimDisk) -> Partition {
 }
 
 fn batch() -> BytesMut {
+    batch_of(b"x")
+}
+
+fn batch_of(value: &[u8]) -> BytesMut {
     let mut batch = BatchBuilder::new(BytesMut::new());
-    batch.push(0, None, Some(b"x"), &[]);
+    batch.push(0, None, Some(value), &[]);
     batch.finish()
 }
 
@@ -135,4 +143,45 @@ async fn the_recovery_point_keeps_up_with_who_appends_without_the_actor() {
     }
     let point = recovery_point(&disk);
     assert!(point > 2000, "it is {point} after 4001 records");
+}
+
+#[cfg(feature = "tcp")]
+mod ranges {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::log::ReadCursor;
+    use crate::storage::FileStorage;
+
+    /// Whoever appends, and whatever time the records have: what is damaged since would be seen by a
+    /// look at all headers.
+    #[tokio::test]
+    async fn what_was_just_appended_is_sent_without_a_look_at_all_headers() {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = Clock::manual();
+        let storage = Arc::new(FileStorage::new(dir.path(), 10));
+        let partition = partition_on(storage, clock.clone().into());
+        for number in 0..40 {
+            let batch = batch_of(&[7; 20_000]);
+            if number % 2 == 0 {
+                partition.append_one(batch).await.unwrap();
+            } else {
+                let (batch, answer) = super::super::one(batch);
+                partition.append_awaited(batch);
+                partition.answered(answer).await.unwrap();
+            }
+        }
+        let path = dir.path().join("t-0/00000000000000000000.log");
+        let mut bytes = std::fs::read(&path).unwrap();
+        let size = bytes.len() / 40;
+        bytes[20 * size + 7] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        let start = ReadCursor::new(0, -1);
+        let located =
+            partition.locate(&mut start.clone(), 30 * size).expect("none looks at batch 20");
+        assert_eq!(located.len, 30 * size);
+        clock.advance(Duration::from_secs(61));
+        assert!(partition.locate(&mut start.clone(), 30 * size).is_none(), "it is old by now");
+        partition.close("the end".into()).await.unwrap();
+    }
 }
