@@ -117,10 +117,26 @@ impl ClientBuilder {
         self
     }
 
+    /// Speaks TLS (`security.protocol=SSL`, and with credentials `SASL_SSL`; feature `tls`).
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: crate::security::ClientTls) -> Self {
+        self.settings.tls = Some(tls);
+        self
+    }
+
+    /// Logs in (`sasl.mechanism`, `sasl.jaas.config`; feature `tls`). Without TLS a password sent
+    /// by PLAIN can be read by whoever is between; by SCRAM it can't, but all else.
+    #[cfg(feature = "tls")]
+    pub fn credentials(mut self, credentials: crate::security::Credentials) -> Self {
+        self.settings.credentials = Some(credentials);
+        self
+    }
+
     /// Connects: see [`Client::connect`].
     ///
     /// # Errors
-    /// As there.
+    /// As there; [`Error::Authentication`](crate::Error::Authentication) if a broker does not
+    /// believe this client, or the other way round.
     pub async fn connect(self, bootstrap: &str) -> Result<Client> {
         let addresses = Address::parse_all(bootstrap)?;
         let transport = TcpTransport::connect(addresses, self.settings).await?;

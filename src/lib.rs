@@ -55,6 +55,8 @@ pub mod log;
 mod partition;
 pub mod producer;
 pub mod record;
+#[cfg(feature = "tls")]
+pub mod security;
 #[cfg(feature = "tcp")]
 pub mod server;
 #[doc(hidden)]

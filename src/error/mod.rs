@@ -236,6 +236,15 @@ pub enum Error {
         /// What has happened.
         reason: Arc<str>,
     },
+    /// A broker and this client do not believe each other: a wrong password, a certificate by
+    /// nobody who is trusted, or one of them expects TLS and the other does not.
+    #[error("{broker}: authentication failed: {reason}")]
+    Authentication {
+        /// The broker's address.
+        broker: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// A broker has no version of a request that is known here, too.
     #[error("{broker} does not have {api}{}: it is too old, or too new", versions(.theirs, .ours))]
     UnsupportedVersion {

@@ -50,6 +50,8 @@ use crate::wire::offset_delete::OffsetDeleteRequest;
 use crate::wire::offset_fetch::OffsetFetchRequest;
 use crate::wire::offset_for_leader_epoch::OffsetForLeaderEpochRequest;
 use crate::wire::produce::ProduceRequest;
+use crate::wire::sasl_authenticate::SaslAuthenticateRequest;
+use crate::wire::sasl_handshake::SaslHandshakeRequest;
 use crate::wire::sync_group::SyncGroupRequest;
 use crate::wire::{
     ApiKey, ErrorCode, Frame, FrameError, Request, RequestHeader, decode_request, encode_response,
@@ -92,6 +94,9 @@ pub(super) struct Server {
     pub(super) answers: Memory,
     /// For what is sent from files.
     pub(super) files: Files,
+    /// Of who tries a password.
+    #[cfg(feature = "tls")]
+    pub(super) passwords: Arc<tokio::sync::Semaphore>,
 }
 
 impl Server {
@@ -108,6 +113,8 @@ impl Server {
             requests: Memory::new(settings.queued_max_request_bytes),
             answers: Memory::new(settings.queued_max_response_bytes),
             files: Files::new(),
+            #[cfg(feature = "tls")]
+            passwords: Arc::new(tokio::sync::Semaphore::new(1)),
             settings,
         }
     }
@@ -223,6 +230,7 @@ impl Client {
             ApiKey::SyncGroup => self.begin::<SyncGroupRequest>(came),
             ApiKey::DescribeGroups => self.begin::<DescribeGroupsRequest>(came),
             ApiKey::ListGroups => self.begin::<ListGroupsRequest>(came),
+            ApiKey::SaslHandshake => self.begin::<SaslHandshakeRequest>(came),
             ApiKey::ApiVersions => self.begin::<ApiVersionsRequest>(came),
             ApiKey::CreateTopics => self.begin::<CreateTopicsRequest>(came),
             ApiKey::DeleteTopics => self.begin::<DeleteTopicsRequest>(came),
@@ -235,6 +243,7 @@ impl Client {
             ApiKey::DescribeConfigs => self.begin::<DescribeConfigsRequest>(came),
             ApiKey::AlterConfigs => self.begin::<AlterConfigsRequest>(came),
             ApiKey::DescribeLogDirs => self.begin::<DescribeLogDirsRequest>(came),
+            ApiKey::SaslAuthenticate => self.begin::<SaslAuthenticateRequest>(came),
             ApiKey::CreatePartitions => self.begin::<CreatePartitionsRequest>(came),
             ApiKey::DeleteGroups => self.begin::<DeleteGroupsRequest>(came),
             ApiKey::IncrementalAlterConfigs => self.begin::<IncrementalAlterConfigsRequest>(came),

@@ -11,13 +11,17 @@ impl Handle for ApiVersionsRequest {
     }
 
     async fn start(self, _client: Client, version: i16) -> Outcome<ApiVersionsResponse> {
-        let named = [&self.client_software_name, &self.client_software_version];
-        let is_valid = version < 3 || named.iter().all(|name| is_name(name));
-        let answer = match is_valid {
-            true => response(ErrorCode::NONE),
-            false => refused(ErrorCode::INVALID_REQUEST),
-        };
-        Outcome::Response(answer)
+        Outcome::Response(answer(&self, version))
+    }
+}
+
+/// What is served, for a client that says what it is.
+pub(super) fn answer(request: &ApiVersionsRequest, version: i16) -> ApiVersionsResponse {
+    let named = [&request.client_software_name, &request.client_software_version];
+    let is_valid = version < 3 || named.iter().all(|name| is_name(name));
+    match is_valid {
+        true => response(ErrorCode::NONE),
+        false => refused(ErrorCode::INVALID_REQUEST),
     }
 }
 

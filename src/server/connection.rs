@@ -33,6 +33,10 @@ const FIRST_ROOM: usize = 64 << 10;
 /// How long a client has for its last answers, once this side ends the connection.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
+/// How long a client has to say who it is, from the first byte of TLS on, and again for SASL.
+#[cfg(feature = "tls")]
+const LOGIN: Duration = Duration::from_secs(10);
+
 /// Pieces of an answer that are sent at once, before what stands in a file.
 const AHEAD: usize = 16;
 
@@ -53,8 +57,72 @@ pub(super) async fn serve(stream: TcpStream, server: Arc<Server>, closing: Closi
     // Answers are small and waited for. Where that can't be had, it is slower.
     let _ = stream.set_nodelay(true);
     let (Ok(own), Ok(peer)) = (stream.local_addr(), stream.peer_addr()) else { return };
+    #[cfg(feature = "tls")]
+    if let Some(tls) = server.settings().tls.clone() {
+        // Apart, so that others don't take its room.
+        return Box::pin(serve_tls(stream, tls, Ends { own, peer }, server, closing)).await;
+    }
     let (from, to) = stream.into_split();
     serve_halves(from, to, Ends { own, peer }, server, closing).await;
+}
+
+/// The same over TLS.
+#[cfg(feature = "tls")]
+async fn serve_tls(
+    stream: TcpStream,
+    tls: crate::security::ServerTls,
+    ends: Ends,
+    server: Arc<Server>,
+    mut closing: Closing,
+) {
+    let shaken = tokio::select! {
+        biased;
+        () = closing.closed() => return,
+        shaken = timeout(LOGIN, tls.accept(stream)) => shaken,
+    };
+    let error = match shaken {
+        Ok(Ok(stream)) => {
+            let (from, to) = tokio::io::split(stream);
+            return serve_halves(from, to, ends, server, closing).await;
+        }
+        Ok(Err(error)) => match crate::security::distrust(&error) {
+            Some(why) => io::Error::new(error.kind(), why),
+            None => error,
+        },
+        Err(_) => io::ErrorKind::TimedOut.into(),
+    };
+    tracing::info!(%error, "no TLS with a client");
+}
+
+/// Logs the client in, if the listener wants to know who it is.
+#[cfg(feature = "tls")]
+async fn log_in<R: AsyncRead + Unpin, W: Output>(
+    from: &mut R,
+    to: &mut W,
+    buf: &mut BytesMut,
+    ends: Ends,
+    server: &Server,
+    closing: &mut Closing,
+) -> bool {
+    let Some(users) = &server.settings().users else { return true };
+    let mut stranger = super::login::Stranger { from, to, buf, server, users, ends };
+    let known = tokio::select! {
+        biased;
+        () = closing.closed() => return false,
+        known = timeout(LOGIN, Box::pin(stranger.log_in())) => known,
+    };
+    match known.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+        Ok(user) => {
+            tracing::debug!(user, "logged in");
+            true
+        }
+        // What only looks whether somebody listens has done no wrong.
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => false,
+        Err(error) => {
+            tracing::warn!(%error, "a client has not logged in");
+            false
+        }
+    }
 }
 
 /// The same, whatever the bytes go over.
@@ -65,11 +133,18 @@ pub(super) async fn serve_halves<R: AsyncRead + Unpin, W: Output>(
     server: Arc<Server>,
     mut closing: Closing,
 ) {
+    let buf = BytesMut::new();
+    #[cfg(feature = "tls")]
+    let (mut from, mut to, mut buf) = (from, to, buf);
+    #[cfg(feature = "tls")]
+    if !log_in(&mut from, &mut to, &mut buf, ends, &server, &mut closing).await {
+        return;
+    }
     let takes_files = W::TAKES_FILES && !server.settings().check_crcs;
     let client = Client::new(server.clone(), ends, closing.clone(), takes_files);
     let answers = Queue::new(MAX_IN_FLIGHT);
     let answered = Answered::default();
-    let (buf, shared) = (BytesMut::new(), server.clone());
+    let shared = server.clone();
     let mut reading = Reading { from, buf, server: shared, begun: 0, answered: &answered };
     let reads = async {
         let end = tokio::select! {
@@ -270,7 +345,11 @@ async fn write<W: Output>(
             Err(_) => return Err(io::ErrorKind::TimedOut.into()),
         }
     }
-    Ok(())
+    // TLS may hold some of it back.
+    match timeout(server.settings().idle_timeout, to.flush()).await {
+        Ok(flushed) => flushed,
+        Err(_) => Err(io::ErrorKind::TimedOut.into()),
+    }
 }
 
 /// Writes what comes next, from memory or from a file.

@@ -53,6 +53,10 @@ impl Broker {
                 idle_timeout: Duration::from_secs(600),
                 check_crcs: false,
                 allow_remote_plaintext: false,
+                #[cfg(feature = "tls")]
+                tls: None,
+                #[cfg(feature = "tls")]
+                users: None,
             },
         }
     }
@@ -78,6 +82,21 @@ pub(super) struct ListenerSettings {
     pub(super) idle_timeout: Duration,
     pub(super) check_crcs: bool,
     allow_remote_plaintext: bool,
+    #[cfg(feature = "tls")]
+    pub(super) tls: Option<crate::security::ServerTls>,
+    #[cfg(feature = "tls")]
+    pub(super) users: Option<crate::security::Users>,
+}
+
+impl ListenerSettings {
+    /// Whether nobody reads what goes over the network, and only those come in who may.
+    fn is_locked(&self) -> bool {
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &self.tls {
+            return tls.knows_clients() || self.users.is_some();
+        }
+        false
+    }
 }
 
 impl ListenerBuilder {
@@ -142,8 +161,26 @@ impl ListenerBuilder {
         self
     }
 
-    /// Listens on an address that other machines can reach, too, although what goes over it can be
-    /// read and changed by whoever is between, and whoever reaches it can do everything.
+    /// Speaks TLS only (`security.protocol=SSL`, and with users `SASL_SSL`; feature `tls`). What is
+    /// sent is encrypted here, and so passes through this process.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: crate::security::ServerTls) -> Self {
+        self.settings.tls = Some(tls);
+        self
+    }
+
+    /// Serves only clients that log in as one of these users (feature `tls`): by SCRAM-SHA-512,
+    /// SCRAM-SHA-256 or, over TLS or on a loopback address, PLAIN. Before that a client can ask
+    /// what is served, and nothing else. All users may do everything.
+    #[cfg(feature = "tls")]
+    pub fn users(mut self, users: crate::security::Users) -> Self {
+        self.settings.users = Some(users);
+        self
+    }
+
+    /// Listens on an address that other machines can reach, too, without TLS or without knowing
+    /// who connects: what goes over it can be read and changed by whoever is between, or whoever
+    /// reaches it can do everything.
     pub fn allow_remote_plaintext(mut self) -> Self {
         self.settings.allow_remote_plaintext = true;
         self
@@ -153,18 +190,20 @@ impl ListenerBuilder {
     /// the broker is.
     ///
     /// # Errors
-    /// [`Error::Io`] if the address can't be had; [`Error::InvalidConfig`] for one that is not
-    /// loopback, without [`ListenerBuilder::allow_remote_plaintext`]; [`Error::Closed`].
+    /// [`Error::Io`] if the address can't be had; [`Error::Closed`]; [`Error::InvalidConfig`] for
+    /// one that is not loopback, unless there is TLS, and either users or certificates of clients
+    /// (feature `tls`), or [`ListenerBuilder::allow_remote_plaintext`].
     pub async fn bind(self, address: impl ToSocketAddrs) -> Result<Listener> {
         let failed = |error| Error::io("listening".to_owned(), error);
         let socket = TcpListener::bind(address).await.map_err(failed)?;
         let local_addr = socket.local_addr().map_err(failed)?;
-        if !local_addr.ip().is_loopback() && !self.settings.allow_remote_plaintext {
+        let is_safe = local_addr.ip().is_loopback() || self.settings.is_locked();
+        if !is_safe && !self.settings.allow_remote_plaintext {
             return Err(Error::InvalidConfig {
                 name: format!("listener {local_addr}"),
-                reason: "an address that other machines can reach is served without encryption \
-                         and authentication only after `allow_remote_plaintext()` \
-                         (--allow-remote-plaintext)"
+                reason: "an address that other machines can reach is served with TLS, and users \
+                         or certificates of clients (feature `tls`); without them only after \
+                         `allow_remote_plaintext()` (--allow-remote-plaintext)"
                     .to_owned(),
             });
         }

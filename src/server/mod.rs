@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `listener` | accepts connections, and ends them |
 //! | `connection` | frames in, frames out, answers in order |
+//! | `login` | who a connection's client is, where that matters |
 //! | `answer` | which request goes to which handler |
 //! | one file per API | what each request does, by the broker's own handles |
 //! | `errors` | this library's errors as Kafka's codes |
@@ -36,6 +37,8 @@ mod files;
 mod groups;
 mod list_partition_reassignments;
 mod listener;
+#[cfg(feature = "tls")]
+mod login;
 mod memory;
 mod queue;
 mod sessions;
@@ -66,6 +69,8 @@ mod offset_delete;
 mod offset_fetch;
 mod offset_for_leader_epoch;
 mod produce;
+mod sasl_authenticate;
+mod sasl_handshake;
 mod sync_group;
 
 pub use listener::{Listener, ListenerBuilder};

@@ -79,6 +79,8 @@ apis! {
     SyncGroup = 14, 0..=5, 4;
     DescribeGroups = 15, 0..=5, 5;
     ListGroups = 16, 0..=5, 3;
+    // Never flexible.
+    SaslHandshake = 17, 0..=1, 2;
     ApiVersions = 18, 0..=4, 3;
     CreateTopics = 19, 2..=7, 5;
     DeleteTopics = 20, 1..=6, 4;
@@ -91,6 +93,7 @@ apis! {
     DescribeConfigs = 32, 1..=4, 4;
     AlterConfigs = 33, 0..=2, 2;
     DescribeLogDirs = 35, 1..=4, 2;
+    SaslAuthenticate = 36, 0..=2, 2;
     CreatePartitions = 37, 0..=3, 2;
     DeleteGroups = 42, 0..=2, 2;
     IncrementalAlterConfigs = 44, 0..=1, 1;

@@ -5,6 +5,7 @@
 //! | `serve` | the broker |
 //! | `topics`, `groups` | what `ottla::Admin` does |
 //! | `produce`, `consume`, `json` | records in, records out, and their form as JSON |
+//! | `users` | the file of who may log in |
 //! | `dump`, `verify`, `repair` | what `ottla::inspect` and an open find |
 //! | `place` | which data directory, and how it is opened |
 //! | `stop` | ctrl-c, SIGTERM |
@@ -23,6 +24,8 @@ mod repair;
 mod serve;
 mod stop;
 mod topics;
+#[cfg(feature = "tls")]
+mod users;
 mod verify;
 
 use std::process::ExitCode;
@@ -72,6 +75,10 @@ enum Command {
     /// Lists, describes, moves and deletes consumer groups
     #[command(subcommand)]
     Groups(groups::Groups),
+    /// Lists, adds and removes users, for `serve --users`
+    #[cfg(feature = "tls")]
+    #[command(subcommand)]
+    Users(users::Users),
     /// Shows what is in a log's files, batch by batch
     Dump(dump::Dump),
     /// Reads all of a data directory, and says what is wrong with it
@@ -93,6 +100,8 @@ impl Command {
             Command::Produce(command) => command.run().await,
             Command::Consume(command) => command.run().await,
             Command::Groups(command) => command.run().await,
+            #[cfg(feature = "tls")]
+            Command::Users(command) => command.run(),
             Command::Dump(command) => command.run(),
             Command::Verify(command) => command.run(),
             Command::Repair(command) => command.run().await,

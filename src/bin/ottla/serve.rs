@@ -4,6 +4,10 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+#[cfg(feature = "tls")]
+use ottla::ListenerBuilder;
+#[cfg(feature = "tls")]
+use ottla::security::{ServerTls, Users};
 use ottla::{Broker, BrokerBuilder, Error, TopicConfig};
 use tracing::level_filters::LevelFilter;
 
@@ -58,7 +62,11 @@ pub(crate) struct Serve {
     #[arg(long)]
     check_crcs: bool,
 
-    /// Listens on an address that other machines can reach, too, without encryption and
+    #[cfg(feature = "tls")]
+    #[command(flatten)]
+    locks: Locks,
+
+    /// Listens on an address that other machines can reach, too, without encryption or
     /// authentication
     #[arg(long)]
     allow_remote_plaintext: bool,
@@ -66,6 +74,47 @@ pub(crate) struct Serve {
     /// What is told on standard error: off, error, warn, info, debug or trace
     #[arg(long, default_value = "warn", value_name = "LEVEL")]
     log: LevelFilter,
+}
+
+/// What keeps others out.
+#[cfg(feature = "tls")]
+#[derive(clap::Args)]
+struct Locks {
+    /// Speaks TLS only, and shows this certificate: PEM, with what stands between it and its
+    /// authority behind it (ssl.keystore.certificate.chain)
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_certificate: Option<PathBuf>,
+
+    /// The certificate's private key, in PEM (ssl.keystore.key)
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    tls_key: Option<PathBuf>,
+
+    /// Serves only clients with a certificate by one of these authorities, in PEM
+    /// (ssl.client.auth=required)
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    tls_clients: Option<PathBuf>,
+
+    /// Serves only clients that log in as one of these users, by SCRAM or PLAIN: a file that
+    /// `ottla users add` writes
+    #[arg(long, value_name = "FILE")]
+    users: Option<PathBuf>,
+}
+
+#[cfg(feature = "tls")]
+impl Locks {
+    fn put_on(&self, mut listener: ListenerBuilder) -> Result<ListenerBuilder, Error> {
+        if let (Some(certificate), Some(key)) = (&self.tls_certificate, &self.tls_key) {
+            let tls = ServerTls::from_files(certificate, key)?;
+            listener = listener.tls(match &self.tls_clients {
+                Some(authorities) => tls.require_clients_file(authorities)?,
+                None => tls,
+            });
+        }
+        match &self.users {
+            Some(file) => Ok(listener.users(Users::from_file(file)?)),
+            None => Ok(listener),
+        }
+    }
 }
 
 impl Serve {
@@ -85,6 +134,10 @@ impl Serve {
             listener = listener.advertise(host, *port);
         }
         listener = listener.check_crcs(self.check_crcs);
+        #[cfg(feature = "tls")]
+        {
+            listener = self.locks.put_on(listener)?;
+        }
         if self.allow_remote_plaintext {
             listener = listener.allow_remote_plaintext();
         }

@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::io;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
@@ -16,6 +17,8 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Duration, Instant, timeout, timeout_at};
 
+#[cfg(feature = "tls")]
+use super::login::Greeting;
 use super::settings::{Address, Settings};
 use super::versions::Versions;
 use crate::error::{Error, Result};
@@ -43,6 +46,8 @@ struct Inner {
     calls: mpsc::UnboundedSender<Call>,
     end: Arc<End>,
     request_timeout: Duration,
+    /// When another one is to take over: logins may hold for a time only.
+    expiry: Option<Instant>,
 }
 
 /// How a connection ended, once it has.
@@ -86,6 +91,12 @@ impl Connection {
             let stream = stream.map_err(|error| lost(&broker, error))?;
             // Requests are whole when they are written. Where it can't be had, it is slower.
             let _ = stream.set_nodelay(true);
+            #[cfg(feature = "tls")]
+            if let Some(tls) = &settings.tls {
+                let shaken = tls.connect(&address.host, stream).await;
+                let stream = shaken.map_err(|error| unmet(&broker, of_handshake(error)))?;
+                return Connection::over(stream, &broker, settings).await;
+            }
             Connection::over(stream, &broker, settings).await
         };
         let late = |_| lost(&broker, format!("no connection within {within:?}"));
@@ -97,11 +108,27 @@ impl Connection {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let versions = greet(&mut stream, broker, settings).await?;
+        let mut buf = BytesMut::new();
+        let versions = greet(&mut stream, &mut buf, broker, settings).await?;
+        #[cfg(feature = "tls")]
+        let expiry = match &settings.credentials {
+            Some(credentials) => {
+                let client_id = settings.client_id.as_str();
+                let (stream, buf) = (&mut stream, &mut buf);
+                let mut greeting = Greeting { stream, buf, broker, client_id, versions: &versions };
+                let lifetime = greeting.log_in(credentials).await?;
+                // Well before the broker ends it.
+                lifetime.and_then(|lifetime| Instant::now().checked_add(lifetime.mul_f64(0.85)))
+            }
+            None => None,
+        };
+        #[cfg(not(feature = "tls"))]
+        let expiry = None;
         let (calls, queue) = mpsc::unbounded_channel();
         let end = Arc::new(End::default());
         let running = Running {
             stream,
+            buf,
             queue,
             waiting: Mutex::default(),
             limit: settings.max_response_bytes,
@@ -115,6 +142,7 @@ impl Connection {
             calls,
             end,
             request_timeout: settings.request_timeout,
+            expiry,
         })))
     }
 
@@ -125,7 +153,8 @@ impl Connection {
 
     /// Whether it can still be used.
     pub(super) fn is_open(&self) -> bool {
-        !*self.0.end.over.borrow()
+        let is_fresh = self.0.expiry.is_none_or(|expiry| Instant::now() < expiry);
+        is_fresh && !*self.0.end.over.borrow()
     }
 
     /// Whether the broker can be asked such a thing.
@@ -217,6 +246,8 @@ impl fmt::Debug for Connection {
 /// What the task has.
 struct Running<S> {
     stream: S,
+    /// What has come and was not looked at.
+    buf: BytesMut,
     queue: mpsc::UnboundedReceiver<Call>,
     /// Who waits for answers, in their order.
     waiting: Mutex<VecDeque<(i32, oneshot::Sender<Bytes>)>>,
@@ -231,25 +262,35 @@ fn lock(waiting: &Waiting) -> MutexGuard<'_, VecDeque<(i32, oneshot::Sender<Byte
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Running<S> {
     async fn run(self, end: Arc<End>) {
-        let Running { stream, mut queue, waiting, limit } = self;
+        let Running { stream, mut buf, mut queue, waiting, limit } = self;
         let (mut from, mut to) = tokio::io::split(stream);
         let mut over = end.over.subscribe();
         let writes = async {
             while let Some(Call { mut frame, id, answer }) = queue.recv().await {
                 lock(&waiting).push_back((id, answer));
-                if let Err(error) = to.write_all_buf(&mut frame).await {
-                    return error.to_string();
+                // TLS may hold some of it back.
+                let written = async {
+                    to.write_all_buf(&mut frame).await?;
+                    to.flush().await
+                };
+                if let Err(error) = written.await {
+                    return reason(&error);
                 }
             }
             "it is not needed any more".to_owned()
         };
         let reads = async {
-            let mut buf = BytesMut::new();
+            let mut is_used = false;
             loop {
                 let frame = match read_frame(&mut from, &mut buf, limit).await {
                     Ok(frame) => frame,
-                    Err(error) => return error,
+                    Err(error) if is_used || lock(&waiting).is_empty() => return reason(&error),
+                    Err(error) => {
+                        let reason = reason(&error);
+                        return format!("{reason}: it may want this client to log in");
+                    }
                 };
+                is_used = true;
                 let next = lock(&waiting).pop_front();
                 let Some((id, answer)) = next else {
                     return "an answer came that nobody waits for".to_owned();
@@ -271,16 +312,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Running<S> {
     }
 }
 
-/// Reads one frame; the reason if there is none.
+/// Reads one frame.
 async fn read_frame<R: AsyncRead + Unpin>(
     from: &mut R,
     buf: &mut BytesMut,
     limit: usize,
-) -> Result<Bytes, String> {
+) -> io::Result<Bytes> {
     fill(from, buf, LEN).await?;
     let mut prefix = [0; LEN];
     prefix.copy_from_slice(&buf[..LEN]);
-    let len = frame_len(prefix, limit).map_err(|error| stranger(buf, &error.to_string()))?;
+    let strange = |error| io::Error::other(stranger(buf, &format!("{error}")));
+    let len = frame_len(prefix, limit).map_err(strange)?;
     buf.advance(LEN);
     fill(from, buf, len).await?;
     Ok(buf.split_to(len).freeze())
@@ -291,14 +333,12 @@ async fn fill<R: AsyncRead + Unpin>(
     from: &mut R,
     buf: &mut BytesMut,
     len: usize,
-) -> Result<(), String> {
+) -> io::Result<()> {
     while buf.len() < len {
         let missing = len - buf.len();
         buf.reserve(missing.min(FIRST_ROOM.max(buf.len())).max(READ));
-        match from.read_buf(buf).await {
-            Ok(0) => return Err("the broker has closed the connection".to_owned()),
-            Ok(_) => {}
-            Err(error) => return Err(error.to_string()),
+        if from.read_buf(buf).await? == 0 {
+            return Err(io::Error::other("the broker has closed the connection"));
         }
     }
     Ok(())
@@ -320,6 +360,7 @@ fn stranger(bytes: &[u8], otherwise: &str) -> String {
 /// version 0, with the versions that it does know (KIP-511).
 async fn greet<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
+    buf: &mut BytesMut,
     broker: &str,
     settings: &Settings,
 ) -> Result<Versions> {
@@ -327,14 +368,9 @@ async fn greet<S: AsyncRead + AsyncWrite + Unpin>(
         client_software_name: "ottla".to_owned(),
         client_software_version: env!("CARGO_PKG_VERSION").to_owned(),
     };
-    let mut buf = BytesMut::new();
     let mut version = *ApiKey::ApiVersions.versions().end();
     loop {
-        let frame = encode_request(&request, version, 0, &Some(settings.client_id.clone()));
-        let mut frame = frame.map_err(|error| lost(broker, error))?;
-        stream.write_all_buf(&mut frame).await.map_err(|error| lost(broker, error))?;
-        let answer = read_frame(stream, &mut buf, MAX_GREETING).await;
-        let answer = answer.map_err(|reason| lost(broker, reason))?;
+        let answer = send(stream, buf, &request, version, &settings.client_id, broker).await?;
         let response = decode_greeting(&answer, version)
             .map_err(|reason| lost(broker, format!("its first answer can't be read: {reason}")))?;
         let told = Versions::new(&response.api_keys);
@@ -351,12 +387,79 @@ async fn greet<S: AsyncRead + AsyncWrite + Unpin>(
     }
 }
 
+/// Sends one of the first requests, and awaits its answer.
+async fn send<S: AsyncRead + AsyncWrite + Unpin, R: Request>(
+    stream: &mut S,
+    buf: &mut BytesMut,
+    request: &R,
+    version: i16,
+    client_id: &str,
+    broker: &str,
+) -> Result<Bytes> {
+    let frame = encode_request(request, version, 0, &Some(client_id.to_owned()));
+    let mut frame = frame.map_err(|error| lost(broker, error))?;
+    let sent = async {
+        stream.write_all_buf(&mut frame).await?;
+        stream.flush().await
+    };
+    sent.await.map_err(|error| unmet(broker, error))?;
+    read_frame(stream, buf, MAX_GREETING).await.map_err(|error| unmet(broker, error))
+}
+
+/// The same, with an answer that can be read.
+#[cfg(feature = "tls")]
+pub(super) async fn exchange<S: AsyncRead + AsyncWrite + Unpin, R: Request>(
+    stream: &mut S,
+    buf: &mut BytesMut,
+    request: &R,
+    version: i16,
+    client_id: &str,
+    broker: &str,
+) -> Result<R::Response> {
+    let answer = send(stream, buf, request, version, client_id, broker).await?;
+    let decoded = decode_response::<R>(&answer, version);
+    let name = R::KEY.name();
+    let unread = |error| lost(broker, format!("the answer to {name} can't be read: {error}"));
+    decoded.map(|(_, response)| response).map_err(unread)
+}
+
 fn decode_greeting(answer: &Bytes, version: i16) -> Result<ApiVersionsResponse, String> {
     let code = answer.get(4..6).map(|code| i16::from_be_bytes([code[0], code[1]]));
     let is_refusal = code == Some(ErrorCode::UNSUPPORTED_VERSION.0);
     let version = if is_refusal { 0 } else { version };
     let decoded = decode_response::<ApiVersionsRequest>(answer, version);
     decoded.map(|(_, response)| response).map_err(|error| error.to_string())
+}
+
+/// What an error of a stream says.
+fn reason(error: &io::Error) -> String {
+    #[cfg(feature = "tls")]
+    if let Some(reason) = crate::security::distrust(error) {
+        return reason;
+    }
+    error.to_string()
+}
+
+/// Some hang up on whom they do not understand.
+#[cfg(feature = "tls")]
+fn of_handshake(error: io::Error) -> io::Error {
+    use io::ErrorKind::{ConnectionReset, UnexpectedEof};
+    match error.kind() {
+        kind @ (ConnectionReset | UnexpectedEof) => {
+            let reason = "it has closed the connection in the TLS handshake: it may not speak TLS";
+            io::Error::new(kind, reason)
+        }
+        _ => error,
+    }
+}
+
+/// The error of a connection that has failed before it could be used.
+fn unmet(broker: &str, error: io::Error) -> Error {
+    #[cfg(feature = "tls")]
+    if let Some(reason) = crate::security::distrust(&error) {
+        return Error::Authentication { broker: broker.to_owned(), reason };
+    }
+    lost(broker, error)
 }
 
 fn lost(broker: &str, reason: impl ToString) -> Error {

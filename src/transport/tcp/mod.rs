@@ -1,7 +1,8 @@
 //! The transport to brokers on the network: Kafka's protocol, to this library's own port or to an
 //! Apache Kafka cluster.
 //!
-//! * `connection`: requests out, answers in; what the broker can do is asked first.
+//! * `connection`: requests out, answers in; what the broker can do is asked first, and then
+//!   `login` says who the client is.
 //! * `cluster`: who leads what, kept fresh; `metadata` is what is known, `pool` the connections.
 //! * `produce`: one task that sends what all of a client's producers have.
 //! * `fetch`: a task for each consumer.
@@ -16,6 +17,8 @@ mod connection;
 mod errors;
 mod fetch;
 mod group;
+#[cfg(feature = "tls")]
+mod login;
 mod metadata;
 mod offsets;
 mod pool;

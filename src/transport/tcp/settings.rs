@@ -31,6 +31,10 @@ pub(crate) struct Settings {
     pub(crate) reconnect_backoff: (Duration, Duration),
     /// The longest answer, in bytes.
     pub(crate) max_response_bytes: usize,
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<crate::security::ClientTls>,
+    #[cfg(feature = "tls")]
+    pub(crate) credentials: Option<crate::security::Credentials>,
 }
 
 impl Default for Settings {
@@ -46,6 +50,10 @@ impl Default for Settings {
             retry_backoff: (Duration::from_millis(100), Duration::from_secs(1)),
             reconnect_backoff: (Duration::from_millis(50), Duration::from_secs(1)),
             max_response_bytes: 256 << 20,
+            #[cfg(feature = "tls")]
+            tls: None,
+            #[cfg(feature = "tls")]
+            credentials: None,
         }
     }
 }

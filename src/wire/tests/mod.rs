@@ -35,6 +35,8 @@ macro_rules! for_each_request {
         $each::<offset_fetch::OffsetFetchRequest>($($arg),*);
         $each::<offset_for_leader_epoch::OffsetForLeaderEpochRequest>($($arg),*);
         $each::<produce::ProduceRequest>($($arg),*);
+        $each::<sasl_authenticate::SaslAuthenticateRequest>($($arg),*);
+        $each::<sasl_handshake::SaslHandshakeRequest>($($arg),*);
         $each::<sync_group::SyncGroupRequest>($($arg),*);
     };
 }

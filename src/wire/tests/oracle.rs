@@ -70,6 +70,8 @@ oracles! {
     offset_for_leader_epoch::OffsetForLeaderEpochRequest =
         OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse;
     produce::ProduceRequest = ProduceRequest, ProduceResponse;
+    sasl_authenticate::SaslAuthenticateRequest = SaslAuthenticateRequest, SaslAuthenticateResponse;
+    sasl_handshake::SaslHandshakeRequest = SaslHandshakeRequest, SaslHandshakeResponse;
     sync_group::SyncGroupRequest = SyncGroupRequest, SyncGroupResponse;
 }
 

@@ -14,7 +14,7 @@ use ottla::wire::{
     leave_group as leave, list_groups, list_offsets as list,
     list_partition_reassignments as moving, metadata, offset_commit as commit,
     offset_delete as forget, offset_fetch as committed, offset_for_leader_epoch as epoch, produce,
-    sync_group as sync,
+    sasl_authenticate as login, sasl_handshake as greet, sync_group as sync,
 };
 
 /// A frame of one version.
@@ -48,6 +48,8 @@ fn of_records(topic: &str, topic_id: TopicId, batch: &Bytes) -> Vec<Sample> {
             client_software_name: "fuzzer".to_owned(),
             client_software_version: "1".to_owned(),
         }),
+        in_all_versions(&greet::SaslHandshakeRequest { mechanism: "PLAIN".to_owned() }),
+        in_all_versions(&login::SaslAuthenticateRequest { auth_bytes: Bytes::new() }),
         in_all_versions(&create_request()),
         in_all_versions(&delete_request(topic, topic_id)),
         in_all_versions(&init::InitProducerIdRequest {

@@ -5,6 +5,8 @@ mod admin;
 mod anywhere;
 mod failures;
 mod proxy;
+#[cfg(feature = "tls")]
+mod security;
 mod strangers;
 
 use std::time::Duration;

@@ -21,6 +21,7 @@ const FLOORS: &[&[&str]] = &[
     &["log"],
     &["wire"],
     &["error"],
+    &["security"],
     &["partition"],
     &["assignor"],
     &["group"],

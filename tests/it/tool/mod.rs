@@ -104,7 +104,9 @@ fn signal(child: &Child, name: &str) {
 #[test]
 fn help_names_every_command_and_every_exit_code() {
     let help = ottla(&["--help"]).done();
-    for word in ["serve", "topics", "produce", "consume", "groups", "dump", "verify", "repair"] {
+    for word in
+        ["serve", "topics", "produce", "consume", "groups", "users", "dump", "verify", "repair"]
+    {
         assert!(help.contains(&format!("\n  {word} ")), "{word}: {help}");
     }
     for code in ["  0  ", "  1  ", "  2  ", "  3  "] {

@@ -38,3 +38,48 @@ fn what_it_can_not_serve_it_says() {
     std::fs::write(&data, "a file").unwrap();
     ottla(&["serve", "--listen", "127.0.0.1:0", "--data-dir", &data]).fails(&[&data]);
 }
+
+/// With users, a certificate, and a client that has to know both.
+#[cfg(all(unix, feature = "tls"))]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn it_serves_behind_locks_whom_its_users_file_names() {
+    use ottla::security::{ClientTls, Credentials};
+    use ottla::{Client, Error};
+
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let (users, chain, key) = (path("users"), path("chain.pem"), path("key.pem"));
+    assert_eq!(with_input(b"secret\n", &["users", "add", &users, "alice"]).done(), "");
+    assert_eq!(with_input(b"other\n", &["users", "add", &users, "bob"]).done(), "");
+    assert_eq!(ottla(&["users", "list", &users]).done(), "alice\nbob\n");
+    let kept = std::fs::read_to_string(&users).unwrap();
+    assert!(kept.contains("bob SCRAM-SHA-512") && !kept.contains("secret"), "{kept}");
+    assert_eq!(ottla(&["users", "remove", &users, "bob"]).done(), "");
+    ottla(&["users", "remove", &users, "bob"]).fails(&["bob", &users]);
+    with_input(b"\n", &["users", "add", &users, "eve"]).fails(&["eve", "password"]);
+
+    let own = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    std::fs::write(&chain, own.cert.pem()).unwrap();
+    std::fs::write(&key, own.signing_key.serialize_pem()).unwrap();
+    let args = ["serve", "--listen", "127.0.0.1:0", "--users", &users, "--tls-key", &key];
+    assert_eq!(ottla(&args).code, Some(2), "a key has a certificate");
+    let mut child = command(&[&args[..], &["--tls-certificate", &chain]].concat()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let address = line.trim().strip_prefix("listening on ").expect("it says where");
+    let tls = ClientTls::trusting(own.cert.pem()).unwrap();
+    for (user, password, comes_in) in
+        [("alice", "secret", true), ("alice", "other", false), ("bob", "other", false)]
+    {
+        let credentials = Credentials::scram_sha_512(user, password);
+        let client = Client::builder().tls(tls.clone()).credentials(credentials);
+        match client.connect(address).await {
+            Ok(client) => assert!(comes_in && client.admin().topics().await.unwrap().is_empty()),
+            Err(error) => assert!(matches!(error, Error::Authentication { .. }) && !comes_in),
+        }
+    }
+    signal(&child, "-TERM");
+    let ran = ended(child);
+    assert_eq!(ran.code, Some(0), "{ran:#?}");
+    assert!(ran.err.contains("has not logged in") && ran.err.contains("wrong user"), "{ran:#?}");
+}

@@ -389,8 +389,16 @@ impl Actor {
                 let waiting = std::mem::take(&mut broker.ready);
                 // Somebody else may lead by now. The pool makes the pauses.
                 self.cluster.nudge();
+                let is_final = matches!(
+                    error,
+                    Error::Authentication { .. } | Error::UnsupportedVersion { .. }
+                );
                 for index in waiting {
                     self.is_listed[index] = false;
+                    if is_final {
+                        self.queues[index].fail_all(&error);
+                        self.tell(index);
+                    }
                     self.make_ready(index);
                 }
             }

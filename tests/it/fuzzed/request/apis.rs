@@ -23,6 +23,12 @@ macro_rules! for_api {
                 $function::<wire::describe_groups::DescribeGroupsRequest>($($arg),*)
             }
             ApiKey::ListGroups => $function::<wire::list_groups::ListGroupsRequest>($($arg),*),
+            ApiKey::SaslHandshake => {
+                $function::<wire::sasl_handshake::SaslHandshakeRequest>($($arg),*)
+            }
+            ApiKey::SaslAuthenticate => {
+                $function::<wire::sasl_authenticate::SaslAuthenticateRequest>($($arg),*)
+            }
             ApiKey::ApiVersions => $function::<wire::api_versions::ApiVersionsRequest>($($arg),*),
             ApiKey::CreateTopics => {
                 $function::<wire::create_topics::CreateTopicsRequest>($($arg),*)

@@ -1,0 +1,26 @@
+//! Locks on the door: TLS, and how clients say who they are (feature `tls`).
+//!
+//! | | |
+//! |---|---|
+//! | [`ClientTls`], [`ServerTls`] | what either end trusts, and shows of itself |
+//! | [`Credentials`] | who a client says it is, and how |
+//! | [`Users`] | whom a listener believes |
+//!
+//! Below them, `scram` is RFC 5802 and RFC 7677 as Kafka has them: in exchanges of text that know no
+//! network. The primitives are `ring`'s, TLS is `rustls`.
+
+mod credentials;
+mod scram;
+mod tls;
+mod users;
+
+pub use credentials::{Credentials, Mechanism, ParseMechanismError};
+pub use tls::{ClientTls, ServerTls};
+pub use users::{ScramVerifier, Users};
+
+pub(crate) use credentials::{Login, plain};
+pub(crate) use scram::{ScramServer, Step};
+pub(crate) use tls::distrust;
+
+#[cfg(test)]
+mod tests;
