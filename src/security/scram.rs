@@ -174,7 +174,18 @@ impl ScramClient {
                  {MAX_ITERATIONS} are accepted"
             ));
         }
-        let salted = self.hash.salt(self.password.as_bytes(), &salt, iterations);
+        Ok(Step::Send(self.proof(server_first, nonce, &salt, iterations)))
+    }
+
+    /// The last message, and what the broker will have to say to it.
+    pub(super) fn proof(
+        &mut self,
+        server_first: &str,
+        nonce: &str,
+        salt: &[u8],
+        iterations: u32,
+    ) -> Vec<u8> {
+        let salted = self.hash.salt(self.password.as_bytes(), salt, iterations);
         let client_key = self.hash.sign(&salted, b"Client Key");
         let final_bare = format!("c=biws,r={nonce}");
         let auth = format!("{},{server_first},{final_bare}", self.first_bare);
@@ -182,7 +193,7 @@ impl ScramClient {
         proof.iter_mut().zip(&client_key).for_each(|(byte, key)| *byte ^= key);
         let server_key = self.hash.sign(&salted, b"Server Key");
         self.expected = Some(self.hash.sign(&server_key, auth.as_bytes()));
-        Ok(Step::Send(format!("{final_bare},p={}", BASE64.encode(proof)).into_bytes()))
+        format!("{final_bare},p={}", BASE64.encode(proof)).into_bytes()
     }
 }
 
@@ -286,7 +297,11 @@ impl ScramServer {
         let mut fields = bare.split(',');
         // What the client said of channel binding, again: `n,,`, or with a name, or `y`.
         let binding = BASE64.decode(field(&mut fields, "c")?).map_err(|_| malformed(message))?;
-        if !matches!(binding.first(), Some(b'n' | b'y')) || field(&mut fields, "r")? != nonce {
+        // Before 2.6.1 librdkafka has its own nonce in front a second time
+        // (confluentinc/librdkafka#4895), which Kafka 3.9 lets pass, and Kafka 4 does not. That the
+        // broker's part is there is what keeps an old message from being used again.
+        let is_answer = field(&mut fields, "r")?.ends_with(nonce);
+        if !is_answer || !matches!(binding.first(), Some(b'n' | b'y')) {
             return Err(malformed(message));
         }
         let proof = BASE64.decode(proof).map_err(|_| malformed(message))?;

@@ -102,6 +102,27 @@ fn a_broker_that_does_not_know_the_password_is_no_broker() {
     assert!(error.contains("impostor"), "{error}");
 }
 
+/// As librdkafka before 2.6.1 has it.
+#[test]
+fn the_own_nonce_may_be_there_twice_and_the_brokers_must() {
+    let (users, hash) = (Users::new(), Hash::Sha256);
+    users.add("alice", "secret").unwrap();
+    let find = |user: &str| users.verifier(hash, user);
+    for (nonce, comes_in) in
+        [("own-brokers", true), ("ownown-brokers", true), ("own", false), ("own-brokers2", false)]
+    {
+        let (mut client, first) = ScramClient::start_with(hash, "alice", "secret", "own".into());
+        let mut server = ScramServer::new(hash);
+        let Ok(Step::Send(answer)) = server.step_with(&first, find, || "-brokers".into()) else {
+            panic!("no answer")
+        };
+        let answer = String::from_utf8(answer).unwrap();
+        let verifier = find("alice");
+        let proof = client.proof(&answer, nonce, &verifier.salt, verifier.iterations);
+        assert_eq!(server.step(&proof, find).is_ok(), comes_in, "{nonce}");
+    }
+}
+
 #[test]
 fn what_is_no_scram_is_refused() {
     let users = Users::new();

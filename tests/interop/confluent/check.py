@@ -5,6 +5,7 @@
     check.py read ADDRESS TOPIC...   each has the records of the matrix
     check.py through ADDRESS FIFO    goes on while the server is killed, at a line in the FIFO
     check.py refused ADDRESS         of a server that creates no topics
+    check.py locked ADDRESS CA       logs in over TLS as alice, whose password is secret
 """
 
 import sys
@@ -455,12 +456,57 @@ def refused(client):
     print("checks", checks)
 
 
+def locked(client, authority):
+    for mechanism in ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]:
+        known = {
+            "bootstrap.servers": client.address,
+            "security.protocol": "SASL_SSL",
+            "ssl.ca.location": authority,
+            "sasl.mechanism": mechanism,
+            "sasl.username": "alice",
+            "sasl.password": "secret",
+        }
+        topic = f"confluent-locked-{mechanism}"
+        reports = []
+        producer = Producer(known)
+        for number in range(RECORDS):
+            producer.produce(topic, f"value {number}", callback=lambda e, _: reports.append(e))
+        until("flushing", lambda: producer.flush(1) == 0)
+        same("reports", reports, [None] * RECORDS)
+        consumer = Consumer(known | {"group.id": topic, "auto.offset.reset": "earliest"})
+        consumer.subscribe([topic])
+        values = []
+        until(
+            "reading",
+            lambda: values.extend(message.value() for message in consumer.consume(100, 1))
+            or len(values) >= RECORDS,
+        )
+        consumer.close()
+        same("values", values, [f"value {number}".encode() for number in range(RECORDS)])
+        errors = []
+        stranger = Producer(
+            known | {"sasl.password": "other", "error_cb": lambda error: errors.append(error)}
+        )
+        stranger.produce(topic, b"value")
+        until("an error", lambda: stranger.poll(0.1) and False or errors)
+        same("a wrong password", errors[0].name(), "_AUTHENTICATION")
+        stranger.purge()
+    print("feature locked")
+    print(f"checks {checks}")
+
+
 def main(task, *arguments):
     if task == "version":
         print(f"{confluent_kafka.__version__} (librdkafka {confluent_kafka.libversion()[0]})")
         return
     address, *rest = arguments
-    tasks = {"work": work, "read": read, "through": through, "refused": refused}
+    tasks = {
+        "work": work,
+        "read": read,
+        "through": through,
+        "refused": refused,
+        "locked": locked,
+    }
     tasks[task](Client(address), *rest)
 
 

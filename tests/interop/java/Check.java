@@ -44,6 +44,7 @@ import org.apache.kafka.common.serialization.StringSerializer;
  *     Check read ADDRESS TOPIC...       each has the records of the matrix
  *     Check group ADDRESS PREFIX        groups and administration, see Groups
  *     Check member ADDRESS GROUP TOPIC  consumes until SIGTERM, and commits what it has printed
+ *     Check locked ADDRESS CA           logs in over TLS as alice, see Locked
  */
 public class Check {
     static final int RECORDS = 200;
@@ -73,6 +74,7 @@ public class Check {
             switch (args[0]) {
                 case "work" -> check.work(Path.of(rest.get(0)));
                 case "read" -> check.read(rest);
+                case "locked" -> new Locked(check, rest.get(0)).all();
                 case "group" -> new Groups(check, rest.get(0)).all();
                 case "member" -> {
                     check.member(rest.get(0), rest.get(1));
