@@ -4,6 +4,8 @@
 mod admin;
 mod anywhere;
 mod failures;
+#[cfg(feature = "tls")]
+mod locked;
 mod proxy;
 #[cfg(feature = "tls")]
 mod security;
