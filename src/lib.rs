@@ -25,6 +25,9 @@
 //! Names are Apache Kafka's. What an acknowledged record survives is a promise made per topic:
 //! [`Durability`]. Time can be moved by hand: [`Clock::manual`].
 //!
+//! A function that takes a [`Client`] runs on a broker of this process as on Apache Kafka:
+//! [`Client::open`] takes where that is from a line of configuration.
+//!
 //! Runs on any tokio runtime that has time enabled. The blocking forms of producers and consumers
 //! serve plain threads.
 //!

@@ -19,6 +19,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use async_trait::async_trait;
 use bytes::BytesMut;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
@@ -197,9 +198,13 @@ pub(crate) trait BatchSource: Send + Sync {
 }
 
 /// What has batches that wait for something else than their turn.
+#[async_trait]
 pub(crate) trait Buffered: Send + Sync {
     /// Submits them.
     fn submit_all(&self);
+
+    /// Submits them, and waits until the fate of each is known.
+    async fn flush(&self);
 }
 
 /// A batch that waits to be taken. Dropped, it is taken and fails with `Closed`.

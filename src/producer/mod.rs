@@ -43,7 +43,7 @@ use self::topics::{Topic, Topics};
 use crate::error::{Error, Result};
 use crate::record::{Record, RecordMetadata, Timestamp};
 use crate::topic::TopicName;
-use crate::transport::Transport;
+use crate::transport::{Buffered, Transport};
 
 /// Sends records to topics.
 ///
@@ -189,12 +189,7 @@ impl Producer {
     /// If the future is dropped, the records are sent all the same. What lingers is sent when it is
     /// first polled.
     pub async fn flush(&self) {
-        let partitions = self.inner.shared.partitions();
-        let last: Vec<_> = partitions.iter().filter_map(|it| it.send_now()).collect();
-        drop(partitions);
-        for ack in last {
-            ack.resolved().await;
-        }
+        self.inner.shared.flush().await;
     }
 
     /// How many partitions a topic has; they count from 0. Creates the topic if the broker creates

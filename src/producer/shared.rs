@@ -7,6 +7,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
+use async_trait::async_trait;
 use bytes::BytesMut;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -105,9 +106,18 @@ impl Shared {
     }
 }
 
+#[async_trait]
 impl Buffered for Shared {
     fn submit_all(&self) {
         self.partitions().iter().for_each(|partition| drop(partition.send_now()));
+    }
+
+    async fn flush(&self) {
+        // Before it waits: a partition that is held here would end late.
+        let last: Vec<_> = self.partitions().iter().filter_map(|it| it.send_now()).collect();
+        for ack in last {
+            ack.resolved().await;
+        }
     }
 }
 

@@ -96,6 +96,10 @@ pub(crate) trait Transport: Debug + Send + Sync + 'static {
         let _ = producer;
     }
 
+    /// Waits until what producers have taken is answered, where nothing else takes care of it: a
+    /// broker of this process does as it closes.
+    async fn drain(&self) {}
+
     /// Hands over a batch for appending. Never waits; the batch is taken from its source when its
     /// turn comes, and its fate told exactly once, on whatever thread finishes the work (possibly
     /// before this returns, possibly this one).

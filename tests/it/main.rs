@@ -23,6 +23,7 @@ mod memory;
 mod model;
 #[cfg(feature = "tcp")]
 mod network;
+mod places;
 #[cfg(feature = "tcp")]
 mod port;
 mod read_only;

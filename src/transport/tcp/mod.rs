@@ -27,7 +27,7 @@ mod settings;
 mod versions;
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, Weak};
 
 use async_trait::async_trait;
 use tokio::runtime::Handle;
@@ -45,8 +45,8 @@ use self::fetch::TcpFetcher;
 use self::group::TcpGroup;
 use self::produce::Sender;
 use super::{
-    Administration, Fetcher, GroupSession, ListedOffset, OffsetSpec, Submission, TopicMetadata,
-    Transport,
+    Administration, Buffered, Fetcher, GroupSession, ListedOffset, OffsetSpec, Submission,
+    TopicMetadata, Transport,
 };
 
 /// Leads to a cluster.
@@ -55,6 +55,7 @@ pub(crate) struct TcpTransport {
     cluster: Arc<Cluster>,
     sender: Sender,
     runtime: Handle,
+    producers: Mutex<Vec<Weak<dyn Buffered>>>,
 }
 
 impl TcpTransport {
@@ -62,7 +63,12 @@ impl TcpTransport {
     pub(crate) async fn connect(bootstrap: Vec<Address>, settings: Settings) -> Result<Self> {
         let cluster = Cluster::connect(bootstrap, settings).await?;
         let sender = Sender::start(cluster.clone());
-        Ok(TcpTransport { cluster, sender, runtime: Handle::current() })
+        Ok(TcpTransport {
+            cluster,
+            sender,
+            runtime: Handle::current(),
+            producers: Mutex::default(),
+        })
     }
 }
 
@@ -111,6 +117,24 @@ impl Transport for TcpTransport {
 
     fn metadata_version(&self) -> watch::Receiver<u64> {
         self.cluster.version()
+    }
+
+    fn register(&self, producer: Weak<dyn Buffered>) {
+        let mut producers = self.producers.lock().expect("no one panics with the producers");
+        if producers.len() == producers.capacity() {
+            producers.retain(|producer| producer.strong_count() > 0);
+        }
+        producers.push(producer);
+    }
+
+    async fn drain(&self) {
+        let producers = self.producers.lock().expect("no one panics with the producers").clone();
+        let all: Vec<_> = producers.iter().filter_map(Weak::upgrade).collect();
+        // First all of them: what lingers goes out at once.
+        all.iter().for_each(|producer| producer.submit_all());
+        for producer in all {
+            producer.flush().await;
+        }
     }
 
     fn submit(&self, submission: Submission) {
