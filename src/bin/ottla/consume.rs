@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use ottla::{Broker, Consumer, Error, RecordRef, Start, Timestamp, TopicPartition};
+use ottla::{Client, Consumer, Error, RecordRef, Start, Timestamp, TopicPartition};
 
 use crate::json;
 use crate::output::{Done, Failure, Outcome};
 use crate::parse;
-use crate::place::{Place, partitions};
+use crate::place::{NETWORK_TIMEOUT, Place, partitions};
 use crate::stop::stop_signal;
 
 /// Records that are taken at once.
@@ -163,16 +163,13 @@ fn write_headers(out: &mut impl Write, record: &RecordRef<'_>) -> io::Result<()>
 impl Consume {
     pub(crate) async fn run(self) -> Outcome {
         match self.group {
-            Some(_) => self.place.change(async |broker| self.print(broker).await).await,
-            None => {
-                let broker = self.place.read().await?;
-                self.print(&broker).await
-            }
+            Some(_) => self.place.change(async |client| self.print(client).await).await,
+            None => self.print(&self.place.read().await?).await,
         }
     }
 
-    async fn print(&self, broker: &Broker) -> Outcome {
-        let mut consumer = self.consumer(broker).await?;
+    async fn print(&self, client: &Client) -> Outcome {
+        let mut consumer = self.consumer(client).await?;
         let outcome = self.print_all(&mut consumer).await;
         // Not what could not be printed.
         if self.group.is_some() && outcome.is_ok() {
@@ -181,13 +178,13 @@ impl Consume {
         outcome
     }
 
-    async fn consumer(&self, broker: &Broker) -> Result<Consumer, Failure> {
-        let partitions = partitions(broker, &self.topics, &self.partitions)?;
+    async fn consumer(&self, client: &Client) -> Result<Consumer, Failure> {
+        let partitions = partitions(client, &self.topics, &self.partitions).await?;
         let start = match self.offset {
             From::Time(time) => Start::Timestamp(time),
             _ => Start::Earliest,
         };
-        let builder = broker.consumer().start(start);
+        let builder = client.consumer().start(start);
         if let Some(group) = &self.group {
             return Ok(builder.group(group).assign(partitions).await?);
         }
@@ -215,20 +212,26 @@ impl Consume {
     async fn print_all(&self, consumer: &mut Consumer) -> Outcome {
         let stop = stop_signal()?;
         tokio::pin!(stop);
-        let mut ends = BTreeMap::new();
-        for at in consumer.assignment() {
-            ends.insert(at.clone(), consumer.end_offset(&at).await?);
-        }
+        let ends = ask_for_ends(consumer).await?;
         let mut out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
         let mut left = self.max.unwrap_or(usize::MAX);
         let mut losses = false;
+        let mut heard = Instant::now();
         while left > 0 && !is_at(consumer, &ends) {
             let records = tokio::select! {
                 biased;
                 () = &mut stop => break,
                 records = consumer.poll(left.min(POLL)) => records,
-                () = tokio::time::sleep(LOOK_AGAIN) => continue,
+                () = tokio::time::sleep(LOOK_AGAIN) => {
+                    // A consumer waits for brokers for ever; whoever runs this need not.
+                    if heard.elapsed() > NETWORK_TIMEOUT {
+                        ask_for_ends(consumer).await?;
+                        heard = Instant::now();
+                    }
+                    continue;
+                }
             };
+            heard = Instant::now();
             match records {
                 Ok(records) => {
                     for record in &records {
@@ -258,6 +261,14 @@ impl Consume {
         out.flush()?;
         Ok(Done::losing(losses))
     }
+}
+
+async fn ask_for_ends(consumer: &mut Consumer) -> Result<BTreeMap<TopicPartition, i64>, Failure> {
+    let mut ends = BTreeMap::new();
+    for at in consumer.assignment() {
+        ends.insert(at.clone(), consumer.end_offset(&at).await?);
+    }
+    Ok(ends)
 }
 
 fn is_at(consumer: &Consumer, ends: &BTreeMap<TopicPartition, i64>) -> bool {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ottla::{
-    Admin, Broker, CommittedOffset, Error, GroupDescription, OffsetSpec, Timestamp, TopicPartition,
+    Admin, Client, CommittedOffset, Error, GroupDescription, OffsetSpec, Timestamp, TopicPartition,
 };
 use serde_json::json;
 
@@ -123,8 +123,7 @@ impl Groups {
 
 impl List {
     async fn run(self) -> Outcome {
-        let broker = self.place.read().await?;
-        let admin = broker.admin();
+        let admin = self.place.read().await?.admin();
         let mut json = Vec::new();
         let mut table = Table::new(&["GROUP", "STATE", ">MEMBERS", ">PARTITIONS", ">LAG"]);
         for group in admin.groups().await? {
@@ -157,8 +156,7 @@ impl List {
 
 impl Describe {
     async fn run(self) -> Outcome {
-        let broker = self.place.read().await?;
-        let admin = broker.admin();
+        let admin = self.place.read().await?.admin();
         let group = admin.describe_group(&self.group).await?;
         let offsets = admin.group_offsets(&self.group).await?;
         let ends = ends(&admin, offsets.keys().cloned().collect()).await?;
@@ -188,6 +186,12 @@ impl Row<'_> {
     fn lag(&self) -> i64 {
         self.end.saturating_sub(self.committed.offset).max(0)
     }
+
+    /// When it was committed; brokers on the network don't tell.
+    fn time(&self) -> Option<Timestamp> {
+        let millis = self.committed.timestamp;
+        (millis >= 0).then(|| Timestamp::from_millis(millis))
+    }
 }
 
 async fn ends(
@@ -212,7 +216,7 @@ fn describe(group: &GroupDescription, rows: &[Row<'_>]) -> Result<(), Failure> {
             row.committed.offset.to_string(),
             row.end.to_string(),
             row.lag().to_string(),
-            time(Timestamp::from_millis(row.committed.timestamp)),
+            row.time().map_or("-".to_owned(), time),
             row.committed.metadata.clone(),
         ]);
     }
@@ -245,7 +249,7 @@ fn describe_json(group: &GroupDescription, rows: &[Row<'_>]) -> Result<(), Failu
             "committed": row.committed.offset,
             "end": row.end,
             "lag": row.lag(),
-            "timestamp": row.committed.timestamp,
+            "timestamp": row.time().map(Timestamp::as_millis),
             "metadata": row.committed.metadata,
         })
     });
@@ -274,26 +278,25 @@ fn describe_json(group: &GroupDescription, rows: &[Row<'_>]) -> Result<(), Failu
 impl Reset {
     async fn run(self) -> Outcome {
         if self.dry_run {
-            let broker = self.place.read().await?;
-            self.tell(&broker).await?;
+            self.tell(&self.place.read().await?).await?;
             return Ok(Done::Well);
         }
-        let reset = async |broker: &Broker| {
-            let offsets = self.tell(broker).await?;
-            broker.admin().alter_group_offsets(&self.group, offsets).await?;
+        let reset = async |client: &Client| {
+            let offsets = self.tell(client).await?;
+            client.admin().alter_group_offsets(&self.group, offsets).await?;
             Ok(Done::Well)
         };
         self.place.change(reset).await
     }
 
     /// Where it stands, and where it is to stand.
-    async fn tell(&self, broker: &Broker) -> Result<BTreeMap<TopicPartition, i64>, Failure> {
-        let admin = broker.admin();
+    async fn tell(&self, client: &Client) -> Result<BTreeMap<TopicPartition, i64>, Failure> {
+        let admin = client.admin();
         let before = match admin.group_offsets(&self.group).await {
             Err(Error::Group { source: ottla::GroupError::GroupIdNotFound, .. }) => BTreeMap::new(),
             offsets => offsets?,
         };
-        let partitions = partitions(broker, &self.topics, &self.partitions)?;
+        let partitions = partitions(client, &self.topics, &self.partitions).await?;
         let offsets = self.target(&admin, &partitions).await?;
         let mut table = Table::new(&["TOPIC", ">PARTITION", ">BEFORE", ">AFTER"]);
         for (at, offset) in &offsets {
@@ -343,8 +346,8 @@ impl Reset {
 
 impl Delete {
     async fn run(self) -> Outcome {
-        let delete = async |broker: &Broker| {
-            let admin = broker.admin();
+        let delete = async |client: &Client| {
+            let admin = client.admin();
             for group in &self.groups {
                 if self.topics.is_empty() {
                     admin.delete_group(group).await?;

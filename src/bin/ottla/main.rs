@@ -1,4 +1,5 @@
-//! `ottla`: a broker of its own for Kafka clients, and the tool that looks after data directories.
+//! `ottla`: a broker of its own for Kafka clients, and the tool that looks after data directories,
+//! and after brokers on the network.
 //!
 //! | file | |
 //! |---|---|
@@ -7,7 +8,7 @@
 //! | `produce`, `consume`, `json` | records in, records out, and their form as JSON |
 //! | `users` | the file of who may log in |
 //! | `dump`, `verify`, `repair` | what `ottla::inspect` and an open find |
-//! | `place` | which data directory, and how it is opened |
+//! | `place` | which data directory, and how it is opened, or which brokers |
 //! | `stop` | ctrl-c, SIGTERM |
 //! | `parse` | what arguments are made of |
 //! | `output` | tables, sizes, times, progress, exit codes |
@@ -35,7 +36,7 @@ use clap::{Parser, Subcommand};
 use output::{Outcome, exit_code};
 
 /// An event log that Kafka clients can talk to, in one process, and the tool that looks after its
-/// data directories.
+/// data directories, and after brokers on the network.
 #[derive(Parser)]
 #[command(version, name = "ottla", after_help = AFTER)]
 struct Arguments {
@@ -54,11 +55,15 @@ Commands that only look (topics list and describe, groups list and describe, con
 --group, dump, verify, repair --dry-run) take no lock and change no byte: use them beside a broker
 at work. The others need the directory for themselves.
 
+With --bootstrap instead of --data-dir, topics, produce, consume and groups do the same over the
+network: at ottla serve, or at Apache Kafka.
+
 Examples:
   ottla serve --data-dir ./data
   echo '2 coffees' | ottla produce -d ./data orders --key alice
   ottla consume -d ./data orders --json
   ottla groups describe -d ./data billing
+  ottla topics list --bootstrap 127.0.0.1:9092
   ottla verify ./data";
 
 #[derive(Subcommand)]

@@ -1,66 +1,119 @@
-//! Which data directory, and how it is opened.
+//! Where the topics are: which data directory, and how it is opened, or which brokers on the
+//! network.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use ottla::{Broker, RecoveryReport, TopicPartition};
+use ottla::{Broker, Client, RecoveryReport, TopicPartition};
 
 use crate::output::{Failure, Outcome};
 
 /// What an open of a damaged directory may mend in memory, where it changes nothing.
 const MENDED_IN_MEMORY: usize = 1 << 30;
 
-/// The data directory.
+/// How long an address may take until it can be used. Somebody may be waiting.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long brokers may take for what they are asked, and for taking a record.
+pub(crate) const NETWORK_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// A data directory, or brokers on the network.
 #[derive(clap::Args)]
+#[group(required = true, multiple = false)]
 pub(crate) struct Place {
     /// The data directory
     #[arg(short, long, value_name = "DIRECTORY")]
-    data_dir: PathBuf,
+    data_dir: Option<PathBuf>,
+
+    /// Brokers on the network instead, ottla's or Apache Kafka's; with commas between several
+    #[arg(short, long, value_name = "HOST:PORT")]
+    bootstrap: Option<String>,
+}
+
+/// Exactly one of the two was given.
+enum Where<'a> {
+    Directory(&'a Path),
+    Network(&'a str),
 }
 
 impl Place {
-    /// What is there at this moment. Changes nothing, and needs no lock.
-    pub(crate) async fn read(&self) -> Result<Broker, Failure> {
-        let broker = read(&self.data_dir).await?;
-        tell_losses(&broker);
-        Ok(broker)
-    }
-
-    /// For changes, which needs the directory for itself. It is closed properly, however they end.
-    pub(crate) async fn change(&self, with: impl AsyncFnOnce(&Broker) -> Outcome) -> Outcome {
-        let broker = change(&self.data_dir).await?;
-        tell_losses(&broker);
-        closing(broker, with).await
-    }
-
-    /// As [`Place::change`], and makes one where there is none, which it says: the name may be a
-    /// slip.
-    pub(crate) async fn make(&self, with: impl AsyncFnOnce(&Broker) -> Outcome) -> Outcome {
-        if self.data_dir.exists() {
-            return self.change(with).await;
+    fn told(&self) -> Where<'_> {
+        match (&self.data_dir, &self.bootstrap) {
+            (_, Some(bootstrap)) => Where::Network(bootstrap),
+            (Some(dir), None) => Where::Directory(dir),
+            (None, None) => unreachable!("one of the arguments is required"),
         }
-        let broker = Broker::open(&self.data_dir).await?;
-        eprintln!("ottla: {} is a new data directory", self.data_dir.display());
-        closing(broker, with).await
+    }
+
+    /// Whether it is on the network, where others have said what is usual.
+    pub(crate) fn is_remote(&self) -> bool {
+        matches!(self.told(), Where::Network(_))
+    }
+
+    /// What is there at this moment. In a directory this changes nothing, and needs no lock.
+    pub(crate) async fn read(&self) -> Result<Client, Failure> {
+        match self.told() {
+            Where::Network(bootstrap) => connect(bootstrap).await,
+            Where::Directory(dir) => {
+                let broker = read(dir).await?;
+                tell_losses(&broker);
+                Ok(broker.client())
+            }
+        }
+    }
+
+    /// For changes, which needs a directory for itself. It is closed properly, however they end.
+    pub(crate) async fn change(&self, with: impl AsyncFnOnce(&Client) -> Outcome) -> Outcome {
+        match self.told() {
+            Where::Network(bootstrap) => with(&connect(bootstrap).await?).await,
+            Where::Directory(dir) => {
+                let broker = change(dir).await?;
+                tell_losses(&broker);
+                closing(broker, with).await
+            }
+        }
+    }
+
+    /// As [`Place::change`], and makes a directory where there is none, which it says: the name may
+    /// be a slip.
+    pub(crate) async fn make(&self, with: impl AsyncFnOnce(&Client) -> Outcome) -> Outcome {
+        match self.told() {
+            Where::Directory(dir) if !dir.exists() => {
+                let broker = Broker::open(dir).await?;
+                eprintln!("ottla: {} is a new data directory", dir.display());
+                closing(broker, with).await
+            }
+            _ => self.change(with).await,
+        }
     }
 }
 
-async fn closing(broker: Broker, with: impl AsyncFnOnce(&Broker) -> Outcome) -> Outcome {
-    let outcome = with(&broker).await;
+async fn closing(broker: Broker, with: impl AsyncFnOnce(&Client) -> Outcome) -> Outcome {
+    let outcome = with(&broker.client()).await;
     let closed = broker.shutdown().await;
     let done = outcome?;
     closed?;
     Ok(done)
 }
 
+async fn connect(bootstrap: &str) -> Result<Client, Failure> {
+    let client = Client::builder()
+        .client_id("ottla-tool")
+        .connect_timeout(CONNECT_TIMEOUT)
+        .request_timeout(NETWORK_TIMEOUT)
+        .api_timeout(NETWORK_TIMEOUT);
+    Ok(client.connect(bootstrap).await?)
+}
+
 /// These partitions of the topics; all, if none are named.
-pub(crate) fn partitions(
-    broker: &Broker,
+pub(crate) async fn partitions(
+    client: &Client,
     topics: &[String],
     numbers: &[i32],
 ) -> Result<Vec<TopicPartition>, Failure> {
     let mut all = Vec::new();
     for topic in topics {
-        let topic = broker.describe_topic(topic)?;
+        let topic = client.admin().describe_topic(topic).await?;
         let numbers = match numbers {
             [] => topic.partitions.iter().map(|it| it.partition).collect(),
             named => named.to_vec(),

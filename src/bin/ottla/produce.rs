@@ -4,13 +4,13 @@ use std::collections::VecDeque;
 use std::io::{self, BufRead, IsTerminal, Read};
 
 use indicatif::ProgressBar;
-use ottla::{Broker, Compression, Delivery, Producer, Record};
+use ottla::{Client, Compression, Delivery, Producer, Record};
 use tokio::sync::mpsc;
 
 use crate::json;
 use crate::output::{Done, Failure, Outcome, count, printable_bytes, progress};
 use crate::parse::name_and_value;
-use crate::place::Place;
+use crate::place::{NETWORK_TIMEOUT, Place};
 use crate::stop::stop_signal;
 
 /// A line longer than this is refused before it is in memory; topics allow 1 MiB by default.
@@ -74,8 +74,8 @@ copied by
 
   ottla consume -d FROM orders --json | ottla produce -d TO --json
 
-It ends when all records are acknowledged. At the first that can't be taken it stops, and tells the
-line.";
+and with -b HOST:PORT instead of -d TO from a directory to brokers. It ends when all records are
+acknowledged. At the first that can't be taken it stops, and tells the line.";
 
 /// A line of the input.
 struct Line {
@@ -88,13 +88,14 @@ impl Produce {
         if io::stdin().is_terminal() {
             eprintln!("ottla: one record a line; ctrl-d ends");
         }
-        self.place.make(async |broker| self.feed(broker).await).await
+        self.place.make(async |client| self.feed(client).await).await
     }
 
-    async fn feed(&self, broker: &Broker) -> Outcome {
+    async fn feed(&self, client: &Client) -> Outcome {
         let stop = stop_signal()?;
         let mut lines = read_lines();
-        let producer = broker.producer().compression(self.compression).build();
+        let producer = client.producer().compression(self.compression);
+        let producer = producer.delivery_timeout(NETWORK_TIMEOUT).build();
         let mut flow = Flow::new(&producer);
         tokio::pin!(stop);
         let outcome = loop {

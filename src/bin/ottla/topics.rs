@@ -1,7 +1,7 @@
 //! `ottla topics`.
 
 use ottla::{
-    Admin, Broker, ConfigSource, Durability, Error, PartitionDescription, TopicConfig,
+    Admin, Client, ConfigSource, Durability, Error, PartitionDescription, TopicConfig,
     TopicDescription, TopicPartition,
 };
 use serde_json::json;
@@ -69,9 +69,9 @@ pub(crate) struct Create {
     #[arg(short, long = "config", value_name = "NAME=VALUE", value_parser = name_and_value)]
     configs: Vec<(String, String)>,
 
-    /// What acknowledged records survive
-    #[arg(long, default_value = "power", value_name = "WHAT")]
-    durability: Promise,
+    /// What acknowledged records survive; on the network as the brokers have it, otherwise power
+    #[arg(long, value_name = "WHAT")]
+    durability: Option<Promise>,
 
     /// Is content with a topic of this name that is there, however it is set
     #[arg(long)]
@@ -154,10 +154,16 @@ impl Topics {
 
 impl List {
     async fn run(self) -> Outcome {
-        let broker = self.place.read().await?;
-        let names = broker.topics()?;
-        let topics = names.iter().map(|name| broker.describe_topic(name.as_str()));
-        let topics = topics.collect::<Result<Vec<_>, _>>()?;
+        let admin = self.place.read().await?.admin();
+        let mut topics = Vec::new();
+        for name in admin.topics().await? {
+            match admin.describe_topic(name.as_str()).await {
+                Ok(topic) => topics.push(topic),
+                // Somebody has deleted it meanwhile.
+                Err(Error::UnknownTopic { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
         if self.json {
             let each = topics.iter().map(|it| {
                 json!({
@@ -180,7 +186,7 @@ impl List {
                     it.name.to_string(),
                     it.partitions.len().to_string(),
                     records_of(it).to_string(),
-                    size(bytes_of(it)),
+                    or_dash(bytes_of(it).map(size)),
                     promise(it.durability).to_owned(),
                 ]);
             }
@@ -199,8 +205,23 @@ fn records_of(topic: &TopicDescription) -> i64 {
     topic.partitions.iter().map(records).sum()
 }
 
-fn bytes_of(topic: &TopicDescription) -> u64 {
-    topic.partitions.iter().map(|it| it.size_bytes).sum()
+/// How much there is, where that is known: brokers on the network need not tell.
+fn bytes(partition: &PartitionDescription) -> Option<u64> {
+    let is_told = partition.size_bytes > 0 || records(partition) == 0;
+    is_told.then_some(partition.size_bytes)
+}
+
+fn bytes_of(topic: &TopicDescription) -> Option<u64> {
+    topic.partitions.iter().map(bytes).sum()
+}
+
+/// Where that is known: brokers on the network don't tell.
+fn segments(partition: &PartitionDescription) -> Option<usize> {
+    (partition.segments > 0).then_some(partition.segments)
+}
+
+fn or_dash(known: Option<String>) -> String {
+    known.unwrap_or("-".to_owned())
 }
 
 fn promise(durability: Durability) -> &'static str {
@@ -213,9 +234,9 @@ fn promise(durability: Durability) -> &'static str {
 
 impl Describe {
     async fn run(self) -> Outcome {
-        let broker = self.place.read().await?;
-        let topic = broker.describe_topic(&self.topic)?;
-        let configs = broker.admin().describe_configs(&self.topic).await?;
+        let admin = self.place.read().await?.admin();
+        let topic = admin.describe_topic(&self.topic).await?;
+        let configs = admin.describe_configs(&self.topic).await?;
         let is_set = |source: ConfigSource| source == ConfigSource::Topic;
         if self.json {
             let shown = configs.iter().filter(|it| self.configs || is_set(it.source));
@@ -245,8 +266,8 @@ impl Describe {
                 it.log_start_offset.to_string(),
                 it.high_watermark.to_string(),
                 records(it).to_string(),
-                size(it.size_bytes),
-                it.segments.to_string(),
+                or_dash(bytes(it).map(size)),
+                or_dash(segments(it).map(|it| it.to_string())),
                 it.leader_epoch.to_string(),
             ]);
         }
@@ -276,8 +297,8 @@ fn describe_json(
             "high_watermark": it.high_watermark,
             "log_end_offset": it.log_end_offset,
             "leader_epoch": it.leader_epoch,
-            "bytes": it.size_bytes,
-            "segments": it.segments,
+            "bytes": bytes(it),
+            "segments": segments(it),
         })
     });
     json!({
@@ -292,15 +313,16 @@ fn describe_json(
 impl Create {
     async fn run(self) -> Outcome {
         let mut config = TopicConfig::new().partitions(self.partitions);
-        config = config.durability(match self.durability {
-            Promise::Process => Durability::Process,
-            Promise::Power => Durability::Power,
-        });
+        config = match (self.durability, self.place.is_remote()) {
+            (Some(Promise::Process), _) => config.durability(Durability::Process),
+            (Some(Promise::Power), _) | (None, false) => config.durability(Durability::Power),
+            (None, true) => config,
+        };
         for (name, value) in &self.configs {
             config = config.set(name, value)?;
         }
-        let create = async |broker: &Broker| {
-            match broker.create_topic(&self.topic, config).await {
+        let create = async |client: &Client| {
+            match client.admin().create_topic(&self.topic, config).await {
                 Ok(topic) => {
                     let number = topic.partitions.len() as u64;
                     let partitions = count(number, "partition", "partitions");
@@ -325,8 +347,8 @@ impl Alter {
         }
         let set = self.configs.into_iter().map(|(name, value)| (name, Some(value)));
         let changes: Vec<_> = set.chain(self.unset.into_iter().map(|name| (name, None))).collect();
-        let alter = async |broker: &Broker| {
-            let admin = broker.admin();
+        let alter = async |client: &Client| {
+            let admin = client.admin();
             // First, as it is refused more often.
             if let Some(partitions) = self.partitions {
                 admin.create_partitions(&self.topic, partitions).await?;
@@ -357,9 +379,10 @@ async fn tell_settings(
 
 impl Delete {
     async fn run(self) -> Outcome {
-        let delete = async |broker: &Broker| {
+        let delete = async |client: &Client| {
+            let admin = client.admin();
             for topic in &self.topics {
-                match broker.delete_topic(topic).await {
+                match admin.delete_topic(topic).await {
                     Ok(()) => say(format_args!("deleted {topic}"))?,
                     Err(Error::UnknownTopic { .. }) if self.if_exists => {
                         say(format_args!("there is no {topic}"))?;
@@ -376,8 +399,8 @@ impl Delete {
 impl DeleteRecords {
     async fn run(self) -> Outcome {
         let at = TopicPartition::new(&self.topic, self.partition).map_err(Error::from)?;
-        let delete = async |broker: &Broker| {
-            let start = broker.admin().delete_records(&at, self.before).await?;
+        let delete = async |client: &Client| {
+            let start = client.admin().delete_records(&at, self.before).await?;
             say(format_args!("{at} begins at offset {start}"))?;
             Ok(Done::Well)
         };

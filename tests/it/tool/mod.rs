@@ -2,6 +2,7 @@
 
 mod directories;
 mod groups;
+mod network;
 mod records;
 mod serve;
 mod topics;
@@ -120,10 +121,12 @@ fn help_names_every_command_and_every_exit_code() {
 
 #[test]
 fn arguments_that_are_wrong_have_a_code_of_their_own() {
-    let wrong: [&[&str]; 9] = [
+    let wrong: [&[&str]; 11] = [
         &[],
         &["remove"],
         &["topics", "list"],
+        &["topics", "list", "-d", "data", "-b", "127.0.0.1:9092"],
+        &["verify", "-b", "127.0.0.1:9092"],
         &["topics", "create", "-d", "data", "orders", "--durability", "memory"],
         &["consume", "-d", "data", "orders", "--format", "%q"],
         &["consume", "-d", "data", "orders", "--offset", "soon"],

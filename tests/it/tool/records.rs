@@ -50,6 +50,16 @@ fn keys_headers_and_tombstones() {
 fn a_topic_is_copied_by_json() {
     let (_dir, from) = place();
     let (_other, to) = place();
+    copy(["-d", &from], ["-d", &to]);
+}
+
+/// Every kind of record, written here, arrives there.
+pub(super) fn copy(from: [&str; 2], to: [&str; 2]) {
+    let [in_from, in_to] = [from, to].map(|place| {
+        move |args: &[&'static str], input: &str| {
+            with_input(input.as_bytes(), &[args, &place].concat()).done()
+        }
+    });
     let base64 = |text: &str| json!({ "base64": text });
     let sent = [
         json!({ "topic": "orders", "partition": 2, "timestamp": 1_700_000_000_123_i64,
@@ -61,12 +71,12 @@ fn a_topic_is_copied_by_json() {
         json!({ "topic": "orders", "partition": 0, "timestamp": 2, "key": null, "value": "",
             "headers": [] }),
     ];
-    ottla(&["topics", "create", "-d", &from, "orders", "-p", "3"]).done();
-    ottla(&["topics", "create", "-d", &to, "orders", "-p", "3"]).done();
+    in_from(&["topics", "create", "orders", "-p", "3"], "");
+    in_to(&["topics", "create", "orders", "-p", "3"], "");
     let text: String = sent.iter().map(|it| format!("{it}\n")).collect();
-    with_input(text.as_bytes(), &["produce", "-d", &from, "--json"]).done();
+    in_from(&["produce", "--json"], &text);
 
-    let first = ottla(&["consume", "-d", &from, "orders", "--json"]).done();
+    let first = in_from(&["consume", "orders", "--json"], "");
     let mut read: Vec<Value> =
         first.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     read.sort_by_key(|it| (-it["partition"].as_i64().unwrap(), it["offset"].as_i64()));
@@ -76,32 +86,36 @@ fn a_topic_is_copied_by_json() {
         assert_eq!(*read, expected);
     }
 
-    with_input(first.as_bytes(), &["produce", "-d", &to, "--json"]).done();
+    in_to(&["produce", "--json"], &first);
     let sorted = |text: &str| {
         let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
         lines.sort();
         lines
     };
-    let second = ottla(&["consume", "-d", &to, "orders", "--json"]).done();
-    assert_eq!(sorted(&second), sorted(&first));
+    assert_eq!(sorted(&in_to(&["consume", "orders", "--json"], "")), sorted(&first));
     // A topic on the command line counts more.
-    with_input(first.as_bytes(), &["produce", "-d", &to, "copy", "--json", "-p", "0"]).done();
-    assert_eq!(lines(&ottla(&["consume", "-d", &to, "copy", "--json"]).done()).len(), 3);
+    in_to(&["produce", "copy", "--json", "-p", "0"], &first);
+    assert_eq!(lines(&in_to(&["consume", "copy", "--json"], "")).len(), 3);
 }
 
 #[test]
 fn consuming_begins_and_ends_where_it_is_told() {
     let (_dir, data) = place();
-    ottla(&["topics", "create", "-d", &data, "orders", "--partitions", "2"]).done();
+    from_and_to(["-d", &data]);
+}
+
+/// Where records of this place are read from, and up to where.
+pub(super) fn from_and_to(place: [&str; 2]) {
+    ottla(&["topics", "create", place[0], place[1], "orders", "--partitions", "2"]).done();
     let line = |n: i64, partition: i32| {
         let value = n.to_string();
         let it = json!({ "partition": partition, "timestamp": 1000 * n, "value": value });
         format!("{it}\n")
     };
     let input: String = (0..10).map(|n| line(n, 0)).chain((10..13).map(|n| line(n, 1))).collect();
-    with_input(input.as_bytes(), &["produce", "-d", &data, "orders", "--json"]).done();
+    with_input(input.as_bytes(), &["produce", place[0], place[1], "orders", "--json"]).done();
     let read = |args: &[&str]| {
-        let all = ottla(&[&["consume", "-d", &data, "orders"], args].concat()).done();
+        let all = ottla(&[&["consume", "orders"], &place[..], args].concat()).done();
         let mut numbers: Vec<i32> = all.lines().map(|line| line.parse().unwrap()).collect();
         numbers.sort_unstable();
         numbers
@@ -117,7 +131,8 @@ fn consuming_begins_and_ends_where_it_is_told() {
     assert_eq!(read(&["-o", "@1970-01-01T00:00:12Z"]), [12]);
     assert_eq!(read(&["-p", "0", "-n", "4"]), [0, 1, 2, 3]);
     assert_eq!(read(&["-n", "0"]), [0; 0]);
-    ottla(&["topics", "delete-records", "-d", &data, "orders", "-p", "0", "--before", "5"]).done();
+    let delete = ["topics", "delete-records", "orders", "-p", "0", "--before", "5"];
+    ottla(&[&delete[..], &place].concat()).done();
     assert_eq!(read(&["-p", "0"]), [5, 6, 7, 8, 9]);
     assert_eq!(read(&["-p", "0", "-o", "2"]), [5, 6, 7, 8, 9]);
 }

@@ -7,27 +7,32 @@ use super::{ottla, place, with_input};
 #[test]
 fn a_topics_life() {
     let (_dir, data) = place();
-    let topics = |args: &[&str]| ottla(&[&["topics"], args, &["-d", &data]].concat());
+    life(["-d", &data], "power");
+}
+
+/// From its creation to its end, and that of another, in this place.
+pub(super) fn life(place: [&str; 2], durability: &str) {
+    let topics = |args: &[&str]| ottla(&[&["topics"], args, &place].concat());
     assert_eq!(topics(&["create", "orders"]).done(), "created orders with 1 partition\n");
     let create = ["create", "table", "-p", "3", "-c", "cleanup.policy=compact"];
     assert_eq!(topics(&create).done(), "created table with 3 partitions\n");
     topics(&create).fails(&["\"table\" exists already"]);
     let again = topics(&[&create[..], &["--if-not-exists"]].concat());
     assert_eq!(again.done(), "table is there already\n");
-    with_input(b"a\nb\n", &["produce", "-d", &data, "orders"]).done();
+    with_input(b"a\nb\n", &["produce", place[0], place[1], "orders"]).done();
 
     let list = topics(&["list", "--json"]).json();
     assert_eq!(list[0]["topic"], "orders");
     assert_eq!((&list[0]["records"], &list[0]["partitions"]), (&json!(2), &json!(1)));
     assert_eq!((&list[1]["topic"], &list[1]["partitions"]), (&json!("table"), &json!(3)));
-    assert_eq!(list[1]["durability"], "power");
+    assert_eq!(list[1]["durability"], durability);
     let table = topics(&["list"]).done();
     let rows: Vec<Vec<&str>> =
         table.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(rows[0], ["TOPIC", "PARTITIONS", "RECORDS", "SIZE", "DURABILITY"]);
     let bytes = list[0]["bytes"].to_string();
-    assert_eq!(rows[1], ["orders", "1", "2", &bytes, "B", "power"]);
-    assert_eq!(rows[2], ["table", "3", "0", "0", "B", "power"]);
+    assert_eq!(rows[1], ["orders", "1", "2", &bytes, "B", durability]);
+    assert_eq!(rows[2], ["table", "3", "0", "0", "B", durability]);
 
     let altered = topics(&["alter", "orders", "-p", "2", "-c", "retention.ms=5000"]).done();
     assert_eq!(altered, "orders has 2 partitions\norders has retention.ms=5000\n");
