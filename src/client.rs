@@ -122,8 +122,8 @@ impl Client {
     /// ```
     ///
     /// # Errors
-    /// [`Error::InvalidConfig`](crate::Error::InvalidConfig) for what is no list of addresses;
-    /// [`Error::Unreachable`](crate::Error::Unreachable), which lists each address and why.
+    /// [`Error::InvalidConfig`] for what is no list of addresses;
+    /// [`Error::Unreachable`], which lists each address and why.
     #[cfg(feature = "tcp")]
     pub async fn connect(bootstrap: &str) -> Result<Client> {
         Client::builder().connect(bootstrap).await
