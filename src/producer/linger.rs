@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
+use tokio::task::AbortHandle;
 
 use super::accumulator::Partition;
 use super::shared::Shared;
@@ -23,6 +24,8 @@ struct Schedule {
     waiting: VecDeque<(Duration, Arc<Partition>)>,
     /// Whether there is a task.
     running: bool,
+    /// The latest task.
+    task: Option<AbortHandle>,
 }
 
 impl Linger {
@@ -40,9 +43,17 @@ impl Linger {
         if starts {
             // Made here, not in the task: a runtime that is ending drops the task unpolled.
             let timer = Timer { shared: Arc::clone(shared), ended: false };
-            runtime.spawn(timer.run());
+            let task = runtime.spawn(timer.run());
+            shared.linger.lock().task = Some(task.abort_handle());
         }
         true
+    }
+
+    /// Nothing will linger any more. The task holds the producer's transport, and with it the
+    /// broker, up to a time that nobody waits for.
+    pub(super) fn end(&self) {
+        let task = self.lock().task.take();
+        task.inspect(AbortHandle::abort);
     }
 
     fn lock(&self) -> MutexGuard<'_, Schedule> {

@@ -396,6 +396,7 @@ impl Drop for Inner {
     /// The last clone is gone: what lingers need not wait for more.
     fn drop(&mut self) {
         self.shared.send_lingering();
+        self.shared.linger.end();
     }
 }
 

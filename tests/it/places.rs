@@ -1,6 +1,5 @@
 //! `Client::open`: where the broker is, is a line of configuration. And the end of such a client.
 
-#[cfg(feature = "tcp")]
 use std::time::Duration;
 
 use ottla::{Broker, Client, Error, Record, TopicConfig};
@@ -45,12 +44,13 @@ async fn a_broker_lives_as_long_as_what_was_made_from_its_client() {
 #[tokio::test]
 async fn a_directory_is_created_and_closed_properly_however_its_client_ends() {
     within(async {
+        let hour = Duration::from_secs(3600);
         let dir = TempDir::new().unwrap();
         let place = file(&dir);
         for (round, closes) in [true, false].into_iter().enumerate() {
             let client = Client::open(&place).await.unwrap();
             send_all(&client, "t", round * 3..round * 3 + 3).await;
-            let producer = client.producer().build();
+            let producer = client.producer().linger(hour).build();
             let delivery = producer.enqueue(Record::to("u").value("late")).await.unwrap();
             let refused = Client::open(&place).await;
             assert_error!(refused, Error::Locked { .. }, "data");
