@@ -23,7 +23,7 @@ use async_trait::async_trait;
 use super::cluster::Cluster;
 use super::group::TcpGroup;
 use super::{TcpTransport, run_on};
-use crate::broker::{ConfigEntry, TopicConfig, TopicDescription};
+use crate::broker::{ConfigEntry, TopicConfig, TopicDescription, check_not_internal};
 use crate::error::Result;
 use crate::group::{CommittedOffset, GroupDescription};
 use crate::topic::{TopicName, TopicPartition};
@@ -43,6 +43,7 @@ impl TcpTransport {
 #[async_trait]
 impl Administration for TcpTransport {
     async fn create_topic(&self, name: TopicName, config: TopicConfig) -> Result<TopicDescription> {
+        check_not_internal(&name)?;
         let create = |cluster: Arc<Cluster>| async move {
             topics::create(&cluster, &name, &config).await?;
             describe::topic(&cluster, &name).await
@@ -51,6 +52,8 @@ impl Administration for TcpTransport {
     }
 
     async fn delete_topic(&self, name: TopicName) -> Result<()> {
+        // Kafka would do it, and forget what all groups have committed.
+        check_not_internal(&name)?;
         self.on(|cluster| async move { topics::delete(&cluster, &name).await }).await
     }
 
@@ -66,6 +69,8 @@ impl Administration for TcpTransport {
     }
 
     async fn create_partitions(&self, name: TopicName, total: i32) -> Result<()> {
+        // Kafka would do it, and look for most groups in another partition.
+        check_not_internal(&name)?;
         self.on(|cluster| async move { topics::grow(&cluster, &name, total).await }).await
     }
 
