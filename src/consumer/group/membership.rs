@@ -31,6 +31,8 @@ pub(in super::super) struct Membership {
     member_id: String,
     /// -1 while it is in none.
     generation: i32,
+    /// A static member that joined without a generation: the group may take it for what it was.
+    may_be_back: bool,
     assignors: Vec<Assignor>,
     phase: Phase,
     /// Whether to join again as soon as that is possible.
@@ -128,6 +130,7 @@ impl Membership {
             start: Arc::new(start),
             member_id: String::new(),
             generation: -1,
+            may_be_back: false,
             phase: if assigned { Phase::Assigned } else { Phase::Outside },
             rejoin: false,
             auto_commit,
@@ -315,6 +318,7 @@ impl Membership {
 
     fn joined(&mut self, consumer: &Consumer, joined: Joined) {
         self.member_id.clone_from(&joined.member_id);
+        self.may_be_back = self.settings.instance_id.is_some() && self.generation < 0;
         self.generation = joined.generation;
         let leads = joined.leader == joined.member_id && !joined.skip_assignment;
         let assignments = if leads { self.assign(consumer, &joined) } else { Vec::new() };
@@ -360,7 +364,12 @@ impl Membership {
         if let Some(assignor) = self.assignors.iter_mut().find(named) {
             assignor.on_assignment(&assigned, self.generation);
         }
-        let assigned: BTreeSet<TopicPartition> = assigned.into_iter().collect();
+        let topics = consumer.subscription.names();
+        let (assigned, unwanted): (BTreeSet<TopicPartition>, BTreeSet<TopicPartition>) =
+            assigned.into_iter().partition(|at| topics.contains(&at.topic));
+        // Kafka lets a static member that comes back have what it had, whatever it wants by now,
+        // until it joins once more.
+        self.rejoin |= self.may_be_back && !unwanted.is_empty();
         let owned: BTreeSet<TopicPartition> =
             consumer.owned().into_iter().map(|owned| owned.at).collect();
         let gone: Vec<TopicPartition> = owned.difference(&assigned).cloned().collect();

@@ -21,6 +21,26 @@ async fn what_is_assigned_and_not_there_is_left_out() {
     consumer.commit().await.unwrap();
 }
 
+/// Kafka gives a static member that comes back what it had, until it joins once more.
+#[tokio::test]
+async fn what_a_static_member_does_not_want_any_more_is_left_out_and_told() {
+    let mock = Mock::with_partitions(1);
+    mock.append(0, 3);
+    mock.create("u", 1);
+    mock.assign(assignment(&[("t", 0), ("u", 0)]));
+    let build = || mock.consumer().group("g");
+    let mut fixed = build().group_instance_id("a").subscribe(["t"]).await.unwrap();
+    assert_eq!(at_hand(&mut fixed), run(0, 0..=2));
+    assert_eq!(fixed.assignment(), [tp(0)]);
+    // Once: whoever is not heard now never is.
+    assert!(recv_once(&mut fixed).is_none());
+    assert_eq!(fixed.group_metadata().unwrap().generation, 2);
+    let mut other = build().subscribe(["t"]).await.unwrap();
+    assert_eq!(at_hand(&mut other), run(0, 0..=2));
+    assert_eq!(other.assignment(), [tp(0)]);
+    assert_eq!(other.group_metadata().unwrap().generation, 1);
+}
+
 #[tokio::test]
 async fn an_assignment_that_cannot_be_read_is_none() {
     let mock = Mock::with_partitions(1);

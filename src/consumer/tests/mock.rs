@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -271,7 +272,8 @@ impl Transport for Mock {
 
     fn group(&self, _: &str) -> Arc<dyn GroupSession> {
         let assignment = self.state().assignment.clone();
-        Arc::new(MockGroup { assignment, changes: watch::Sender::new(0) })
+        let (generation, changes) = (AtomicI32::new(0), watch::Sender::new(0));
+        Arc::new(MockGroup { assignment, generation, changes })
     }
 
     fn admin(&self) -> &dyn Administration {
@@ -303,6 +305,8 @@ impl Transport for Mock {
 #[derive(Debug)]
 struct MockGroup {
     assignment: Bytes,
+    /// How often somebody has joined.
+    generation: AtomicI32,
     changes: watch::Sender<u64>,
 }
 
@@ -311,7 +315,7 @@ impl GroupSession for MockGroup {
     async fn join(&self, request: JoinGroup) -> Result<Joined> {
         Ok(Joined {
             member_id: "this".to_owned(),
-            generation: 1,
+            generation: self.generation.fetch_add(1, Ordering::Relaxed) + 1,
             protocol_type: request.protocol_type,
             protocol: request.protocols[0].0.clone(),
             leader: "another".to_owned(),
