@@ -259,8 +259,8 @@ impl Queue {
                 sent.state = State::Waits;
                 self.renews |= is_first;
             }
-            Fate::Again => sent.state = State::Waits,
-            Fate::Unknown => {
+            // Whoever says so may have it all the same: what lacked was other replicas, or time.
+            Fate::Again | Fate::Unknown => {
                 sent.state = State::Waits;
                 sent.may_be_there = true;
             }
@@ -352,3 +352,6 @@ fn after(sequence: i32, records: i32) -> i32 {
     let next = i64::from(sequence) + i64::from(records);
     (next & i64::from(i32::MAX)) as i32
 }
+
+#[cfg(test)]
+mod tests;
