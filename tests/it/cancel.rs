@@ -28,7 +28,7 @@ on_all_backends! {
 const MAX_POLLS: usize = 6;
 
 async fn recv_hands_out_each_record_once(host: Host) {
-    host.create_topic("t", TopicConfig::new().segment_bytes(1024)).await.unwrap();
+    host.create_topic("t", host.small_segments()).await.unwrap();
     let builder = host.client.consumer().max_partition_fetch_bytes(300);
     let mut consumer = builder.subscribe(["t"]).await.unwrap();
     let client = host.client.clone();
@@ -150,11 +150,11 @@ async fn create_topic_is_done_or_not(host: Host) {
             Ok(_) | Err(Error::TopicAlreadyExists { existing: None, .. }) => {}
             Err(error) => panic!("{error:?}"),
         }
-        assert_eq!(host.describe_topic(&name).unwrap().partitions.len(), 2);
+        assert_eq!(host.describe_topic(&name).await.unwrap().partitions.len(), 2);
         send_all(&host.client, &name, 0..3).await;
         assert_eq!(read_values(&host.client, &name).await, texts(0..3));
     }
-    assert_eq!(host.topics().unwrap().len(), MAX_POLLS);
+    assert_eq!(host.topics().await.unwrap().len(), MAX_POLLS);
 }
 
 async fn delete_topic_is_done_or_not(host: Host) {

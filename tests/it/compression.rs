@@ -58,7 +58,7 @@ async fn records_arrive_with_every_codec() {
             let host = backend.host().await;
             produce(&host.client, codec).await;
             check(&host.client).await;
-            host.broker.shutdown().await.unwrap();
+            host.broker().shutdown().await.unwrap();
         }
     }
 }

@@ -30,7 +30,7 @@ async fn what_was_enqueued_is_sent_before_shutdown_returns(host: Host) {
             deliveries.push(producer.enqueue(record).await.unwrap());
         }
     }
-    host.shutdown().await.unwrap();
+    host.broker().shutdown().await.unwrap();
     for delivery in deliveries {
         let answer = crate::support::drop_after(delivery, 1).await;
         answer.expect("a delivery is still open after the shutdown").unwrap();
@@ -58,7 +58,7 @@ async fn a_waiting_consumer_is_told(host: Host) {
         }));
     }
     tokio::task::yield_now().await;
-    host.shutdown().await.unwrap();
+    host.broker().shutdown().await.unwrap();
     for waiting in waiting {
         let told = waiting.await.unwrap();
         assert_error!(told, Error::Closed { .. }, "the broker was shut down");
@@ -69,13 +69,13 @@ async fn shutting_down_twice_or_at_once_is_fine(host: Host) {
     send_all(&host.client, "t", 0..3).await;
     let mut tasks = Vec::new();
     for _ in 0..5 {
-        let broker = host.broker.clone();
+        let broker = host.broker().clone();
         tasks.push(tokio::spawn(async move { broker.shutdown().await }));
     }
     for task in tasks {
         task.await.unwrap().unwrap();
     }
-    host.shutdown().await.unwrap();
+    host.broker().shutdown().await.unwrap();
 }
 
 /// Not even by a producer that knows the topic, nor by one that does not ask for answers.
@@ -85,7 +85,7 @@ async fn no_record_is_taken_after_a_shutdown(host: Host) {
         producer.send(Record::to("t").value("0")).await.unwrap();
         producer.flush().await;
     }
-    host.shutdown().await.unwrap();
+    host.broker().shutdown().await.unwrap();
     for producer in &producers {
         let record = || Record::to("t").value("1");
         for refused in [
@@ -102,8 +102,8 @@ async fn no_record_is_taken_after_a_shutdown(host: Host) {
 }
 
 async fn other_handles_are_closed_too(host: Host) {
-    let (broker, client) = (host.broker.clone(), host.client.clone());
-    host.shutdown().await.unwrap();
+    let (broker, client) = (host.broker().clone(), host.client.clone());
+    host.broker().shutdown().await.unwrap();
     assert_error!(broker.topics(), Error::Closed { .. }, "shut down");
     let sent = client.producer().build().send(Record::to("t")).await;
     assert_error!(sent, Error::Closed { .. }, "shut down");

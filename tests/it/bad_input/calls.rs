@@ -12,8 +12,9 @@ on_all_backends! {
     partitions_that_are_not_there,
     negative_timestamps,
     offsets_out_of_range_and_the_three_policies,
-    settings_that_are_not_allowed,
     nothing_to_consume,
+    ; ottla "Kafka has limits of its own, and says so in its words":
+    settings_that_are_not_allowed,
     ; local "a broker that is gone may come back":
     handles_after_a_shutdown,
     topics_that_exist_already,
@@ -40,9 +41,9 @@ async fn illegal_topic_names(host: Host) {
         let created = host.create_topic(name, TopicConfig::new()).await;
         assert_error!(created, Error::InvalidTopic(_), shown, why);
         assert_error!(host.delete_topic(name).await, Error::InvalidTopic(_), shown, why);
-        assert_error!(host.describe_topic(name), Error::InvalidTopic(_), shown, why);
+        assert_error!(host.describe_topic(name).await, Error::InvalidTopic(_), shown, why);
     }
-    assert!(host.topics().unwrap().is_empty());
+    assert!(host.topics().await.unwrap().is_empty());
 }
 
 async fn partitions_that_are_not_there(host: Host) {
@@ -110,7 +111,7 @@ async fn topics_that_exist_already(host: Host) {
     assert_error!(close, Error::TopicAlreadyExists { .. }, "\"a_b\"", "\"a.b\"", "differs only");
     let sent = host.client.producer().build().send(Record::to("a_b")).await;
     assert_error!(sent, Error::TopicAlreadyExists { .. }, "\"a.b\"");
-    assert_eq!(host.topics().unwrap(), ["a.b"]);
+    assert_eq!(host.topics().await.unwrap(), ["a.b"]);
     // The catalog's name is taken, where there is one and where there might be.
     let catalog = host.create_topic("__ottla_catalog", TopicConfig::new()).await;
     assert_error!(catalog, Error::TopicAlreadyExists { .. }, "__ottla_catalog");
@@ -138,7 +139,7 @@ async fn settings_that_are_not_allowed(host: Host) {
     let builder = Broker::builder().topic_defaults(TopicConfig::new().max_message_bytes(1));
     let opened = builder.in_memory().await;
     assert_error!(opened, Error::InvalidConfig { .. }, "max.message.bytes", "\"1\"", "61");
-    assert!(host.topics().unwrap().is_empty());
+    assert!(host.topics().await.unwrap().is_empty());
 }
 
 async fn nothing_to_consume(host: Host) {
@@ -161,7 +162,7 @@ async fn handles_after_a_shutdown(host: Host) {
     producer.send(Record::to("t").value("3")).await.unwrap();
     let mut consumer = host.client.consumer().subscribe(["t"]).await.unwrap();
     take_values(&mut consumer, 4).await;
-    host.shutdown().await.unwrap();
+    host.broker().shutdown().await.unwrap();
     let why = "the broker was shut down";
     macro_rules! closed {
         ($($result:expr),* $(,)?) => {$(
@@ -186,8 +187,10 @@ async fn handles_after_a_shutdown(host: Host) {
         host.client.consumer().subscribe(["new"]).await,
         host.create_topic("new", TopicConfig::new()).await,
         host.delete_topic("t").await,
-        host.describe_topic("t"),
-        host.topics(),
+        host.describe_topic("t").await,
+        host.topics().await,
+        host.broker().describe_topic("t"),
+        host.broker().topics(),
     }
     // Buffered first, or refused at once: closed either way.
     match producer.try_send(record()) {
@@ -200,7 +203,7 @@ async fn handles_after_a_shutdown(host: Host) {
     }
     producer.flush().await;
     assert_eq!(producer.stats().buffered_bytes, 0);
-    host.shutdown().await.unwrap();
+    host.broker().shutdown().await.unwrap();
 }
 
 #[tokio::test]

@@ -14,13 +14,18 @@ use crate::support::{
 };
 
 on_all_backends! {
-    settings_say_who_set_them_and_what_they_take,
+    settings_say_who_set_them,
     records_are_deleted_up_to_an_offset,
     offsets_are_listed_by_time,
     offsets_of_groups_are_set_and_reset,
     a_deleted_topic_takes_its_commits_along,
+    ; ottla "Kafka has more settings":
+    settings_say_what_they_take,
+    ; ottla "Kafka has no cap for a partition":
     a_partition_never_takes_more_than_its_cap,
+    ; ottla "Kafka's time is the machine's":
     an_idle_segment_is_ended_in_time,
+    ; ottla "statistics are those of a broker of this process":
     statistics_count_what_was_done,
     ; local "a topic that grows is noticed after a while":
     partitions_are_added_under_producers_and_consumers,
@@ -32,7 +37,7 @@ fn entry(entries: &[ConfigEntry], name: &str) -> ConfigEntry {
     entries.iter().find(|entry| entry.name == name).expect("a setting of Kafka's").clone()
 }
 
-async fn settings_say_who_set_them_and_what_they_take(host: Host) {
+async fn settings_say_who_set_them(host: Host) {
     let config = TopicConfig::new().retention(None);
     host.create_topic("t", config).await.unwrap();
     let entries = host.admin().describe_configs("t").await.unwrap();
@@ -43,14 +48,20 @@ async fn settings_say_who_set_them_and_what_they_take(host: Host) {
     let unset = entry(&entries, "max.message.bytes");
     assert_eq!((unset.value.as_str(), unset.default.as_str()), ("1048588", "1048588"));
     assert_eq!(unset.source, ConfigSource::Default);
+    let gone = host.admin().describe_configs("u").await;
+    assert_error!(gone, Error::UnknownTopic { .. }, "\"u\"");
+}
+
+async fn settings_say_what_they_take(host: Host) {
+    host.create_topic("t", TopicConfig::new()).await.unwrap();
     // What is told may be set.
-    for ConfigEntry { name, value, default, allowed, .. } in entries {
+    for ConfigEntry { name, value, default, allowed, .. } in
+        host.admin().describe_configs("t").await.unwrap()
+    {
         TopicConfig::new().set(&name, &value).unwrap().set(&name, default).unwrap();
         let wrong = TopicConfig::new().set(&name, "many").unwrap_err().to_string();
         assert!(wrong.contains(&*name) && wrong.contains(allowed) && wrong.contains("many"));
     }
-    let gone = host.admin().describe_configs("u").await;
-    assert_error!(gone, Error::UnknownTopic { .. }, "\"u\"");
 }
 
 async fn settings_are_altered_for_what_comes(host: Host) {
@@ -72,11 +83,11 @@ async fn settings_are_altered_for_what_comes(host: Host) {
     assert_error!(unknown, Error::InvalidConfig { .. }, "retention.ms", "segment.bytes");
     let unknown = admin.alter_configs("u", set("retention.ms", "1")).await;
     assert_error!(unknown, Error::UnknownTopic { .. }, "\"u\"");
-    assert_eq!(host.describe_topic("t").unwrap().config.get("retention.ms"), None);
+    assert_eq!(host.describe_topic("t").await.unwrap().config.get("retention.ms"), None);
 
     admin.alter_configs("t", set("retention.ms", "86400000")).await.unwrap();
     host.clock.advance(day + Duration::from_millis(1));
-    while host.describe_topic("t").unwrap().partitions[0].log_start_offset < 2 {
+    while host.describe_topic("t").await.unwrap().partitions[0].log_start_offset < 2 {
         tokio::task::yield_now().await;
     }
     // Back to what a new topic would get.
@@ -104,7 +115,7 @@ async fn partitions_are_added_under_producers_and_consumers(host: Host) {
         assert_error!(refused, Error::InvalidPartitions { .. }, "3 to 100000", total.to_string());
     }
     host.admin().create_partitions("t", 5).await.unwrap();
-    assert_eq!(host.describe_topic("t").unwrap().partitions.len(), 5);
+    assert_eq!(host.describe_topic("t").await.unwrap().partitions.len(), 5);
     assert_eq!(producer.partitions_for("t").await.unwrap(), 5);
     for partition in 0..5 {
         let record = Record::to("t").partition(partition).value(partition.to_string());
@@ -131,8 +142,7 @@ async fn partitions_are_added_under_producers_and_consumers(host: Host) {
 
 async fn records_are_deleted_up_to_an_offset(host: Host) {
     let admin = host.admin();
-    let config = TopicConfig::new().segment_bytes(1024);
-    host.create_topic("t", config).await.unwrap();
+    host.create_topic("t", host.small_segments()).await.unwrap();
     let producer = host.client.producer().build();
     for n in 0..20 {
         // Batches of five.
@@ -264,13 +274,13 @@ async fn a_partition_never_takes_more_than_its_cap(host: Host) {
         for topic in ["t", "c"] {
             let record = Record::to(topic).key(n.to_string()).value(vec![7; 1_000]);
             producer.send(record).await.unwrap();
-            let now = host.describe_topic(topic).unwrap().partitions[0];
+            let now = host.describe_topic(topic).await.unwrap().partitions[0];
             assert!(now.size_bytes <= CAP, "{now:?}");
             most = most.max(now.size_bytes);
         }
     }
     assert!(most > CAP / 2, "{most}");
-    let now = host.describe_topic("t").unwrap().partitions[0];
+    let now = host.describe_topic("t").await.unwrap().partitions[0];
     assert!(now.log_end_offset == 200 && now.log_start_offset > 180, "{now:?}");
     let mut consumer = host.client.consumer().subscribe(["t"]).await.unwrap();
     let first = take(&mut consumer, 1).await.remove(0);
@@ -282,7 +292,7 @@ async fn an_idle_segment_is_ended_in_time(host: Host) {
     let config = TopicConfig::new().set("segment.ms", hour.as_millis()).unwrap();
     host.create_topic("t", config).await.unwrap();
     send_all(&host.client, "t", 0..3).await;
-    let segments = || host.describe_topic("t").unwrap().partitions[0].segments;
+    let segments = || host.broker().describe_topic("t").unwrap().partitions[0].segments;
     host.clock.advance(hour / 2);
     send_all(&host.client, "t", 3..4).await;
     assert_eq!(segments(), 1);
@@ -295,14 +305,14 @@ async fn an_idle_segment_is_ended_in_time(host: Host) {
 }
 
 async fn statistics_count_what_was_done(host: Host) {
-    let fresh = host.stats().unwrap();
+    let fresh = host.broker().stats().unwrap();
     assert_eq!((fresh.topics, fresh.records_appended, fresh.groups), (0, 0, None));
     host.clock.advance(Duration::from_secs(5));
     host.create_topic("t", TopicConfig::new().partitions(3).max_message_bytes(200)).await.unwrap();
     send_all(&host.client, "t", 0..7).await;
     let mut member = host.client.consumer().group("g").subscribe(["t"]).await.unwrap();
     take(&mut member, 7).await;
-    let now = host.stats().unwrap();
+    let now = host.broker().stats().unwrap();
     assert_eq!((now.topics, now.partitions, now.segments), (1, 3, 1));
     assert_eq!((now.records_appended, now.batches_appended), (7, 7));
     assert_eq!((now.bytes_appended, now.bytes_read), (now.size_bytes, now.size_bytes));
@@ -310,9 +320,9 @@ async fn statistics_count_what_was_done(host: Host) {
     assert_eq!(now.uptime, Duration::from_secs(5));
     assert!(now.memory_limit > now.memory_used);
     host.delete_topic("t").await.unwrap();
-    let after = host.stats().unwrap();
+    let after = host.broker().stats().unwrap();
     assert_eq!((after.topics, after.size_bytes), (0, 0));
     assert_eq!((after.records_appended, after.bytes_read), (7, now.bytes_read));
-    host.shutdown().await.unwrap();
-    assert_error!(host.stats(), Error::Closed { .. });
+    host.broker().shutdown().await.unwrap();
+    assert_error!(host.broker().stats(), Error::Closed { .. });
 }

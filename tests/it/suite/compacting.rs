@@ -8,6 +8,7 @@ use ottla::{CleanupPolicy, Error, Record, TopicConfig};
 use crate::support::{Host, assert_error, at, on_all_backends, read_topic, take};
 
 on_all_backends! {
+    ; ottla "Kafka compacts when it finds the time":
     of_each_key_the_latest_record_stays,
     deleted_keys_go_when_their_time_has_come,
     a_reader_notices_nothing,
@@ -53,7 +54,7 @@ fn expected(last: usize) -> BTreeMap<String, String> {
 async fn of_each_key_the_latest_record_stays(host: Host) {
     host.create_topic("t", compacted()).await.unwrap();
     update(&host, 0, 1000).await;
-    let summary = host.compact("t").await.unwrap();
+    let summary = host.broker().compact("t").await.unwrap();
     assert_eq!(summary.records_removed, 990);
     assert!(summary.bytes_after < summary.bytes_before / 10, "{summary:?}");
     assert_eq!(table(&host).await, (expected(1000), 10));
@@ -61,9 +62,9 @@ async fn of_each_key_the_latest_record_stays(host: Host) {
     let records = read_topic(&host.client, "t").await;
     assert!(records.iter().map(|record| record.offset).eq(990..1000));
     update(&host, 1000, 1005).await;
-    host.compact("t").await.unwrap();
+    host.broker().compact("t").await.unwrap();
     assert_eq!(table(&host).await, (expected(1005), 10));
-    let again = host.compact("t").await.unwrap();
+    let again = host.broker().compact("t").await.unwrap();
     assert_eq!(again.records_removed, 0);
 }
 
@@ -73,13 +74,13 @@ async fn deleted_keys_go_when_their_time_has_come(host: Host) {
     update(&host, 0, 100).await;
     let producer = host.client.producer().build();
     producer.send(Record::to("t").key("3")).await.unwrap();
-    host.compact("t").await.unwrap();
+    host.broker().compact("t").await.unwrap();
     let mut left = expected(100);
     left.remove("3");
     // Who reads from the beginning is told that the key is deleted; for a day.
     assert_eq!(table(&host).await, (left.clone(), 10));
     host.clock.advance(day + Duration::from_secs(1));
-    host.compact("t").await.unwrap();
+    host.broker().compact("t").await.unwrap();
     assert_eq!(table(&host).await, (left, 9));
 }
 
@@ -99,7 +100,7 @@ async fn a_reader_notices_nothing(host: Host) {
     let mut slow = builder.subscribe(["t"]).await.unwrap();
     let first = take(&mut slow, 40).await;
     assert_eq!(first[39].offset, 39);
-    host.compact("t").await.unwrap();
+    host.broker().compact("t").await.unwrap();
     update(&host, 500, 510).await;
     let mut last = 39;
     let mut table = BTreeMap::new();
@@ -116,7 +117,7 @@ async fn a_reader_notices_nothing(host: Host) {
 async fn topics_are_compacted_in_the_background(host: Host) {
     host.create_topic("t", compacted()).await.unwrap();
     update(&host, 0, 2000).await;
-    let size = || host.describe_topic("t").unwrap().partitions[0].size_bytes;
+    let size = || host.broker().describe_topic("t").unwrap().partitions[0].size_bytes;
     let before = size();
     while size() > before / 4 {
         host.clock.advance(Duration::from_secs(300));
@@ -127,8 +128,8 @@ async fn topics_are_compacted_in_the_background(host: Host) {
 
 async fn other_topics_are_not_compacted(host: Host) {
     host.create_topic("t", TopicConfig::new()).await.unwrap();
-    assert_error!(host.compact("t").await, Error::InvalidState(_), "cleanup.policy");
-    assert_error!(host.compact("u").await, Error::UnknownTopic { .. }, "\"u\"");
+    assert_error!(host.broker().compact("t").await, Error::InvalidState(_), "cleanup.policy");
+    assert_error!(host.broker().compact("u").await, Error::UnknownTopic { .. }, "\"u\"");
     let config = TopicConfig::new().set("cleanup.policy", "shred");
     assert_error!(config, Error::InvalidConfig { .. }, "shred", "compact");
 }

@@ -156,7 +156,7 @@ async fn a_stream_yields_the_records_and_ends_when_closed(host: Host) {
     for n in 0..5 {
         assert_eq!(value(&next(&mut consumer).await.unwrap().unwrap()), n.to_string());
     }
-    host.shutdown().await.unwrap();
+    host.broker().shutdown().await.unwrap();
     assert!(matches!(next(&mut consumer).await, Some(Err(Error::Closed { .. }))));
     assert!(next(&mut consumer).await.is_none());
 }

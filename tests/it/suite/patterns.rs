@@ -105,7 +105,7 @@ async fn patterns_that_are_none(host: Host) {
         let shown = format!("{pattern:?}");
         assert_error!(refused, Error::InvalidState(_), "no regular expression", shown);
     }
-    host.broker.shutdown().await.unwrap();
+    host.broker().shutdown().await.unwrap();
     let closed = host.client.consumer().subscribe_pattern("a").await;
     assert_error!(closed, Error::Closed { .. });
 }

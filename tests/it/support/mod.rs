@@ -2,16 +2,17 @@
 
 mod child;
 mod disk;
+#[cfg(feature = "tcp")]
+pub(crate) mod kafka;
 mod seed;
 
 use std::future::{Future, poll_fn};
-use std::ops::Deref;
 use std::task::Poll;
 use std::time::Duration;
 
 use ottla::{
-    Broker, Client, Clock, Consumer, ConsumerRecord, Durability, Error, ManualClock, Record,
-    TopicConfig, TopicPartition,
+    Admin, Broker, Client, Clock, Consumer, ConsumerRecord, Durability, Error, ManualClock, Record,
+    Result, TopicConfig, TopicDescription, TopicName, TopicPartition,
 };
 use tempfile::TempDir;
 
@@ -31,6 +32,9 @@ pub(crate) enum Backend {
     /// A broker in memory, and a client that reaches it over the network.
     #[cfg(feature = "tcp")]
     Network,
+    /// A client of the Apache Kafka that `OTTLA_TEST_KAFKA` names.
+    #[cfg(feature = "tcp")]
+    Kafka,
 }
 
 impl Backend {
@@ -43,82 +47,121 @@ impl Backend {
             Backend::Process => Durability::Process,
             Backend::Power => Durability::Power,
             #[cfg(feature = "tcp")]
-            Backend::Network => Durability::Memory,
+            Backend::Network | Backend::Kafka => Durability::Memory,
         }
     }
 
-    /// A broker, its client, a manual clock, and topics that are auto-created with this promise.
+    /// A client, a manual clock, and a broker whose auto-created topics have this promise.
     pub(crate) async fn host(self) -> Host {
-        self.host_with(TopicConfig::new()).await
-    }
-
-    /// As [`Backend::host`], with more defaults for topics.
-    pub(crate) async fn host_with(self, defaults: TopicConfig) -> Host {
+        #[cfg(feature = "tcp")]
+        if self == Backend::Kafka {
+            // Kafka does not keep what is old already.
+            let clock = ManualClock::starting_at(Clock::system().wall());
+            let client = impatient(&clock).connect(&kafka::address()).await.unwrap();
+            return Host { client, clock, broker: None, _dir: None, _listener: None };
+        }
         let clock = Clock::manual();
-        let builder = Broker::builder()
-            .clock(clock.clone())
-            .topic_defaults(defaults.durability(self.durability()));
-        let (broker, dir) = match self {
-            Backend::Memory => (builder.in_memory().await.unwrap(), None),
-            Backend::Process | Backend::Power => {
-                let dir = TempDir::new().unwrap();
-                (builder.open(dir.path()).await.unwrap(), Some(dir))
-            }
-            #[cfg(feature = "tcp")]
-            Backend::Network => (builder.in_memory().await.unwrap(), None),
+        let defaults = TopicConfig::new().durability(self.durability());
+        let builder = Broker::builder().clock(clock.clone()).topic_defaults(defaults);
+        let (broker, dir) = if Backend::ON_DISK.contains(&self) {
+            let dir = TempDir::new().unwrap();
+            (builder.open(dir.path()).await.unwrap(), Some(dir))
+        } else {
+            (builder.in_memory().await.unwrap(), None)
         };
-        match self {
+        #[cfg(feature = "tcp")]
+        if self == Backend::Network {
+            let listener = broker.listen("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().to_string();
+            let client = impatient(&clock).connect(&address).await.unwrap();
+            let (broker, _listener) = (Some(broker), Some(listener));
+            return Host { client, clock, broker, _dir: dir, _listener };
+        }
+        Host {
+            client: broker.client(),
+            clock,
+            broker: Some(broker),
+            _dir: dir,
             #[cfg(feature = "tcp")]
-            Backend::Network => {
-                let listener = broker.listen("127.0.0.1:0").await.unwrap();
-                // What comes and goes is to be noticed while a test waits.
-                let client = Client::builder()
-                    .clock(clock.clone())
-                    .metadata_max_age(Duration::from_millis(50))
-                    .topic_timeout(Duration::from_millis(500));
-                let client = client.connect(&listener.local_addr().to_string()).await.unwrap();
-                Host { client, clock, broker, _dir: dir, _listener: Some(listener) }
-            }
-            _ => Host {
-                client: broker.client(),
-                clock,
-                broker,
-                _dir: dir,
-                #[cfg(feature = "tcp")]
-                _listener: None,
-            },
+            _listener: None,
         }
     }
 }
 
-/// A broker on some backend. Producing and consuming go through the client.
+/// What comes and goes is to be noticed while a test waits.
+#[cfg(feature = "tcp")]
+fn impatient(clock: &ManualClock) -> ottla::ClientBuilder {
+    Client::builder()
+        .clock(clock.clone())
+        .metadata_max_age(Duration::from_millis(50))
+        .topic_timeout(Duration::from_millis(500))
+}
+
+/// A broker on some backend, seen by a client.
 pub(crate) struct Host {
     pub(crate) client: Client,
     pub(crate) clock: ManualClock,
-    pub(crate) broker: Broker,
+    /// Unless Kafka has it.
+    pub(crate) broker: Option<Broker>,
     _dir: Option<TempDir>,
     #[cfg(feature = "tcp")]
     _listener: Option<ottla::Listener>,
 }
 
-impl Deref for Host {
-    type Target = Broker;
+impl Host {
+    /// The broker itself, for tests that Kafka is not asked for.
+    pub(crate) fn broker(&self) -> &Broker {
+        self.broker.as_ref().expect("the broker is one of this process")
+    }
 
-    fn deref(&self) -> &Broker {
-        &self.broker
+    /// Settings with which a topic's segments hold a few records; on Kafka, where that can't be had,
+    /// they are what they are.
+    pub(crate) fn small_segments(&self) -> TopicConfig {
+        let config = TopicConfig::new();
+        if self.broker.is_some() { config.segment_bytes(1024) } else { config }
+    }
+
+    pub(crate) fn admin(&self) -> Admin {
+        self.client.admin()
+    }
+
+    pub(crate) async fn create_topic(
+        &self,
+        name: &str,
+        config: TopicConfig,
+    ) -> Result<TopicDescription> {
+        self.admin().create_topic(name, config).await
+    }
+
+    pub(crate) async fn delete_topic(&self, name: &str) -> Result<()> {
+        self.admin().delete_topic(name).await
+    }
+
+    pub(crate) async fn topics(&self) -> Result<Vec<TopicName>> {
+        self.admin().topics().await
+    }
+
+    pub(crate) async fn describe_topic(&self, name: &str) -> Result<TopicDescription> {
+        self.admin().describe_topic(name).await
     }
 }
 
-/// Runs the named functions, which take a [`Host`], once on each backend. Those named behind `local`
-/// are not run over the network, for the reason that stands there: they are about a broker of this
-/// process, or about time that is moved by hand, which brokers on the network do not know.
+/// Runs the named functions, which take a [`Host`], once on each backend. Those named behind `ottla`
+/// are not run on Apache Kafka, for the reason that stands there. Those behind `local` are not run
+/// over the network at all: they are about a broker of this process, or about time that is moved by
+/// hand, which brokers on the network do not know.
 macro_rules! on_all_backends {
-    ($($name:ident),* $(,)? $(; local $reason:literal: $($local:ident),* $(,)?)*) => {
-        on_all_backends!(@ memory, Memory, $($name,)* $($($local,)*)*);
-        on_all_backends!(@ process, Process, $($name,)* $($($local,)*)*);
-        on_all_backends!(@ power, Power, $($name,)* $($($local,)*)*);
+    ($($name:ident),* $(,)?
+        $(; ottla $why:literal: $($ottla:ident),* $(,)?)*
+        $(; local $reason:literal: $($local:ident),* $(,)?)*
+    ) => {
+        on_all_backends!(@ memory, Memory, $($name,)* $($($ottla,)*)* $($($local,)*)*);
+        on_all_backends!(@ process, Process, $($name,)* $($($ottla,)*)* $($($local,)*)*);
+        on_all_backends!(@ power, Power, $($name,)* $($($ottla,)*)* $($($local,)*)*);
         #[cfg(feature = "tcp")]
-        on_all_backends!(@ network, Network, $($name,)*);
+        on_all_backends!(@ network, Network, $($name,)* $($($ottla,)*)*);
+        #[cfg(feature = "tcp")]
+        on_all_backends!(@@ $($name,)*);
     };
     (@ $module:ident, $backend:ident, $($name:ident,)*) => {
         mod $module {
@@ -127,6 +170,24 @@ macro_rules! on_all_backends {
                 async fn $name() {
                     let host = crate::support::Backend::$backend.host();
                     crate::support::within(async { super::$name(host.await).await }).await
+                }
+            )*
+        }
+    };
+    (@@) => {};
+    (@@ $($name:ident,)*) => {
+        mod kafka {
+            use crate::support::{Backend, kafka, within};
+
+            $(
+                #[tokio::test]
+                #[ignore = "deletes all topics and groups of the Kafka at OTTLA_TEST_KAFKA"]
+                async fn $name() {
+                    let _alone = kafka::alone().await;
+                    within(kafka::clear()).await;
+                    let host = Backend::Kafka.host().await;
+                    within(super::$name(host)).await;
+                    within(kafka::clear()).await;
                 }
             )*
         }
