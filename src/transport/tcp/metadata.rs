@@ -195,3 +195,6 @@ fn described(name: &TopicName, id: TopicId, partitions: i32) -> TopicMetadata {
         compression: None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,8 @@ mod child;
 mod disk;
 #[cfg(feature = "tcp")]
 pub(crate) mod kafka;
+#[cfg(feature = "tls")]
+mod locks;
 mod seed;
 
 use std::future::{Future, poll_fn};
@@ -32,6 +34,9 @@ pub(crate) enum Backend {
     /// A broker in memory, and a client that reaches it over the network.
     #[cfg(feature = "tcp")]
     Network,
+    /// The same over TLS, where the client has to log in.
+    #[cfg(feature = "tls")]
+    Locked,
     /// A client of the Apache Kafka that `OTTLA_TEST_KAFKA` names.
     #[cfg(feature = "tcp")]
     Kafka,
@@ -48,6 +53,8 @@ impl Backend {
             Backend::Power => Durability::Power,
             #[cfg(feature = "tcp")]
             Backend::Network | Backend::Kafka => Durability::Memory,
+            #[cfg(feature = "tls")]
+            Backend::Locked => Durability::Memory,
         }
     }
 
@@ -74,6 +81,12 @@ impl Backend {
             let listener = broker.listen("127.0.0.1:0").await.unwrap();
             let address = listener.local_addr().to_string();
             let client = impatient(&clock).connect(&address).await.unwrap();
+            let (broker, _listener) = (Some(broker), Some(listener));
+            return Host { client, clock, broker, _dir: dir, _listener };
+        }
+        #[cfg(feature = "tls")]
+        if self == Backend::Locked {
+            let (listener, client) = locks::put_on(broker.listener(), impatient(&clock)).await;
             let (broker, _listener) = (Some(broker), Some(listener));
             return Host { client, clock, broker, _dir: dir, _listener };
         }
@@ -160,6 +173,8 @@ macro_rules! on_all_backends {
         on_all_backends!(@ power, Power, $($name,)* $($($ottla,)*)* $($($local,)*)*);
         #[cfg(feature = "tcp")]
         on_all_backends!(@ network, Network, $($name,)* $($($ottla,)*)*);
+        #[cfg(feature = "tls")]
+        on_all_backends!(@ locked, Locked, $($name,)* $($($ottla,)*)*);
         #[cfg(feature = "tcp")]
         on_all_backends!(@@ $($name,)*);
     };
