@@ -218,7 +218,7 @@ impl ClientBuilder {
     /// Connects: see [`Client::connect`].
     ///
     /// # Errors
-    /// As there; [`Error::Authentication`](crate::Error::Authentication) if a broker does not
+    /// As there; [`Error::Authentication`] if a broker does not
     /// believe this client, or the other way round.
     pub async fn connect(self, bootstrap: &str) -> Result<Client> {
         let addresses = Address::parse_all(bootstrap)?;

@@ -153,8 +153,8 @@ mod ranges {
     use crate::log::ReadCursor;
     use crate::storage::FileStorage;
 
-    /// Whoever appends, and whatever time the records have: what is damaged since would be seen by a
-    /// look at all headers.
+    /// Whoever appends, and whatever time the records have: what is damaged since would be seen by
+    /// a look at all headers.
     #[tokio::test]
     async fn what_was_just_appended_is_sent_without_a_look_at_all_headers() {
         let dir = tempfile::tempdir().unwrap();

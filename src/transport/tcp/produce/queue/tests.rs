@@ -59,12 +59,15 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
+/// What became of which batch.
+type Told = Arc<Mutex<Vec<(u64, Result<i64>)>>>;
+
 /// What a producer has still to send, and what it was told: of the oldest first.
 #[derive(Default)]
 struct Producer {
     left: Mutex<VecDeque<(u64, BytesMut)>>,
     taken: Mutex<VecDeque<u64>>,
-    told: Arc<Mutex<Vec<(u64, Result<i64>)>>>,
+    told: Told,
     submits: Arc<Mutex<Vec<Arc<Producer>>>>,
 }
 
@@ -164,7 +167,7 @@ struct Model {
     answers: Vec<(u64, u64, Fate)>,
     late: VecDeque<Bytes>,
     tags: u64,
-    told: Arc<Mutex<Vec<(u64, Result<i64>)>>>,
+    told: Told,
     submits: Arc<Mutex<Vec<Arc<Producer>>>>,
     /// By the order in which they were taken: whether it is to be sent again.
     taken: Vec<(u64, bool)>,
