@@ -1,4 +1,5 @@
-"""Measures `ottla serve` alone, and makes a table of what java/Rounds.java has measured.
+"""Measures `ottla serve` alone, and makes a table of what java/Rounds.java has measured. Its tables
+are those of clients.py, too.
 
     figures.py alone PROGRAM STARTS CONNECTIONS
     figures.py beside < ROUNDS
@@ -199,10 +200,11 @@ def percent(part):
 
 def compare(what, pairs, show, aim, is_met):
     """Pairs of ours and theirs, one of a round. The aim is the median ratio's."""
-    ratios = [ours / theirs for ours, theirs in pairs if theirs]
+    ratios = [ours / theirs for ours, theirs in pairs if min(ours, theirs) > 0]
     ours, theirs = (show(statistics.median(side)) for side in zip(*pairs))
     if len(ratios) < len(pairs):
-        # The kernel counts in hundredths of a second, and a quick round has none.
+        # The kernel counts in hundredths of a second, and a quick round has none; or it takes no
+        # longer than what is taken off.
         return line(what, ours, theirs, verdict="too short")
     ratio = statistics.median(ratios)
     spread = f"{ratio:.2f} ({min(ratios):.2f}-{max(ratios):.2f})"
@@ -251,4 +253,5 @@ def main(what, *arguments):
         beside(sys.stdin)
 
 
-main(*sys.argv[1:])
+if __name__ == "__main__":
+    main(*sys.argv[1:])
