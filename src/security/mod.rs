@@ -6,8 +6,8 @@
 //! | [`Credentials`] | who a client says it is, and how |
 //! | [`Users`] | whom a listener believes |
 //!
-//! Below them, `scram` is RFC 5802 and RFC 7677 as Kafka has them: in exchanges of text that know no
-//! network. The primitives are `ring`'s, TLS is `rustls`.
+//! Below them, `scram` is RFC 5802 and RFC 7677 as Kafka has them: in exchanges of text that know
+//! no network. The primitives are `ring`'s, TLS is `rustls`.
 
 mod credentials;
 mod scram;

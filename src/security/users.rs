@@ -100,8 +100,8 @@ impl FromStr for ScramVerifier {
     }
 }
 
-/// The users of a listener: for each a name, and verifiers of a password. Cheap to clone; clones are
-/// the same users, so that one may be added while a listener is at work.
+/// The users of a listener: for each a name, and verifiers of a password. Cheap to clone; clones
+/// are the same users, so that one may be added while a listener is at work.
 ///
 /// A user may log in by SCRAM-SHA-256 and SCRAM-SHA-512, as far as there is a verifier, and over
 /// TLS or from this machine by PLAIN. All may do everything: there are no access lists.
