@@ -85,7 +85,7 @@ async fn logins_and_what_they_are_refused_for() {
 
 #[ignore = "tests/kafka/locks starts the Apache Kafka that it needs"]
 #[tokio::test]
-async fn a_login_that_holds_for_a_time_is_renewed_in_time() {
+async fn a_login_that_expires_is_made_again_and_nothing_is_lost() {
     within(async {
         let Kafka { sasl_ssl, ca, .. } = kafka();
         let tls = ClientTls::trusting_file(&ca).unwrap();
@@ -97,7 +97,7 @@ async fn a_login_that_holds_for_a_time_is_renewed_in_time() {
         let producer = client.producer().build();
         let mut consumer = client.consumer().group(&topic).subscribe([&topic]).await.unwrap();
         let (begun, mut next) = (Instant::now(), 0);
-        // The broker is asked all the time: it would end what is used for too long.
+        // The broker ends a connection that is used for longer.
         while begun.elapsed() < Duration::from_secs(7) {
             let record = Record::to(&topic).value(next.to_string());
             assert_eq!(producer.send(record).await.unwrap().offset, next);
