@@ -111,7 +111,6 @@ impl fmt::Debug for Credentials {
 }
 
 /// A client that logs in: messages in, messages out.
-#[derive(Debug)]
 pub(crate) enum Login {
     Plain,
     Scram(Box<ScramClient>),

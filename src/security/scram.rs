@@ -107,8 +107,7 @@ pub(crate) enum Step<T> {
     Done(T),
 }
 
-/// The client's side.
-#[derive(Debug)]
+/// The client's side. It has a password in it, and so no `Debug`.
 pub(crate) struct ScramClient {
     hash: Hash,
     password: String,

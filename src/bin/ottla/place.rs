@@ -4,6 +4,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+#[cfg(feature = "tls")]
+use ottla::ClientBuilder;
+#[cfg(feature = "tls")]
+use ottla::security::{ClientTls, Credentials, Mechanism};
 use ottla::{Broker, Client, RecoveryReport, TopicPartition};
 
 use crate::output::{Failure, Outcome};
@@ -19,8 +23,20 @@ pub(crate) const NETWORK_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A data directory, or brokers on the network.
 #[derive(clap::Args)]
-#[group(required = true, multiple = false)]
+#[group(skip)]
 pub(crate) struct Place {
+    #[command(flatten)]
+    at: At,
+
+    #[cfg(feature = "tls")]
+    #[command(flatten)]
+    keys: Keys,
+}
+
+/// Exactly one of these.
+#[derive(clap::Args)]
+#[group(required = true, multiple = false)]
+struct At {
     /// The data directory
     #[arg(short, long, value_name = "DIRECTORY")]
     data_dir: Option<PathBuf>,
@@ -28,6 +44,42 @@ pub(crate) struct Place {
     /// Brokers on the network instead, ottla's or Apache Kafka's; with commas between several
     #[arg(short, long, value_name = "HOST:PORT")]
     bootstrap: Option<String>,
+}
+
+/// What brokers want to see.
+#[cfg(feature = "tls")]
+#[derive(clap::Args)]
+struct Keys {
+    /// Speaks TLS with brokers that the system's authorities vouch for
+    #[arg(long, conflicts_with = "data_dir")]
+    tls: bool,
+
+    /// Speaks TLS with brokers that these authorities vouch for: a file of certificates, in PEM
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["data_dir", "tls"])]
+    tls_ca: Option<PathBuf>,
+
+    /// Logs in as this user, by the password that the variable OTTLA_PASSWORD has
+    #[arg(long, value_name = "NAME", conflicts_with = "data_dir")]
+    user: Option<String>,
+
+    /// How: SCRAM-SHA-512, SCRAM-SHA-256 or PLAIN
+    #[arg(long, value_name = "NAME", default_value_t = Mechanism::ScramSha512, requires = "user")]
+    mechanism: Mechanism,
+}
+
+#[cfg(feature = "tls")]
+impl Keys {
+    fn show(&self, mut client: ClientBuilder) -> Result<ClientBuilder, Failure> {
+        if let Some(ca) = &self.tls_ca {
+            client = client.tls(ClientTls::trusting_file(ca)?);
+        } else if self.tls {
+            client = client.tls(ClientTls::system()?);
+        }
+        let Some(user) = &self.user else { return Ok(client) };
+        let password = std::env::var("OTTLA_PASSWORD")
+            .map_err(|_| Failure::Said(format!("OTTLA_PASSWORD has no password of {user:?}")))?;
+        Ok(client.credentials(Credentials::new(self.mechanism, user, password)))
+    }
 }
 
 /// Exactly one of the two was given.
@@ -38,7 +90,7 @@ enum Where<'a> {
 
 impl Place {
     fn told(&self) -> Where<'_> {
-        match (&self.data_dir, &self.bootstrap) {
+        match (&self.at.data_dir, &self.at.bootstrap) {
             (_, Some(bootstrap)) => Where::Network(bootstrap),
             (Some(dir), None) => Where::Directory(dir),
             (None, None) => unreachable!("one of the arguments is required"),
@@ -53,7 +105,7 @@ impl Place {
     /// What is there at this moment. In a directory this changes nothing, and needs no lock.
     pub(crate) async fn read(&self) -> Result<Client, Failure> {
         match self.told() {
-            Where::Network(bootstrap) => connect(bootstrap).await,
+            Where::Network(bootstrap) => self.connect(bootstrap).await,
             Where::Directory(dir) => {
                 let broker = read(dir).await?;
                 tell_losses(&broker);
@@ -65,7 +117,7 @@ impl Place {
     /// For changes, which needs a directory for itself. It is closed properly, however they end.
     pub(crate) async fn change(&self, with: impl AsyncFnOnce(&Client) -> Outcome) -> Outcome {
         match self.told() {
-            Where::Network(bootstrap) => with(&connect(bootstrap).await?).await,
+            Where::Network(bootstrap) => with(&self.connect(bootstrap).await?).await,
             Where::Directory(dir) => {
                 let broker = change(dir).await?;
                 tell_losses(&broker);
@@ -86,6 +138,17 @@ impl Place {
             _ => self.change(with).await,
         }
     }
+
+    async fn connect(&self, bootstrap: &str) -> Result<Client, Failure> {
+        let client = Client::builder()
+            .client_id("ottla-tool")
+            .connect_timeout(CONNECT_TIMEOUT)
+            .request_timeout(NETWORK_TIMEOUT)
+            .api_timeout(NETWORK_TIMEOUT);
+        #[cfg(feature = "tls")]
+        let client = self.keys.show(client)?;
+        Ok(client.connect(bootstrap).await?)
+    }
 }
 
 async fn closing(broker: Broker, with: impl AsyncFnOnce(&Client) -> Outcome) -> Outcome {
@@ -94,15 +157,6 @@ async fn closing(broker: Broker, with: impl AsyncFnOnce(&Client) -> Outcome) -> 
     let done = outcome?;
     closed?;
     Ok(done)
-}
-
-async fn connect(bootstrap: &str) -> Result<Client, Failure> {
-    let client = Client::builder()
-        .client_id("ottla-tool")
-        .connect_timeout(CONNECT_TIMEOUT)
-        .request_timeout(NETWORK_TIMEOUT)
-        .api_timeout(NETWORK_TIMEOUT);
-    Ok(client.connect(bootstrap).await?)
 }
 
 /// These partitions of the topics; all, if none are named.

@@ -78,6 +78,17 @@ async fn it_serves_behind_locks_whom_its_users_file_names() {
             Err(error) => assert!(matches!(error, Error::Authentication { .. }) && !comes_in),
         }
     }
+    let keys = ["-b", address, "--tls-ca", &chain, "--user", "alice"];
+    let args = [&["topics", "list"][..], &keys].concat();
+    let with = |password: &str| {
+        let mut command = command(&args);
+        ended(command.env("OTTLA_PASSWORD", password).spawn().unwrap())
+    };
+    with("secret").done();
+    with("other").fails(&["authentication failed", "alice"]);
+    ended(command(&args).env_remove("OTTLA_PASSWORD").spawn().unwrap()).fails(&["OTTLA_PASSWORD"]);
+    let nowhere = ["topics", "list", "-d", "x", "--user", "alice"];
+    assert_eq!(ottla(&nowhere).code, Some(2), "a directory knows no users");
     signal(&child, "-TERM");
     let ran = ended(child);
     assert_eq!(ran.code, Some(0), "{ran:#?}");
