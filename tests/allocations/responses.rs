@@ -10,7 +10,7 @@ use ottla::wire::{
     leave_group as leave, list_groups, list_offsets as list,
     list_partition_reassignments as moving, metadata, offset_commit as commit,
     offset_delete as forget, offset_fetch as committed, offset_for_leader_epoch as epoch, produce,
-    sync_group as sync,
+    sasl_authenticate as login, sasl_handshake as greet, sync_group as sync,
 };
 
 use super::samples::{Sample, whole};
@@ -64,6 +64,11 @@ fn of_groups() -> Vec<Sample> {
             ..Default::default()
         }),
         answered::<sync::SyncGroupRequest>(&Default::default()),
+        answered::<login::SaslAuthenticateRequest>(&Default::default()),
+        answered::<greet::SaslHandshakeRequest>(&greet::SaslHandshakeResponse {
+            mechanisms: vec!["PLAIN".to_owned()],
+            ..Default::default()
+        }),
         answered::<described::DescribeGroupsRequest>(&described::DescribeGroupsResponse {
             groups: vec![described::DescribedGroup {
                 members: vec![Default::default()],
