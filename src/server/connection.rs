@@ -17,8 +17,12 @@ use tokio::time::{Duration, Instant, timeout, timeout_at};
 use super::answer::{Answer, Client, Held, Outcome, Pending, Server};
 use super::files::Output;
 use super::listener::Closing;
+#[cfg(feature = "tls")]
+use super::login::{self, Stranger};
 use super::memory::Claim;
 use super::queue::Queue;
+#[cfg(feature = "tls")]
+use crate::security::ServerTls;
 use crate::wire::{Frame, frame_len};
 
 /// Requests that are read before the oldest is answered. Clients have at most five on their way.
@@ -32,10 +36,6 @@ const FIRST_ROOM: usize = 64 << 10;
 
 /// How long a client has for its last answers, once this side ends the connection.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
-
-/// How long a client has to say who it is, from the first byte of TLS on, and again for SASL.
-#[cfg(feature = "tls")]
-const LOGIN: Duration = Duration::from_secs(10);
 
 /// Pieces of an answer that are sent at once, before what stands in a file.
 const AHEAD: usize = 16;
@@ -70,58 +70,14 @@ pub(super) async fn serve(stream: TcpStream, server: Arc<Server>, closing: Closi
 #[cfg(feature = "tls")]
 async fn serve_tls(
     stream: TcpStream,
-    tls: crate::security::ServerTls,
+    tls: ServerTls,
     ends: Ends,
     server: Arc<Server>,
     mut closing: Closing,
 ) {
-    let shaken = tokio::select! {
-        biased;
-        () = closing.closed() => return,
-        shaken = timeout(LOGIN, tls.accept(stream)) => shaken,
-    };
-    let error = match shaken {
-        Ok(Ok(stream)) => {
-            let (from, to) = tokio::io::split(stream);
-            return serve_halves(from, to, ends, server, closing).await;
-        }
-        Ok(Err(error)) => match crate::security::distrust(&error) {
-            Some(why) => io::Error::new(error.kind(), why),
-            None => error,
-        },
-        Err(_) => io::ErrorKind::TimedOut.into(),
-    };
-    tracing::info!(%error, "no TLS with a client");
-}
-
-/// Logs the client in, if the listener wants to know who it is.
-#[cfg(feature = "tls")]
-async fn log_in<R: AsyncRead + Unpin, W: Output>(
-    from: &mut R,
-    to: &mut W,
-    buf: &mut BytesMut,
-    ends: Ends,
-    server: &Server,
-    closing: &mut Closing,
-) -> bool {
-    let Some(users) = &server.settings().users else { return true };
-    let mut stranger = super::login::Stranger { from, to, buf, server, users, ends };
-    let known = tokio::select! {
-        biased;
-        () = closing.closed() => return false,
-        known = timeout(LOGIN, Box::pin(stranger.log_in())) => known,
-    };
-    match known.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
-        Ok(user) => {
-            tracing::debug!(user, "logged in");
-            true
-        }
-        // What only looks whether somebody listens has done no wrong.
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => false,
-        Err(error) => {
-            tracing::warn!(%error, "a client has not logged in");
-            false
-        }
+    if let Some(stream) = login::shake_hands(stream, &tls, &mut closing).await {
+        let (from, to) = tokio::io::split(stream);
+        serve_halves(from, to, ends, server, closing).await;
     }
 }
 
@@ -137,8 +93,13 @@ pub(super) async fn serve_halves<R: AsyncRead + Unpin, W: Output>(
     #[cfg(feature = "tls")]
     let (mut from, mut to, mut buf) = (from, to, buf);
     #[cfg(feature = "tls")]
-    if !log_in(&mut from, &mut to, &mut buf, ends, &server, &mut closing).await {
-        return;
+    if let Some(users) = &server.settings().users {
+        let (from, to, buf, server) = (&mut from, &mut to, &mut buf, &*server);
+        let stranger = Stranger { from, to, buf, server, users, ends };
+        // Apart, so that others don't take its room.
+        if !Box::pin(stranger.comes_in(&mut closing)).await {
+            return;
+        }
     }
     let takes_files = W::TAKES_FILES && !server.settings().check_crcs;
     let client = Client::new(server.clone(), ends, closing.clone(), takes_files);

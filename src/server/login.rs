@@ -1,4 +1,4 @@
-//! Before anything else: who a connection's client is, where a listener wants to know.
+//! Before anything else: TLS, and who a connection's client is, where a listener wants to know.
 //!
 //! Until then only what a client can do and SASL are decoded, one request after another, and none
 //! is long.
@@ -7,17 +7,23 @@ use std::io;
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::time::{Duration, sleep};
+use tokio::net::TcpStream;
+use tokio::time::{Duration, sleep, timeout};
+use tokio_rustls::server::TlsStream;
 
 use super::answer::Server;
 use super::connection::Ends;
-use crate::security::{Mechanism, ScramServer, Step, Users, plain};
+use super::listener::Closing;
+use crate::security::{Mechanism, ScramServer, ServerTls, Step, Users, distrust, plain};
 use crate::wire::api_versions::ApiVersionsRequest;
 use crate::wire::sasl_authenticate::{SaslAuthenticateRequest, SaslAuthenticateResponse};
 use crate::wire::sasl_handshake::{SaslHandshakeRequest, SaslHandshakeResponse};
 use crate::wire::{
     ApiKey, ErrorCode, Frame, Request, RequestHeader, decode_request, encode_response, frame_len,
 };
+
+/// How long a client has for TLS, and again for saying who it is.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The longest request of a stranger.
 const MAX_REQUEST: usize = 64 << 10;
@@ -28,6 +34,26 @@ const FAILED: Duration = Duration::from_millis(100);
 
 /// Length in bytes of a frame's length.
 const LEN: usize = 4;
+
+/// TLS with a client; `None` if there is none, which is told.
+pub(super) async fn shake_hands(
+    stream: TcpStream,
+    tls: &ServerTls,
+    closing: &mut Closing,
+) -> Option<TlsStream<TcpStream>> {
+    let shaken = tokio::select! {
+        biased;
+        () = closing.closed() => return None,
+        shaken = timeout(PATIENCE, tls.accept(stream)) => shaken,
+    };
+    let error = match shaken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+        Ok(stream) => return Some(stream),
+        Err(error) => error,
+    };
+    let reason = distrust(&error).unwrap_or_else(|| error.to_string());
+    tracing::info!(reason, "no TLS with a client");
+    None
+}
 
 /// One who is not known yet.
 pub(super) struct Stranger<'a, R, W> {
@@ -60,8 +86,29 @@ enum Next {
 }
 
 impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Stranger<'_, R, W> {
+    /// Whether the client has proved who it is, in time. If not, that is told.
+    pub(super) async fn comes_in(mut self, closing: &mut Closing) -> bool {
+        let known = tokio::select! {
+            biased;
+            () = closing.closed() => return false,
+            known = timeout(PATIENCE, self.log_in()) => known,
+        };
+        match known.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+            Ok(user) => {
+                tracing::debug!(user, "logged in");
+                true
+            }
+            // Who only looks whether somebody listens has done no wrong.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => false,
+            Err(error) => {
+                tracing::warn!(%error, "a client has not logged in");
+                false
+            }
+        }
+    }
+
     /// The client's name, once it has proved it; or why it has not.
-    pub(super) async fn log_in(&mut self) -> io::Result<String> {
+    async fn log_in(&mut self) -> io::Result<String> {
         let mut stage = Stage::Hello;
         loop {
             let frame = self.next().await?;

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `listener` | accepts connections, and ends them |
 //! | `connection` | frames in, frames out, answers in order |
-//! | `login` | who a connection's client is, where that matters |
+//! | `login` | TLS, and who a connection's client is, where that matters |
 //! | `answer` | which request goes to which handler |
 //! | one file per API | what each request does, by the broker's own handles |
 //! | `errors` | this library's errors as Kafka's codes |

@@ -17,13 +17,13 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Duration, Instant, timeout, timeout_at};
 
+use super::greeting::Greeting;
 #[cfg(feature = "tls")]
-use super::login::Greeting;
+use super::login::log_in;
 use super::settings::{Address, Settings};
 use super::versions::Versions;
 use crate::error::{Error, Result};
-use crate::wire::api_versions::{ApiVersionsRequest, ApiVersionsResponse};
-use crate::wire::{ApiKey, ErrorCode, Frame, Request, decode_response, encode_request, frame_len};
+use crate::wire::{ApiKey, Frame, Request, decode_response, encode_request, frame_len};
 
 /// Length in bytes of a frame's length.
 const LEN: usize = 4;
@@ -31,8 +31,6 @@ const LEN: usize = 4;
 const FIRST_ROOM: usize = 1 << 20;
 /// What is read at least at a time.
 const READ: usize = 64 << 10;
-/// The longest answer of a broker that has not said yet what it can do.
-const MAX_GREETING: usize = 1 << 20;
 
 /// The way to a broker. Cheap to clone; the connection ends with the last one.
 #[derive(Clone)]
@@ -108,15 +106,13 @@ impl Connection {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let mut buf = BytesMut::new();
-        let versions = greet(&mut stream, &mut buf, broker, settings).await?;
+        let (mut buf, client_id) = (BytesMut::new(), settings.client_id.as_str());
+        let mut greeting = Greeting { stream: &mut stream, buf: &mut buf, broker, client_id };
+        let versions = greeting.greet().await?;
         #[cfg(feature = "tls")]
         let expiry = match &settings.credentials {
             Some(credentials) => {
-                let client_id = settings.client_id.as_str();
-                let (stream, buf) = (&mut stream, &mut buf);
-                let mut greeting = Greeting { stream, buf, broker, client_id, versions: &versions };
-                let lifetime = greeting.log_in(credentials).await?;
+                let lifetime = log_in(&mut greeting, &versions, credentials).await?;
                 // Well before the broker ends it.
                 lifetime.and_then(|lifetime| Instant::now().checked_add(lifetime.mul_f64(0.85)))
             }
@@ -313,7 +309,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Running<S> {
 }
 
 /// Reads one frame.
-async fn read_frame<R: AsyncRead + Unpin>(
+pub(super) async fn read_frame<R: AsyncRead + Unpin>(
     from: &mut R,
     buf: &mut BytesMut,
     limit: usize,
@@ -356,81 +352,6 @@ fn stranger(bytes: &[u8], otherwise: &str) -> String {
     }
 }
 
-/// Asks what the broker can do. One that does not know the version of the question says so in
-/// version 0, with the versions that it does know (KIP-511).
-async fn greet<S: AsyncRead + AsyncWrite + Unpin>(
-    stream: &mut S,
-    buf: &mut BytesMut,
-    broker: &str,
-    settings: &Settings,
-) -> Result<Versions> {
-    let request = ApiVersionsRequest {
-        client_software_name: "ottla".to_owned(),
-        client_software_version: env!("CARGO_PKG_VERSION").to_owned(),
-    };
-    let mut version = *ApiKey::ApiVersions.versions().end();
-    loop {
-        let answer = send(stream, buf, &request, version, &settings.client_id, broker).await?;
-        let response = decode_greeting(&answer, version)
-            .map_err(|reason| lost(broker, format!("its first answer can't be read: {reason}")))?;
-        let told = Versions::new(&response.api_keys);
-        match response.error_code {
-            ErrorCode::NONE => return Ok(told),
-            ErrorCode::UNSUPPORTED_VERSION if version > 0 => {
-                let common = told.choose(ApiKey::ApiVersions, version - 1, broker);
-                version = common.unwrap_or(0);
-            }
-            error => {
-                return Err(lost(broker, format!("it refuses to say what it can do: {error}")));
-            }
-        }
-    }
-}
-
-/// Sends one of the first requests, and awaits its answer.
-async fn send<S: AsyncRead + AsyncWrite + Unpin, R: Request>(
-    stream: &mut S,
-    buf: &mut BytesMut,
-    request: &R,
-    version: i16,
-    client_id: &str,
-    broker: &str,
-) -> Result<Bytes> {
-    let frame = encode_request(request, version, 0, &Some(client_id.to_owned()));
-    let mut frame = frame.map_err(|error| lost(broker, error))?;
-    let sent = async {
-        stream.write_all_buf(&mut frame).await?;
-        stream.flush().await
-    };
-    sent.await.map_err(|error| unmet(broker, error))?;
-    read_frame(stream, buf, MAX_GREETING).await.map_err(|error| unmet(broker, error))
-}
-
-/// The same, with an answer that can be read.
-#[cfg(feature = "tls")]
-pub(super) async fn exchange<S: AsyncRead + AsyncWrite + Unpin, R: Request>(
-    stream: &mut S,
-    buf: &mut BytesMut,
-    request: &R,
-    version: i16,
-    client_id: &str,
-    broker: &str,
-) -> Result<R::Response> {
-    let answer = send(stream, buf, request, version, client_id, broker).await?;
-    let decoded = decode_response::<R>(&answer, version);
-    let name = R::KEY.name();
-    let unread = |error| lost(broker, format!("the answer to {name} can't be read: {error}"));
-    decoded.map(|(_, response)| response).map_err(unread)
-}
-
-fn decode_greeting(answer: &Bytes, version: i16) -> Result<ApiVersionsResponse, String> {
-    let code = answer.get(4..6).map(|code| i16::from_be_bytes([code[0], code[1]]));
-    let is_refusal = code == Some(ErrorCode::UNSUPPORTED_VERSION.0);
-    let version = if is_refusal { 0 } else { version };
-    let decoded = decode_response::<ApiVersionsRequest>(answer, version);
-    decoded.map(|(_, response)| response).map_err(|error| error.to_string())
-}
-
 /// What an error of a stream says.
 fn reason(error: &io::Error) -> String {
     #[cfg(feature = "tls")]
@@ -454,7 +375,7 @@ fn of_handshake(error: io::Error) -> io::Error {
 }
 
 /// The error of a connection that has failed before it could be used.
-fn unmet(broker: &str, error: io::Error) -> Error {
+pub(super) fn unmet(broker: &str, error: io::Error) -> Error {
     #[cfg(feature = "tls")]
     if let Some(reason) = crate::security::distrust(&error) {
         return Error::Authentication { broker: broker.to_owned(), reason };
@@ -462,6 +383,6 @@ fn unmet(broker: &str, error: io::Error) -> Error {
     lost(broker, error)
 }
 
-fn lost(broker: &str, reason: impl ToString) -> Error {
+pub(super) fn lost(broker: &str, reason: impl ToString) -> Error {
     Error::Disconnected { broker: broker.to_owned(), reason: reason.to_string().into() }
 }

@@ -50,6 +50,12 @@ pub(super) fn verdict(code: ErrorCode) -> Verdict {
     }
 }
 
+/// Whether what could not be asked may be asked again: of the same broker, or, where that has left
+/// the cluster (`Closed`), of another.
+pub(super) fn may_pass(error: &Error) -> bool {
+    error.is_retriable() || matches!(error, Error::Closed { .. })
+}
+
 /// The error that a code stands for; `what` was asked for.
 pub(super) fn of_code(code: ErrorCode, what: impl Into<String>, message: Option<&str>) -> Error {
     let what = what.into();

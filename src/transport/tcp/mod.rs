@@ -1,7 +1,7 @@
 //! The transport to brokers on the network: Kafka's protocol, to this library's own port or to an
 //! Apache Kafka cluster.
 //!
-//! * `connection`: requests out, answers in; what the broker can do is asked first, and then
+//! * `connection`: requests out, answers in. Its `greeting` asks first what the broker can do, and
 //!   `login` says who the client is.
 //! * `cluster`: who leads what, kept fresh; `metadata` is what is known, `pool` the connections.
 //! * `produce`: one task that sends what all of a client's producers have.
@@ -16,6 +16,7 @@ mod cluster;
 mod connection;
 mod errors;
 mod fetch;
+mod greeting;
 mod group;
 #[cfg(feature = "tls")]
 mod login;

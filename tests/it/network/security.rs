@@ -9,8 +9,9 @@ use ottla::wire::sasl_handshake::SaslHandshakeRequest;
 use ottla::wire::{ErrorCode, Request, decode_response, encode_request};
 use ottla::{Broker, Client, ClientBuilder, Error, Listener, ListenerBuilder, Record};
 use rcgen::{CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Instant;
 
 use super::impatient;
 use crate::support::{assert_error, value, within};
@@ -266,13 +267,15 @@ async fn other_machines_are_served_with_locks_or_when_told_so() {
 }
 
 /// A connection that speaks for itself.
-struct Raw(TcpStream);
+struct Raw<S>(S);
 
-impl Raw {
+impl Raw<TcpStream> {
     async fn to(listener: &Listener) -> Self {
         Raw(TcpStream::connect(listener.local_addr()).await.unwrap())
     }
+}
 
+impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
     async fn send<R: Request>(&mut self, request: &R, version: i16) {
         let mut frame = encode_request(request, version, 7, &None).unwrap();
         self.0.write_all_buf(&mut frame).await.unwrap();
@@ -338,6 +341,43 @@ async fn a_stranger_can_ask_what_is_served_and_log_in() {
         assert_eq!(raw.0.read(&mut [0]).await.unwrap_or(0), 0, "so long is no login");
     })
     .await
+}
+
+/// As the listener sees one that comes from another machine.
+async fn from_afar(broker: &Broker) -> (DuplexStream, impl Future<Output = ()>) {
+    let (near, far) = tokio::io::duplex(1 << 16);
+    let listener = broker.listener().users(alice());
+    let served = listener.serve(far, "192.0.2.1:9092".parse().unwrap());
+    (near, async { served.await.unwrap() })
+}
+
+#[tokio::test]
+async fn a_password_is_not_asked_for_where_others_may_listen() {
+    within(async {
+        let broker = Broker::in_memory().await.unwrap();
+        let (near, served) = from_afar(&broker).await;
+        let mut raw = Raw(near);
+        let asked = async {
+            let told = raw.ask(&handshake("PLAIN"), 1).await.unwrap();
+            assert_eq!(told.error_code, ErrorCode::UNSUPPORTED_SASL_MECHANISM);
+            assert_eq!(told.mechanisms, ["SCRAM-SHA-512", "SCRAM-SHA-256"]);
+        };
+        tokio::join!(asked, served);
+    })
+    .await
+}
+
+/// Nobody holds a connection by saying nothing, or little.
+#[tokio::test(start_paused = true)]
+async fn a_stranger_has_ten_seconds() {
+    let broker = Broker::in_memory().await.unwrap();
+    for said in [&b""[..], &[0, 0, 0, 9, 0, 17]] {
+        let (mut near, served) = from_afar(&broker).await;
+        near.write_all(said).await.unwrap();
+        let begun = Instant::now();
+        served.await;
+        assert_eq!(begun.elapsed().as_secs(), 10);
+    }
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use super::{Actor, BY_IDS, Done};
 use crate::batch::{Batch, BatchError, BatchHeader, check_crc};
 use crate::error::Error;
 use crate::topic::TopicPartition;
-use crate::transport::tcp::errors::{Verdict, of_code, verdict};
+use crate::transport::tcp::errors::{Verdict, may_pass, of_code, verdict};
 use crate::transport::tcp::offsets;
 use crate::transport::{FetchPosition, OffsetSpec};
 use crate::wire::ErrorCode;
@@ -48,7 +48,7 @@ impl Actor {
     }
 
     fn put_by_or_fail(&mut self, wanted: Wanted, error: Error) {
-        match error.is_retriable() || matches!(error, Error::Closed { .. }) {
+        match may_pass(&error) {
             true => self.put_by(wanted, true),
             false => self.session.shelf().fail(&wanted, error),
         }

@@ -18,7 +18,7 @@ use tokio::time::{Duration, Instant, sleep_until};
 
 use super::cluster::Cluster;
 use super::connection::Connection;
-use super::errors::of_code;
+use super::errors::{may_pass, of_code};
 use super::pool::Pool;
 use super::settings::millis;
 use crate::error::{Error, Result};
@@ -389,13 +389,9 @@ impl Actor {
                 let waiting = std::mem::take(&mut broker.ready);
                 // Somebody else may lead by now. The pool makes the pauses.
                 self.cluster.nudge();
-                let is_final = matches!(
-                    error,
-                    Error::Authentication { .. } | Error::UnsupportedVersion { .. }
-                );
                 for index in waiting {
                     self.is_listed[index] = false;
-                    if is_final {
+                    if !may_pass(&error) {
                         self.queues[index].fail_all(&error);
                         self.tell(index);
                     }
