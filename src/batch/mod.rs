@@ -12,6 +12,8 @@
 mod builder;
 mod compression;
 mod error;
+#[cfg(any(test, feature = "tcp"))]
+mod halve;
 mod header;
 mod records;
 mod retain;
@@ -26,6 +28,8 @@ use bytes::{Bytes, BytesMut};
 pub use builder::BatchBuilder;
 pub use compression::{Compression, InvalidCompression};
 pub use error::{BatchError, RecordFault};
+#[cfg(any(test, feature = "tcp"))]
+pub use halve::halve;
 pub use header::{BatchHeader, check_crc, patch, set_log_append_time, set_producer};
 pub use records::{HeaderIter, RecordIter, RecordPosition, RecordView, to_consumer_record};
 pub use retain::{Retained, first_without_key, put_emptied, put_filler};

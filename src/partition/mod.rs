@@ -168,6 +168,14 @@ pub(crate) struct BatchMetadata {
     pub(crate) log_append_time: Option<Timestamp>,
 }
 
+/// Records of a batch that were sent on their own, and what became of them.
+#[derive(Debug, Clone)]
+pub(crate) struct BatchPart {
+    pub(crate) records: i32,
+    pub(crate) bytes: usize,
+    pub(crate) result: Result<BatchMetadata>,
+}
+
 impl From<Appended> for BatchMetadata {
     fn from(appended: Appended) -> Self {
         let Appended { base_offset, log_append_time, .. } = appended;
@@ -195,6 +203,15 @@ pub(crate) trait BatchSource: Send + Sync {
     /// The fate of the oldest batch taken. It comes back, so that its buffer can be used again; its
     /// content is unspecified after a success, and it is empty where it was lost.
     fn complete(self: Arc<Self>, batch: BytesMut, result: Result<BatchMetadata>);
+
+    /// The same, where it was sent in parts: the fate of each, in the order of their records.
+    #[cfg_attr(not(feature = "tcp"), expect(dead_code, reason = "a log takes a batch whole"))]
+    fn complete_in_parts(self: Arc<Self>, batch: BytesMut, parts: Vec<BatchPart>) {
+        // A source that sends no parts is told of the first that failed, or of the first.
+        let results = parts.into_iter().map(|part| part.result);
+        let result = results.reduce(|told, next| told.and_then(|first| next.map(|_| first)));
+        self.complete(batch, result.unwrap_or_else(|| Err(Error::closed(ENDED))));
+    }
 }
 
 /// What has batches that wait for something else than their turn.
@@ -258,6 +275,13 @@ impl Completion {
     pub(crate) fn run(mut self, batch: BytesMut, result: Result<BatchMetadata>) {
         if let Some(source) = self.0.take() {
             source.complete(batch, result);
+        }
+    }
+
+    #[cfg(any(test, feature = "tcp"))]
+    pub(crate) fn run_in_parts(mut self, batch: BytesMut, parts: Vec<BatchPart>) {
+        if let Some(source) = self.0.take() {
+            source.complete_in_parts(batch, parts);
         }
     }
 }

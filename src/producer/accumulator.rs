@@ -28,7 +28,7 @@ use crate::batch::{Batch, BatchBuilder, Compression, HEADER_LEN, compress};
 use crate::error::Result;
 use crate::record::Record;
 use crate::topic::{TopicId, TopicPartition};
-use crate::transport::{BatchMetadata, BatchSource, QueuedBatch, Submission};
+use crate::transport::{BatchMetadata, BatchPart, BatchSource, QueuedBatch, Submission};
 
 /// The batches of one partition, in one life of its topic.
 pub(super) struct Partition {
@@ -274,6 +274,16 @@ impl Partition {
         }
     }
 
+    fn account_parts(&self, batch: BytesMut, parts: Vec<BatchPart>) -> Outcome {
+        for part in &parts {
+            match part.result {
+                Ok(_) => self.shared.counters.count_sent(part.records, part.bytes),
+                Err(_) => self.shared.counters.count_failed(part.records),
+            }
+        }
+        Outcome::Split { parts, batch: expanded(batch.freeze()) }
+    }
+
     fn account(&self, flight: &Flight, batch: BytesMut, result: Result<BatchMetadata>) -> Outcome {
         let records = flight.records;
         match result {
@@ -325,8 +335,37 @@ impl Partition {
             (Some(Outcome::Failed { error, .. }), _) => {
                 debug!(topic, partition, records, %error, "batch failed");
             }
+            (Some(Outcome::Split { parts, .. }), acks) => {
+                let error = parts.iter().find_map(|part| part.result.as_ref().err());
+                let parts = parts.len();
+                match (error, acks) {
+                    (Some(error), Acks::None) => {
+                        warn!(topic, partition, parts, %error, "records lost (acks=0)");
+                    }
+                    (Some(error), _) => debug!(topic, partition, parts, %error, "a part failed"),
+                    (None, _) => debug!(topic, partition, records, parts, "batch acknowledged"),
+                }
+            }
             (None, _) => {}
         }
+    }
+
+    /// Runs on any thread, possibly inside of `submit`. The order matters: counters and budget are
+    /// right before anyone can see the outcome, a flush that finds nothing in flight may rely on
+    /// the outcome being known, and the next batch is submitted before anyone is woken.
+    fn completed(self: &Arc<Self>, bytes: usize, account: impl FnOnce(&Flight) -> Outcome) {
+        let flight = self.lock().flights.front().cloned();
+        let Some(flight) = flight else { return };
+        let outcome = account(&flight);
+        self.shared.memory.release(flight.reserved);
+        let waiters = flight.ack.resolve(outcome);
+        let mut queue = self.lock();
+        queue.flights.pop_front();
+        queue.submitted = !queue.flights.is_empty();
+        self.submit_next(queue, Caller::Streams);
+        drop(waiters);
+        // Last: a subscriber is a stranger's code too.
+        self.report(&flight, bytes);
     }
 
     #[inline(always)]
@@ -380,23 +419,12 @@ impl BatchSource for Partition {
         Some(self.depart(queue, batch))
     }
 
-    /// Runs on any thread, possibly inside of `submit`. The order matters: counters and budget are
-    /// right before anyone can see the outcome, a flush that finds nothing in flight may rely on
-    /// the outcome being known, and the next batch is submitted before anyone is woken.
     fn complete(self: Arc<Self>, batch: BytesMut, result: Result<BatchMetadata>) {
-        let flight = self.lock().flights.front().cloned();
-        let Some(flight) = flight else { return };
-        let bytes = batch.len();
-        let outcome = self.account(&flight, batch, result);
-        self.shared.memory.release(flight.reserved);
-        let waiters = flight.ack.resolve(outcome);
-        let mut queue = self.lock();
-        queue.flights.pop_front();
-        queue.submitted = !queue.flights.is_empty();
-        self.submit_next(queue, Caller::Streams);
-        drop(waiters);
-        // Last: a subscriber is a stranger's code too.
-        self.report(&flight, bytes);
+        self.completed(batch.len(), |flight| self.account(flight, batch, result));
+    }
+
+    fn complete_in_parts(self: Arc<Self>, batch: BytesMut, parts: Vec<BatchPart>) {
+        self.completed(batch.len(), |_| self.account_parts(batch, parts));
     }
 }
 

@@ -15,7 +15,7 @@ use super::ProduceError;
 use crate::error::Error;
 use crate::record::{RecordMetadata, Timestamp};
 use crate::topic::TopicPartition;
-use crate::transport::{BatchMetadata, wake};
+use crate::transport::{BatchMetadata, BatchPart, wake};
 
 /// The acknowledgement of a record that has been buffered: a future.
 ///
@@ -44,12 +44,13 @@ impl Delivery {
         Delivery { ack, place, slot: None }
     }
 
-    fn metadata(&self, batch: &BatchMetadata) -> RecordMetadata {
+    /// `index` counts from where the base offset is.
+    fn metadata(&self, batch: &BatchMetadata, index: i32) -> RecordMetadata {
         let timestamp = batch.log_append_time.unwrap_or(self.place.timestamp);
         // A broker that has had the batch before may not know any more where.
         let offset = match batch.base_offset {
             -1 => -1,
-            base_offset => base_offset + i64::from(self.place.index),
+            base_offset => base_offset + i64::from(index),
         };
         RecordMetadata::new(&self.ack.at, offset, timestamp)
     }
@@ -65,10 +66,12 @@ impl Future for Delivery {
             return Poll::Ready(Ok(metadata));
         }
         Poll::Ready(match this.ack.poll_outcome(cx, &mut this.slot) {
-            Poll::Ready(Outcome::Appended(batch)) => Ok(this.metadata(batch)),
-            Poll::Ready(Outcome::Failed { error, .. }) => {
-                Err(ProduceError::after_buffering(error.clone(), &this.ack, this.place))
-            }
+            Poll::Ready(outcome) => match outcome.of(this.place.index) {
+                Ok((batch, index)) => Ok(this.metadata(batch, index)),
+                Err(error) => {
+                    Err(ProduceError::after_buffering(error.clone(), &this.ack, this.place))
+                }
+            },
             Poll::Pending => return Poll::Pending,
         })
     }
@@ -103,6 +106,41 @@ pub(super) enum Outcome {
         /// The batch as it was encoded; empty if it was lost with a broker that is gone.
         batch: Bytes,
     },
+    /// It was too large for the broker, and sent in parts.
+    Split {
+        parts: Vec<BatchPart>,
+        /// All of it, as it was encoded.
+        batch: Bytes,
+    },
+}
+
+impl Outcome {
+    /// What became of one of its records; where it was appended, also which one it is of those that
+    /// were appended with it.
+    fn of(&self, index: i32) -> Result<(&BatchMetadata, i32), &Error> {
+        let (result, index) = match self {
+            Outcome::Appended(batch) => return Ok((batch, index)),
+            Outcome::Failed { error, .. } => return Err(error),
+            Outcome::Split { parts, .. } => {
+                let mut left = index;
+                let part = parts.iter().find(|part| {
+                    let is_it = left < part.records;
+                    left -= if is_it { 0 } else { part.records };
+                    is_it
+                });
+                (&part.expect("the parts have all records").result, left)
+            }
+        };
+        result.as_ref().map(|batch| (batch, index))
+    }
+
+    /// The records, where some may have failed.
+    pub(super) fn batch(&self) -> Option<&Bytes> {
+        match self {
+            Outcome::Appended(_) => None,
+            Outcome::Failed { batch, .. } | Outcome::Split { batch, .. } => Some(batch),
+        }
+    }
 }
 
 impl BatchAck {

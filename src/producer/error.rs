@@ -41,7 +41,8 @@ impl ProduceError {
         ProduceError(Box::new(Failure { error, record }))
     }
 
-    /// What went wrong. All records of a batch fail with the same error.
+    /// What went wrong. All records of a batch fail with the same error, unless it was sent in
+    /// parts.
     pub fn error(&self) -> &Error {
         &self.0.error
     }
@@ -97,9 +98,7 @@ impl std::error::Error for ProduceError {
 /// Reads one record of a failed batch, which is not compressed any more. It shares the batch's
 /// bytes.
 fn decode(ack: &BatchAck, place: Place) -> Option<Record<'static>> {
-    let Some(Outcome::Failed { batch, .. }) = ack.outcome() else {
-        return None;
-    };
+    let batch = ack.outcome().and_then(Outcome::batch)?;
     let batch = Batch::parse(batch.clone()).ok()?;
     let view = batch.records().nth(usize::try_from(place.index).ok()?)?.ok()?;
     let mut record = to_record(&view, batch.bytes(), ack.at.topic.as_str());

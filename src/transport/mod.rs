@@ -27,7 +27,7 @@ pub(crate) use crate::group::{
 #[cfg(any(test, feature = "tcp"))]
 pub(crate) use crate::partition::Completion;
 pub(crate) use crate::partition::ready::wake;
-pub(crate) use crate::partition::{BatchMetadata, BatchSource, Buffered, QueuedBatch};
+pub(crate) use crate::partition::{BatchMetadata, BatchPart, BatchSource, Buffered, QueuedBatch};
 use crate::record::Timestamp;
 use crate::topic::{TopicId, TopicName, TopicPartition};
 

@@ -2,6 +2,7 @@
 
 mod compression;
 mod damage;
+mod halve;
 mod validate;
 
 use std::borrow::Cow;

@@ -59,6 +59,35 @@ fn a_compressed_batch_that_fails_gives_its_records_back() {
 }
 
 #[test]
+fn of_a_batch_that_was_sent_in_parts_each_record_has_its_own_fate() {
+    let mock = Mock::new(Route::Hold, 1);
+    let producer = mock.producer().build();
+    ready(producer.enqueue(record("first"))).unwrap();
+    let deliveries: Vec<_> =
+        (0..6).map(|n| ready(producer.enqueue(full_record(n))).unwrap()).collect();
+    mock.complete_next();
+    let before = producer.stats().bytes;
+    let Taken { batch, completion, .. } = mock.take_next();
+    let at = |base_offset| Ok(BatchMetadata { base_offset, log_append_time: None });
+    let full = Err(Error::StorageFull { what: "the log".into() });
+    let parts = [(2, at(10)), (1, full), (3, at(20))];
+    let parts = parts.map(|(records, result)| BatchPart { records, bytes: 100, result });
+    completion.run_in_parts(batch, parts.to_vec());
+    for (n, (delivery, offset)) in (0..).zip(deliveries.into_iter().zip([10, 11, -1, 20, 21, 22])) {
+        match ready(delivery) {
+            Ok(metadata) => assert_eq!(metadata.offset, offset),
+            Err(failed) => {
+                assert!(matches!(failed.error(), Error::StorageFull { .. }));
+                assert_eq!((n, failed.record()), (2, Some(full_record(n))));
+            }
+        }
+    }
+    let stats = producer.stats();
+    assert_eq!((stats.records_sent, stats.records_failed, stats.batches), (6, 1, 3));
+    assert_eq!((stats.bytes - before, stats.buffered_bytes), (200, 0));
+}
+
+#[test]
 fn a_failed_batch_does_not_keep_the_next_from_going() {
     let mock = Mock::new(Route::Hold, 1);
     let producer = mock.producer().build();

@@ -21,8 +21,8 @@ use crate::batch::Batch;
 use crate::clock::{Clock, ManualClock};
 use crate::topic::{TopicId, TopicPartition};
 use crate::transport::{
-    Administration, BatchMetadata, Completion, Fetcher, GroupSession, ListedOffset, OffsetSpec,
-    Submission, TopicMetadata,
+    Administration, BatchMetadata, BatchPart, Completion, Fetcher, GroupSession, ListedOffset,
+    OffsetSpec, Submission, TopicMetadata,
 };
 
 /// What a submission meets.

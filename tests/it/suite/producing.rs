@@ -20,6 +20,7 @@ on_all_backends! {
     a_full_buffer_makes_enqueue_wait_and_loses_nothing,
     a_lingering_batch_goes_on_flush_and_when_its_time_has_come,
     records_up_to_the_limit_are_taken,
+    a_batch_may_be_longer_than_the_topic_takes,
     blocking_forms_work_from_plain_threads,
     partitioners_choose,
     ; local "settings of topics are the broker's to check":
@@ -288,6 +289,39 @@ async fn batches_are_no_larger_than_a_segment(host: Host) {
     assert_eq!(read_values(&host.client, "t").await, texts(0..500));
     let refused = producer.send(Record::to("t").value(value_for_batch_of(20_000))).await;
     assert_error!(refused, Error::MessageTooLarge { .. }, "20000", "segment.bytes=1024");
+}
+
+async fn a_batch_may_be_longer_than_the_topic_takes(host: Host) {
+    host.create_topic("t", TopicConfig::new().max_message_bytes(2_000)).await.unwrap();
+    let producer = host.client.producer().batch_size(100_000).build();
+    let (mut sent, mut refused) = (Vec::new(), 0);
+    for n in 0..1_000 {
+        let value = format!("{n} {}", "x".repeat(if n == 400 { 3_000 } else { n % 300 }));
+        match producer.enqueue(Record::to("t").key("k").value(value.clone())).await {
+            Ok(delivery) => sent.push((value, delivery)),
+            Err(error) => {
+                assert_error!(Err::<(), _>(error), Error::MessageTooLarge { .. }, "2000");
+                refused += 1;
+            }
+        }
+    }
+    let mut acknowledged = Vec::new();
+    for (value, delivery) in sent {
+        match delivery.await {
+            Ok(metadata) => acknowledged.push((metadata.offset, value)),
+            Err(error) => {
+                let record = error.record().unwrap();
+                assert!(value.starts_with("400 ") && record.value == Some(value.into()));
+                let refusal = Err::<(), _>(error);
+                assert_error!(refusal, Error::Refused { code: 10, .. }, "max.message.bytes");
+                refused += 1;
+            }
+        }
+    }
+    assert_eq!((refused, acknowledged.len()), (1, 999));
+    let there = read_topic(&host.client, "t").await;
+    let there = there.iter().map(|it| (it.offset, crate::support::value(it).to_owned()));
+    assert_eq!(there.collect::<Vec<_>>(), acknowledged);
 }
 
 async fn blocking_forms_work_from_plain_threads(host: Host) {

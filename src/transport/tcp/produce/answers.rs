@@ -80,6 +80,9 @@ impl Actor {
             }
             _ => tracing::debug!(%at, %error, message, "a batch was refused"),
         }
+        if let ErrorCode::MESSAGE_TOO_LARGE | ErrorCode::RECORD_LIST_TOO_LARGE = error {
+            return Fate::TooLarge(refusal(at, said));
+        }
         match verdict(error) {
             Verdict::Elsewhere => {
                 self.cluster.hint(at, hint.leader_id, hint.leader_epoch);
@@ -96,7 +99,14 @@ fn refusal(at: &TopicPartition, said: &PartitionProduceResponse) -> Error {
     // Which record it was says more than that there was one.
     let first = said.record_errors.first();
     let message = first.and_then(|it| it.batch_index_error_message.as_deref());
-    let message = message.or(said.error_message.as_deref());
+    let message = message.or(said.error_message.as_deref()).or(match said.error_code {
+        ErrorCode::MESSAGE_TOO_LARGE => Some(
+            "the record alone is over the topic's max.message.bytes, or message.max.bytes of the \
+             broker",
+        ),
+        ErrorCode::RECORD_LIST_TOO_LARGE => Some("the record alone is over segment.bytes"),
+        _ => None,
+    });
     of_code(said.error_code, format!("producing to {at}"), message)
 }
 

@@ -8,19 +8,22 @@
 //!   out again, the first one first.
 //! * Where it is not known, or known not to be so, that the broker has everything up to some
 //!   number, the epoch rises and the numbers begin again (KIP-360).
+//! * Until a broker has taken the first batch under an epoch, nothing follows it: of a producer that
+//!   it does not know it takes any number, and the second would come to stand before the first.
+//! * A batch that is too large for the broker goes out again as two, with the same numbers.
 
 use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 use tokio::time::{Duration, Instant};
 
-use crate::batch::{BatchHeader, set_producer};
+use crate::batch::{Batch, BatchHeader, halve, set_producer};
 use crate::error::{Error, Result};
 use crate::topic::{TopicId, TopicPartition};
-use crate::transport::{BatchMetadata, Completion, QueuedBatch};
+use crate::transport::{BatchMetadata, BatchPart, Completion, QueuedBatch};
 
 /// Batches of a partition that may be under way: brokers remember the last five of a producer.
-const MAX_SENT: usize = 5;
+const MAX_IN_FLIGHT: usize = 5;
 
 /// Who a producer is to the brokers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +40,10 @@ pub(super) struct Queue {
     waiting: VecDeque<Waiting>,
     /// Taken, and not told their fate.
     sent: VecDeque<Sent>,
+    /// What became of the first parts of the batch whose others come next in `sent`.
+    parts: Vec<BatchPart>,
+    /// What is longer is sent in parts: something was refused that was twice as long.
+    part_bytes: usize,
     in_flight: usize,
     /// The broker that what is under way was sent to.
     pub(super) node: Option<i32>,
@@ -47,6 +54,8 @@ pub(super) struct Queue {
     mends: bool,
     /// Whether the numbers begin again before anything else is sent.
     renews: bool,
+    /// Whether a broker has taken something under this identity.
+    is_known: bool,
     /// How often in a row sending has failed.
     pub(super) failures: u32,
 }
@@ -57,17 +66,26 @@ struct Waiting {
     patience: Duration,
 }
 
+/// A batch, or a part of one.
 struct Sent {
     key: u64,
     bytes: Bytes,
-    completion: Completion,
     records: i32,
+    end: End,
     sequence: i32,
     deadline: Instant,
     patience: Duration,
     state: State,
     /// Whether the broker may have it, though it has not said so.
     may_be_there: bool,
+}
+
+/// What is behind a part.
+enum End {
+    /// The next part.
+    More,
+    /// Nothing; this is the way to tell what became of the batch, which `whole` is if this is not.
+    Last { completion: Completion, whole: Option<Bytes> },
 }
 
 enum State {
@@ -92,6 +110,8 @@ pub(super) enum Fate {
     OutOfSequence,
     /// The broker knows nothing of this producer's number any more.
     Forgotten,
+    /// It is too large, and was not appended. A record alone fails with the error.
+    TooLarge(Error),
     Failed(Error),
     /// There was no answer.
     Unknown,
@@ -104,6 +124,8 @@ impl Queue {
             topic_id,
             waiting: VecDeque::new(),
             sent: VecDeque::new(),
+            parts: Vec::new(),
+            part_bytes: usize::MAX,
             in_flight: 0,
             node: None,
             identity: None,
@@ -111,6 +133,7 @@ impl Queue {
             next_key: 0,
             mends: false,
             renews: false,
+            is_known: false,
             failures: 0,
         }
     }
@@ -130,36 +153,45 @@ impl Queue {
 
     /// Whether there may be something to send.
     pub(super) fn may_send(&self) -> bool {
-        if self.mends && self.in_flight > 0 {
-            return false;
-        }
         let again = self.sent.iter().any(|sent| matches!(sent.state, State::Waits));
         let more = !self.waiting.is_empty() || !self.sent.is_empty();
-        again || more && self.sent.len() < MAX_SENT
+        self.has_way() && (again || more && self.sent.len() < MAX_IN_FLIGHT)
+    }
+
+    fn has_way(&self) -> bool {
+        let most = if self.mends || !self.is_known { 1 } else { MAX_IN_FLIGHT };
+        self.in_flight < most
     }
 
     /// The next batch to send, as `fresh` if the queue has no identity of its own. `Err` if one is
     /// needed that nobody has had.
     pub(super) fn next(&mut self, fresh: Identity) -> Result<Option<Outgoing>, NeedsIdentity> {
-        if self.mends && self.in_flight > 0 {
+        if !self.has_way() {
             return Ok(None);
         }
         self.mends = false;
         if self.renews {
             self.renew(fresh)?;
         }
-        if let Some(again) = self.sent.iter_mut().find(|it| matches!(it.state, State::Waits)) {
-            again.state = State::Flies;
-            self.in_flight += 1;
-            return Ok(Some(Outgoing { key: again.key, bytes: again.bytes.clone() }));
+        let has_one = self.sent.iter().any(|it| matches!(it.state, State::Waits));
+        if !has_one && self.sent.len() < MAX_IN_FLIGHT {
+            let identity = *self.identity.get_or_insert(fresh);
+            self.take(identity);
         }
-        if self.sent.len() >= MAX_SENT {
-            return Ok(None);
-        }
-        let identity = *self.identity.get_or_insert(fresh);
-        let last = self.sent.back();
-        let full = last.and_then(|last| {
-            let (batch, completion) = last.completion.take_full()?;
+        let next = self.sent.iter().position(|it| matches!(it.state, State::Waits));
+        let Some(index) = next else { return Ok(None) };
+        while self.sent[index].bytes.len() > self.part_bytes && self.halve(index) {}
+        let next = &mut self.sent[index];
+        next.state = State::Flies;
+        self.in_flight += 1;
+        Ok(Some(Outgoing { key: next.key, bytes: next.bytes.clone() }))
+    }
+
+    /// Takes a batch: one that is full already goes before those of other sources.
+    fn take(&mut self, identity: Identity) {
+        let full = self.sent.back().and_then(|last| {
+            let End::Last { completion, .. } = &last.end else { return None };
+            let (batch, completion) = completion.take_full()?;
             Some((batch, completion, last.deadline, last.patience))
         });
         let taken = full.or_else(|| {
@@ -167,39 +199,63 @@ impl Queue {
             let (batch, completion) = batch.take();
             Some((batch, completion, deadline, patience))
         });
-        let Some((batch, completion, deadline, patience)) = taken else { return Ok(None) };
-        Ok(self.send_taken(identity, batch, completion, (deadline, patience)))
-    }
-
-    fn send_taken(
-        &mut self,
-        identity: Identity,
-        mut batch: BytesMut,
-        completion: Completion,
-        (deadline, patience): (Instant, Duration),
-    ) -> Option<Outgoing> {
+        let Some((mut batch, completion, deadline, patience)) = taken else { return };
         let Ok(header) = BatchHeader::parse(&batch) else {
             // It was lost with whoever had it: the completion says so.
-            return None;
+            return;
         };
         let (records, sequence) = (header.record_count, self.next_sequence);
         set_producer(&mut batch, identity.id, identity.epoch, sequence);
         self.next_sequence = after(sequence, records);
         self.next_key += 1;
-        let (key, bytes) = (self.next_key, batch.freeze());
-        self.in_flight += 1;
         self.sent.push_back(Sent {
-            key,
-            bytes: bytes.clone(),
-            completion,
+            key: self.next_key,
+            bytes: batch.freeze(),
             records,
+            end: End::Last { completion, whole: None },
             sequence,
             deadline,
             patience,
-            state: State::Flies,
+            state: State::Waits,
             may_be_there: false,
         });
-        Some(Outgoing { key, bytes })
+    }
+
+    /// Makes two of one, which have the same numbers together, where that can be done.
+    fn halve(&mut self, index: usize) -> bool {
+        let sent = &mut self.sent[index];
+        // What may be there already is known there by its number and how many records it has.
+        if sent.may_be_there {
+            return false;
+        }
+        let batch = Batch::parse(sent.bytes.clone());
+        let halves = batch.and_then(|batch| Ok((halve(&batch)?, *batch.header())));
+        let Ok((Some([mut first, mut second]), header)) = halves else { return false };
+        let records = BatchHeader::parse(&first).map_or(0, |header| header.record_count);
+        let sequence = after(sent.sequence, records);
+        let (id, epoch) = (header.producer_id, header.producer_epoch);
+        set_producer(&mut first, id, epoch, sent.sequence);
+        set_producer(&mut second, id, epoch, sequence);
+        let whole = std::mem::replace(&mut sent.bytes, first.freeze());
+        let end = match std::mem::replace(&mut sent.end, End::More) {
+            End::Last { completion, whole: None } => End::Last { completion, whole: Some(whole) },
+            end => end,
+        };
+        let rest = Sent {
+            key: self.next_key + 2,
+            bytes: second.freeze(),
+            records: sent.records - records,
+            end,
+            sequence,
+            deadline: sent.deadline,
+            patience: sent.patience,
+            state: State::Waits,
+            may_be_there: false,
+        };
+        (sent.key, sent.records, sent.state) = (self.next_key + 1, records, State::Waits);
+        self.next_key += 2;
+        self.sent.insert(index + 1, rest);
+        true
     }
 
     /// The numbers begin again under a new epoch; what waits gets new ones.
@@ -222,7 +278,7 @@ impl Queue {
             sent.may_be_there = false;
             self.next_sequence = after(self.next_sequence, sent.records);
         }
-        (self.identity, self.renews) = (Some(identity), false);
+        (self.identity, self.renews, self.is_known) = (Some(identity), false, false);
         Ok(())
     }
 
@@ -233,6 +289,10 @@ impl Queue {
             return false;
         }
         self.in_flight -= 1;
+        if matches!(fate, Fate::TooLarge(_)) && self.is_parted(index) {
+            self.mends = true;
+            return false;
+        }
         let is_first =
             self.sent.iter().take(index).all(|it| matches!(it.state, State::Done(Ok(_))));
         let is_last = index + 1 == self.sent.len();
@@ -240,10 +300,10 @@ impl Queue {
         match fate {
             Fate::Appended(metadata) => {
                 sent.state = State::Done(Ok(metadata));
-                self.failures = 0;
+                (self.failures, self.is_known) = (0, true);
                 return false;
             }
-            Fate::Failed(error) => {
+            Fate::TooLarge(error) | Fate::Failed(error) => {
                 // Those behind it have numbers that can't follow any more.
                 match is_last && !sent.may_be_there {
                     true => self.next_sequence = sent.sequence,
@@ -270,16 +330,35 @@ impl Queue {
         true
     }
 
+    /// A batch is too large. Whether it is in parts now.
+    fn is_parted(&mut self, index: usize) -> bool {
+        let bytes = self.sent[index].bytes.len();
+        // Halves are shorter, and what is only a little shorter is not tried.
+        self.part_bytes = self.part_bytes.min(bytes / 4 * 3);
+        self.halve(index)
+    }
+
     /// Batches whose fate is known, in their order.
     pub(super) fn settled(&mut self) -> Vec<Settled> {
         let mut settled = Vec::new();
         while let Some(Sent { state: State::Done(_), .. }) = self.sent.front() {
-            let Some(Sent { bytes, completion, state: State::Done(result), .. }) =
+            let Some(Sent { bytes, records, end, state: State::Done(result), .. }) =
                 self.sent.pop_front()
             else {
                 break;
             };
-            settled.push(Settled { bytes, completion, result });
+            let part = |result| BatchPart { records, bytes: bytes.len(), result };
+            match end {
+                End::More => self.parts.push(part(result)),
+                End::Last { completion, whole: None } => {
+                    settled.push(Settled { bytes, completion, fate: Told::Whole(result) });
+                }
+                End::Last { completion, whole: Some(whole) } => {
+                    self.parts.push(part(result));
+                    let fate = Told::InParts(std::mem::take(&mut self.parts));
+                    settled.push(Settled { bytes: whole, completion, fate });
+                }
+            }
         }
         settled
     }
@@ -327,19 +406,26 @@ pub(super) struct NeedsIdentity;
 pub(super) struct Settled {
     bytes: Bytes,
     completion: Completion,
-    result: Result<BatchMetadata>,
+    fate: Told,
+}
+
+enum Told {
+    Whole(Result<BatchMetadata>),
+    InParts(Vec<BatchPart>),
 }
 
 impl Settled {
     /// Tells whoever waits for it.
     pub(super) fn tell(self) {
-        let Settled { bytes, completion, result } = self;
-        // After a success only the buffer matters, if nobody else has it any more.
-        let batch = match &result {
-            Ok(_) => bytes.try_into_mut().unwrap_or_default(),
-            Err(_) => owned(bytes),
-        };
-        completion.run(batch, result);
+        let Settled { bytes, completion, fate } = self;
+        match fate {
+            // Only the buffer matters, if nobody else has it any more.
+            Told::Whole(Ok(metadata)) => {
+                completion.run(bytes.try_into_mut().unwrap_or_default(), Ok(metadata));
+            }
+            Told::Whole(Err(error)) => completion.run(owned(bytes), Err(error)),
+            Told::InParts(parts) => completion.run_in_parts(owned(bytes), parts),
+        }
     }
 }
 

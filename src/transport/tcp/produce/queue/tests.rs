@@ -26,6 +26,8 @@ enum Op {
     Break(usize),
     /// The oldest of those does.
     ArriveLate,
+    /// From now on the broker takes batches of so many bytes at most.
+    Limit(usize),
     /// So many seconds pass.
     Wait(u64),
 }
@@ -49,26 +51,44 @@ fn op() -> impl Strategy<Value = Op> {
         1 => Just(Whim::Refuse),
     ];
     prop_oneof![
-        4 => prop::collection::vec(1..3usize, 1..4).prop_map(Op::Submit),
+        4 => prop::collection::vec(1..6usize, 1..4).prop_map(Op::Submit),
         8 => Just(Op::Send),
         8 => whim.prop_map(Op::Arrive),
         8 => (0..5usize).prop_map(Op::Answer),
         1 => (0..5usize).prop_map(Op::Break),
         1 => Just(Op::ArriveLate),
+        1 => prop_oneof![Just(61), Just(80), Just(110), Just(usize::MAX)].prop_map(Op::Limit),
         1 => (1..8u64).prop_map(Op::Wait),
     ]
 }
 
-/// What became of which batch.
-type Told = Arc<Mutex<Vec<(u64, Result<i64>)>>>;
+/// A batch's number, and which of its records.
+type Id = (u64, usize);
+
+/// What became of which record.
+type Answers = Arc<Mutex<Vec<(Id, Result<i64>)>>>;
 
 /// What a producer has still to send, and what it was told: of the oldest first.
 #[derive(Default)]
 struct Producer {
-    left: Mutex<VecDeque<(u64, BytesMut)>>,
-    taken: Mutex<VecDeque<u64>>,
-    told: Told,
+    left: Mutex<VecDeque<(u64, usize)>>,
+    taken: Mutex<VecDeque<(u64, usize)>>,
+    told: Answers,
     submits: Arc<Mutex<Vec<Arc<Producer>>>>,
+}
+
+impl Producer {
+    fn complete_with(self: Arc<Self>, results: impl Fn(usize) -> Vec<Result<i64>>) {
+        let (tag, records) = self.taken.lock().unwrap().pop_front().expect("a batch was taken");
+        let results = results(records);
+        assert_eq!(results.len(), records);
+        let told = (0..).zip(results).map(|(index, result)| ((tag, index), result));
+        self.told.lock().unwrap().extend(told);
+        let has_more = !self.left.lock().unwrap().is_empty();
+        if has_more && self.taken.lock().unwrap().is_empty() {
+            self.submits.lock().unwrap().push(self.clone());
+        }
+    }
 }
 
 impl BatchSource for Producer {
@@ -85,42 +105,53 @@ impl BatchSource for Producer {
     }
 
     fn take_full(&self) -> Option<BytesMut> {
-        let (tag, batch) = self.left.lock().unwrap().pop_front()?;
-        self.taken.lock().unwrap().push_back(tag);
-        Some(batch)
+        let (tag, records) = self.left.lock().unwrap().pop_front()?;
+        self.taken.lock().unwrap().push_back((tag, records));
+        Some(batch(tag, records))
     }
 
     fn complete(self: Arc<Self>, _: BytesMut, result: Result<BatchMetadata>) {
-        let tag = self.taken.lock().unwrap().pop_front().expect("a batch was taken");
-        self.told.lock().unwrap().push((tag, result.map(|it| it.base_offset)));
-        let has_more = !self.left.lock().unwrap().is_empty();
-        if has_more && self.taken.lock().unwrap().is_empty() {
-            self.submits.lock().unwrap().push(self.clone());
-        }
+        self.complete_with(|records| offsets(records, &result));
     }
+
+    fn complete_in_parts(self: Arc<Self>, whole: BytesMut, parts: Vec<BatchPart>) {
+        assert!(parts.len() > 1);
+        let tag = self.taken.lock().unwrap()[0];
+        assert_eq!(ids(&whole), (0..tag.1).map(|index| (tag.0, index)).collect::<Vec<_>>());
+        self.complete_with(|_| {
+            parts.iter().flat_map(|it| offsets(it.records as usize, &it.result)).collect()
+        });
+    }
+}
+
+fn offsets(records: usize, result: &Result<BatchMetadata>) -> Vec<Result<i64>> {
+    (0..records as i64).map(|n| result.clone().map(|it| it.base_offset + n)).collect()
 }
 
 fn batch(tag: u64, records: usize) -> BytesMut {
     let mut builder = BatchBuilder::new(BytesMut::new());
-    for _ in 0..records {
-        let value = tag.to_be_bytes();
-        builder.push(0, None, Some(&value), &[]);
+    for index in 0..records {
+        builder.push(0, Some(&tag.to_be_bytes()), Some(&[index as u8]), &[]);
     }
     builder.finish()
 }
 
-/// The last record's value: only the number of headers comes behind it.
-fn tag_of(batch: &[u8]) -> u64 {
-    let value = &batch[batch.len() - 9..batch.len() - 1];
-    u64::from_be_bytes(value.try_into().unwrap())
+fn ids(bytes: &[u8]) -> Vec<Id> {
+    let batch = Batch::parse(Bytes::copy_from_slice(bytes)).unwrap();
+    let id = |view: crate::batch::RecordView<'_>| {
+        let tag = u64::from_be_bytes(view.key.unwrap().try_into().unwrap());
+        (tag, usize::from(view.value.unwrap()[0]))
+    };
+    batch.records().map(|view| id(view.unwrap())).collect()
 }
 
 /// A partition's leader.
 struct Broker {
     /// What it has appended; an offset is a place in here.
-    log: Vec<u64>,
-    epoch: i16,
-    next: i32,
+    log: Vec<Id>,
+    limit: usize,
+    /// Of what it knows of the producer: the epoch, and the next number.
+    producer: Option<(i16, i32)>,
     /// The first number, how many, and where, of the last five batches.
     last: VecDeque<(i32, i32, i64)>,
 }
@@ -129,14 +160,19 @@ impl Broker {
     fn take(&mut self, bytes: &[u8]) -> Fate {
         let header = BatchHeader::parse(bytes).unwrap();
         let (epoch, sequence) = (header.producer_epoch, header.base_sequence);
-        if epoch < self.epoch {
+        if bytes.len() > self.limit {
+            return Fate::TooLarge(Error::InvalidState("too large".to_owned()));
+        }
+        // Of whom it does not know it takes any number.
+        let (known, mut next) = self.producer.unwrap_or((epoch, sequence));
+        if epoch < known {
             return Fate::Forgotten;
         }
-        if epoch > self.epoch {
+        if epoch > known {
             if sequence != 0 {
                 return Fate::OutOfSequence;
             }
-            (self.epoch, self.next) = (epoch, 0);
+            next = 0;
             self.last.clear();
         }
         let of_it = |it: &&(i32, i32, i64)| (it.0, it.1) == (sequence, header.record_count);
@@ -144,16 +180,16 @@ impl Broker {
             let (base_offset, log_append_time) = (*base_offset, None);
             return Fate::Appended(BatchMetadata { base_offset, log_append_time });
         }
-        if sequence != self.next {
+        if sequence != next {
             return Fate::OutOfSequence;
         }
         let base_offset = self.log.len() as i64;
-        self.log.push(tag_of(bytes));
+        self.log.extend(ids(bytes));
         self.last.push_back((sequence, header.record_count, base_offset));
-        if self.last.len() > MAX_SENT {
+        if self.last.len() > MAX_IN_FLIGHT {
             self.last.pop_front();
         }
-        self.next = after(sequence, header.record_count);
+        self.producer = Some((epoch, after(sequence, header.record_count)));
         Fate::Appended(BatchMetadata { base_offset, log_append_time: None })
     }
 }
@@ -164,16 +200,17 @@ struct Model {
     now: Instant,
     /// Requests under way, and answers.
     requests: VecDeque<Outgoing>,
-    answers: Vec<(u64, u64, Fate)>,
+    answers: Vec<(Outgoing, Fate)>,
     late: VecDeque<Bytes>,
     tags: u64,
-    told: Told,
+    records: usize,
+    told: Answers,
     submits: Arc<Mutex<Vec<Arc<Producer>>>>,
-    /// By the order in which they were taken: whether it is to be sent again.
-    taken: Vec<(u64, bool)>,
-    /// Under which epoch a batch was sent, and of which the broker may have it unsaid.
-    epochs: BTreeMap<u64, i16>,
-    in_doubt: BTreeSet<u64>,
+    /// By the order in which they were sent first: whether it is to be sent again.
+    sent: Vec<(Id, bool)>,
+    /// Under which epoch a record was sent, and of which the broker may have it unsaid.
+    epochs: BTreeMap<Id, i16>,
+    in_doubt: BTreeSet<Id>,
     /// Something in doubt went out with new numbers: it may be there twice (KIP-360).
     excused: bool,
 }
@@ -182,18 +219,19 @@ impl Model {
     fn new(first: i32) -> Self {
         let mut queue = Queue::new(TopicPartition::new("t", 0).unwrap(), TopicId([1; 16]));
         queue.next_sequence = first;
-        let broker = Broker { log: Vec::new(), epoch: 0, next: first, last: VecDeque::new() };
+        let (log, last) = (Vec::new(), VecDeque::new());
         Model {
             queue,
-            broker,
+            broker: Broker { log, limit: usize::MAX, producer: None, last },
             now: Instant::now(),
             requests: VecDeque::new(),
             answers: Vec::new(),
             late: VecDeque::new(),
             tags: 0,
+            records: 0,
             told: Arc::default(),
             submits: Arc::default(),
-            taken: Vec::new(),
+            sent: Vec::new(),
             epochs: BTreeMap::new(),
             in_doubt: BTreeSet::new(),
             excused: false,
@@ -212,6 +250,7 @@ impl Model {
                     self.broker.take(&bytes);
                 }
             }
+            Op::Limit(bytes) => self.broker.limit = bytes,
             Op::Wait(seconds) => {
                 self.now += Duration::from_secs(seconds);
                 self.queue.give_up(self.now, "the test waits");
@@ -219,14 +258,15 @@ impl Model {
         }
         self.tell();
         assert_eq!(self.queue.in_flight(), self.requests.len() + self.answers.len());
-        assert!(self.queue.in_flight() <= MAX_SENT);
+        assert!(self.queue.in_flight() <= MAX_IN_FLIGHT);
     }
 
     fn submit(&mut self, batches: &[usize]) {
         let mut left = VecDeque::new();
         for records in batches {
             self.tags += 1;
-            left.push_back((self.tags, batch(self.tags, *records)));
+            self.records += records;
+            left.push_back((self.tags, *records));
         }
         let (told, submits) = (self.told.clone(), self.submits.clone());
         let producer = Producer { left: Mutex::new(left), told, submits, ..Producer::default() };
@@ -238,35 +278,34 @@ impl Model {
         let may_send = self.queue.may_send();
         let Some(outgoing) = self.queue.next(FRESH).unwrap() else { return false };
         assert!(may_send, "nobody would have asked for it");
-        let tag = tag_of(&outgoing.bytes);
-        let again = self.taken.iter().any(|(_, waits)| *waits);
-        match self.taken.iter().position(|(it, _)| *it == tag) {
-            Some(at) => {
-                let first = self.taken.iter().position(|(_, waits)| *waits);
-                assert_eq!(first, Some(at), "what is sent again goes in its order");
-                self.taken[at].1 = false;
-            }
-            None => {
-                assert!(!again, "something new is sent before what is to be sent again");
-                self.taken.push((tag, false));
-            }
-        }
         let epoch = BatchHeader::parse(&outgoing.bytes).unwrap().producer_epoch;
-        let former = self.epochs.insert(tag, epoch);
-        let is_renumbered = former.is_some_and(|former| former != epoch);
-        self.excused |= is_renumbered && self.in_doubt.contains(&tag);
+        for id in ids(&outgoing.bytes) {
+            let first = self.sent.iter().position(|(_, waits)| *waits);
+            match self.sent.iter().position(|(it, _)| *it == id) {
+                Some(at) => {
+                    assert_eq!(first, Some(at), "what is sent again goes in its order");
+                    self.sent[at].1 = false;
+                }
+                None => {
+                    assert_eq!(first, None, "something new goes before what goes again");
+                    self.sent.push((id, false));
+                }
+            }
+            let former = self.epochs.insert(id, epoch);
+            let is_renumbered = former.is_some_and(|former| former != epoch);
+            self.excused |= is_renumbered && self.in_doubt.contains(&id);
+        }
         self.requests.push_back(outgoing);
         true
     }
 
     fn arrive(&mut self, whim: Whim) {
-        let Some(Outgoing { key, bytes }) = self.requests.pop_front() else { return };
-        let tag = tag_of(&bytes);
+        let Some(request) = self.requests.pop_front() else { return };
         let fate = match whim {
-            Whim::Take => self.broker.take(&bytes),
-            Whim::TakeAndDoubt => match self.broker.take(&bytes) {
+            Whim::Take => self.broker.take(&request.bytes),
+            Whim::TakeAndDoubt => match self.broker.take(&request.bytes) {
                 Fate::Appended(_) => {
-                    self.in_doubt.insert(tag);
+                    self.in_doubt.extend(ids(&request.bytes));
                     Fate::Again
                 }
                 other => other,
@@ -274,18 +313,23 @@ impl Model {
             Whim::Decline => Fate::Again,
             Whim::Refuse => Fate::Failed(Error::InvalidState("refused".to_owned())),
         };
-        self.answers.push((key, tag, fate));
+        self.answers.push((request, fate));
     }
 
     fn answer(&mut self, which: usize) {
         if self.answers.is_empty() {
             return;
         }
-        let (key, tag, fate) = self.answers.remove(which % self.answers.len());
-        let waits = !matches!(fate, Fate::Appended(_) | Fate::Failed(_));
-        self.taken.iter_mut().filter(|it| it.0 == tag).for_each(|it| it.1 = waits);
+        let (Outgoing { key, bytes }, fate) = self.answers.remove(which % self.answers.len());
         let appended = matches!(fate, Fate::Appended(_));
-        assert_eq!(self.queue.answered(key, fate), !appended);
+        let is_final = appended || matches!(fate, Fate::Failed(_));
+        let is_too_large = matches!(fate, Fate::TooLarge(_));
+        let has_failed = self.queue.answered(key, fate);
+        assert!(is_too_large || has_failed != appended);
+        // What is too large goes again in parts, or not at all.
+        let waits = !(is_final || is_too_large && has_failed);
+        let ids = ids(&bytes);
+        self.sent.iter_mut().filter(|it| ids.contains(&it.0)).for_each(|it| it.1 = waits);
         assert!(!self.queue.answered(key, Fate::Unknown), "nothing is answered twice");
         if !appended && self.queue.in_flight() > 0 {
             assert!(!self.queue.may_send() && self.queue.next(FRESH).unwrap().is_none());
@@ -295,11 +339,10 @@ impl Model {
     fn break_connection(&mut self, late: usize) {
         let requests = std::mem::take(&mut self.requests);
         self.late.extend(requests.iter().take(late).map(|it| it.bytes.clone()));
-        let requests = requests.into_iter().map(|it| (it.key, tag_of(&it.bytes)));
-        let answers = std::mem::take(&mut self.answers).into_iter().map(|it| (it.0, it.1));
-        for (key, tag) in answers.chain(requests).collect::<Vec<_>>() {
-            self.in_doubt.insert(tag);
-            self.answers.push((key, tag, Fate::Unknown));
+        let answers = std::mem::take(&mut self.answers).into_iter().map(|(request, _)| request);
+        for request in answers.chain(requests).collect::<Vec<_>>() {
+            self.in_doubt.extend(ids(&request.bytes));
+            self.answers.push((request, Fate::Unknown));
         }
         while !self.answers.is_empty() {
             self.answer(0);
@@ -313,11 +356,12 @@ impl Model {
             self.queue.push(QueuedBatch::new(producer), self.now, PATIENCE);
         }
         let told = self.told.lock().unwrap();
-        self.taken.retain(|(tag, _)| told.iter().all(|(it, _)| it != tag));
+        self.sent.retain(|(id, _)| told.iter().all(|(it, _)| it != id));
     }
 
     /// All goes well from now on.
     fn finish(&mut self) {
+        self.broker.limit = usize::MAX;
         for _ in 0..1000 {
             while self.send() {}
             while !self.requests.is_empty() {
@@ -336,16 +380,16 @@ impl Model {
 
     fn check(&self) {
         let told = self.told.lock().unwrap();
-        let tags: BTreeSet<u64> = told.iter().map(|(tag, _)| *tag).collect();
-        assert_eq!((tags.len(), told.len()), (self.tags as usize, self.tags as usize), "each once");
+        let ids: BTreeSet<Id> = told.iter().map(|(id, _)| *id).collect();
+        assert_eq!((ids.len(), told.len()), (self.records, self.records), "each once");
         let mut last = -1;
-        for (tag, result) in told.iter() {
+        for (id, result) in told.iter() {
             let Ok(offset) = result else { continue };
-            assert_eq!(self.broker.log[*offset as usize], *tag, "acknowledged and not there");
+            assert_eq!(self.broker.log[*offset as usize], *id, "acknowledged and not there");
             assert!(self.excused || *offset > last, "out of order");
             last = *offset;
         }
-        let there: BTreeSet<u64> = self.broker.log.iter().copied().collect();
+        let there: BTreeSet<Id> = self.broker.log.iter().copied().collect();
         assert!(self.excused || there.len() == self.broker.log.len(), "{:?}", self.broker.log);
     }
 }
@@ -363,4 +407,72 @@ proptest! {
         model.finish();
         model.check();
     }
+}
+
+/// One batch after another, sent and answered.
+struct Sender(Queue);
+
+impl Sender {
+    fn new(batches: &[usize]) -> Self {
+        let mut queue = Queue::new(TopicPartition::new("t", 0).unwrap(), TopicId([1; 16]));
+        for batch in (1..).zip(batches.iter().copied()) {
+            let left = Mutex::new(VecDeque::from([batch]));
+            let producer = Producer { left, ..Producer::default() };
+            queue.push(QueuedBatch::new(Arc::new(producer)), Instant::now(), PATIENCE);
+        }
+        Sender(queue)
+    }
+
+    /// The records of the next batch.
+    fn meets(&mut self, fate: Fate) -> Vec<Id> {
+        let Outgoing { key, bytes } = self.0.next(FRESH).unwrap().expect("there is a batch");
+        self.0.answered(key, fate);
+        ids(&bytes)
+    }
+}
+
+fn too_large() -> Fate {
+    Fate::TooLarge(Error::InvalidState("too large".to_owned()))
+}
+
+fn appended() -> Fate {
+    Fate::Appended(BatchMetadata { base_offset: 0, log_append_time: None })
+}
+
+#[test]
+fn what_is_too_large_goes_in_parts_and_what_comes_behind_it_does_so_at_once() {
+    let mut sender = Sender::new(&[8, 8]);
+    assert_eq!(sender.meets(too_large()).len(), 8);
+    assert_eq!(sender.meets(too_large()), (0..4).map(|n| (1, n)).collect::<Vec<_>>());
+    for part in [0..2, 2..4, 4..6, 6..8] {
+        let part: Vec<_> = part.map(|n| (1, n)).collect();
+        assert_eq!(sender.meets(appended()), part);
+    }
+    assert_eq!(sender.0.settled().len(), 1);
+    for part in [0..2, 2..4, 4..6, 6..8] {
+        let part: Vec<_> = part.map(|n| (2, n)).collect();
+        assert_eq!(sender.meets(appended()), part);
+    }
+    assert_eq!(sender.0.settled().len(), 1);
+    assert!(sender.0.is_empty());
+}
+
+#[test]
+fn a_record_that_is_too_large_fails_alone() {
+    let mut sender = Sender::new(&[2]);
+    sender.meets(too_large());
+    assert_eq!(sender.meets(too_large()), [(1, 0)]);
+    assert_eq!(sender.meets(appended()), [(1, 1)]);
+    let settled = sender.0.settled();
+    let Told::InParts(parts) = &settled[0].fate else { panic!("it went in parts") };
+    assert_eq!(parts.iter().map(|it| it.result.is_ok()).collect::<Vec<_>>(), [false, true]);
+}
+
+#[test]
+fn what_may_be_there_does_not_go_in_parts() {
+    let mut sender = Sender::new(&[8]);
+    sender.meets(Fate::Unknown);
+    sender.meets(too_large());
+    let settled = sender.0.settled();
+    assert!(matches!(settled[0].fate, Told::Whole(Err(_))), "it might have been there twice");
 }
