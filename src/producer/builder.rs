@@ -59,7 +59,7 @@ impl ProducerBuilder {
             acks: Acks::default(),
             linger: Duration::ZERO,
             delivery_timeout: Duration::from_secs(120),
-            batch_size: 64 << 10,
+            batch_size: transport.batch_size(),
             buffer_memory: 32 << 20,
             max_request_size: 1 << 20,
             partitioner: Partitioner::default(),
@@ -95,10 +95,11 @@ impl ProducerBuilder {
         self
     }
 
-    /// The size in bytes at which a batch is closed (`batch.size`). Default: 64 KiB.
+    /// The size in bytes at which a batch is closed (`batch.size`). Default: 64 KiB; to brokers on
+    /// the network, where each batch costs more, 512 KiB.
     ///
-    /// A larger record gets a batch of its own. A topic's `max.message.bytes` closes batches too.
-    /// Values are clamped to 1 byte, which puts each record into its own batch, to 1 GiB.
+    /// A larger record gets a batch of its own. A topic's `max.message.bytes` closes batches too;
+    /// what a broker on the network finds too large is sent to it in parts. Values are clamped to 1 byte, which puts each record into its own batch, to 1 GiB.
     pub fn batch_size(mut self, bytes: usize) -> Self {
         self.settings.batch_size = bytes;
         self

@@ -91,6 +91,11 @@ pub(crate) trait Transport: Debug + Send + Sync + 'static {
         Ok(())
     }
 
+    /// Where a producer closes a batch, in bytes, if it was not told.
+    fn batch_size(&self) -> usize {
+        64 << 10
+    }
+
     /// Makes a producer known, whose records are to be sent before the broker closes.
     fn register(&self, producer: Weak<dyn Buffered>) {
         let _ = producer;

@@ -1,11 +1,12 @@
 //! AlterConfigs (key 33): settings of a topic, all at once. Versions 0 to 2; 2 is flexible.
 
-use super::message::message;
+use super::message::{message, throttled};
 use super::{ApiKey, ErrorCode, Request};
 
 impl Request for AlterConfigsRequest {
     const KEY: ApiKey = ApiKey::AlterConfigs;
     type Response = AlterConfigsResponse;
+    throttled!(1..);
 }
 
 message! {

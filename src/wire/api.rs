@@ -1,6 +1,7 @@
 //! Which requests there are, and in which versions.
 
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use super::Wire;
 
@@ -10,6 +11,11 @@ pub trait Request: Wire {
     const KEY: ApiKey;
     /// Its answer.
     type Response: Wire;
+
+    /// For how long a broker that gives this answer wants to be left alone.
+    fn throttle(_answer: &Self::Response, _version: i16) -> Duration {
+        Duration::ZERO
+    }
 }
 
 /// One line an API: its key, the versions that its file describes, the first flexible one, and the

@@ -1,11 +1,12 @@
 //! CreatePartitions (key 37): topics get more partitions. Versions 0 to 3; 2 is flexible.
 
-use super::message::message;
+use super::message::{message, throttled};
 use super::{ApiKey, ErrorCode, Request};
 
 impl Request for CreatePartitionsRequest {
     const KEY: ApiKey = ApiKey::CreatePartitions;
     type Response = CreatePartitionsResponse;
+    throttled!(1..);
 }
 
 message! {

@@ -3,13 +3,14 @@
 //! 4 knows the server's defaults for partitions and replication (-1); 5 is flexible and tells what
 //! was made; 7 tells its id.
 
-use super::message::message;
+use super::message::{message, throttled};
 use super::{ApiKey, ErrorCode, Request};
 use crate::topic::TopicId;
 
 impl Request for CreateTopicsRequest {
     const KEY: ApiKey = ApiKey::CreateTopics;
     type Response = CreateTopicsResponse;
+    throttled!(3..);
 }
 
 message! {

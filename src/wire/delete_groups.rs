@@ -1,11 +1,12 @@
 //! DeleteGroups (key 42): groups go, with what they have committed. Versions 0 to 2; 2 is flexible.
 
-use super::message::message;
+use super::message::{message, throttled};
 use super::{ApiKey, ErrorCode, Request};
 
 impl Request for DeleteGroupsRequest {
     const KEY: ApiKey = ApiKey::DeleteGroups;
     type Response = DeleteGroupsResponse;
+    throttled!(1..);
 }
 
 message! {

@@ -1,11 +1,12 @@
 //! DeleteRecords (key 21): records before an offset go. Versions 0 to 2; 2 is flexible.
 
-use super::message::message;
+use super::message::{message, throttled};
 use super::{ApiKey, ErrorCode, Request};
 
 impl Request for DeleteRecordsRequest {
     const KEY: ApiKey = ApiKey::DeleteRecords;
     type Response = DeleteRecordsResponse;
+    throttled!(1..);
 }
 
 message! {

@@ -2,13 +2,14 @@
 //!
 //! 4 is flexible; 5 has messages; 6 takes ids beside names.
 
-use super::message::message;
+use super::message::{message, throttled};
 use super::{ApiKey, ErrorCode, Request};
 use crate::topic::TopicId;
 
 impl Request for DeleteTopicsRequest {
     const KEY: ApiKey = ApiKey::DeleteTopics;
     type Response = DeleteTopicsResponse;
+    throttled!(2..);
 }
 
 message! {

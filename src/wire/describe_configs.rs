@@ -1,12 +1,13 @@
 //! DescribeConfigs (key 32): settings of topics and brokers. Versions 1 to 4; 3 tells types and
 //! documentation, 4 is flexible.
 
-use super::message::message;
+use super::message::{message, throttled};
 use super::{ApiKey, ErrorCode, Request};
 
 impl Request for DescribeConfigsRequest {
     const KEY: ApiKey = ApiKey::DescribeConfigs;
     type Response = DescribeConfigsResponse;
+    throttled!(2..);
 }
 
 message! {

@@ -3,13 +3,14 @@
 
 use bytes::Bytes;
 
-use super::message::message;
+use super::message::{message, throttled};
 use super::metadata::NO_OPERATIONS;
 use super::{ApiKey, ErrorCode, Request};
 
 impl Request for DescribeGroupsRequest {
     const KEY: ApiKey = ApiKey::DescribeGroups;
     type Response = DescribeGroupsResponse;
+    throttled!(2..);
 }
 
 message! {

@@ -1,12 +1,13 @@
 //! DescribeLogDirs (key 35): what partitions take of the disk. Versions 1 to 4; 2 is flexible, 4
 //! tells how large the disk is (KIP-827).
 
-use super::message::message;
+use super::message::{message, throttled};
 use super::{ApiKey, ErrorCode, Request};
 
 impl Request for DescribeLogDirsRequest {
     const KEY: ApiKey = ApiKey::DescribeLogDirs;
     type Response = DescribeLogDirsResponse;
+    throttled!(1..);
 }
 
 message! {

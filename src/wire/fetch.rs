@@ -4,7 +4,7 @@
 //! 11 knows racks; 12 is flexible and finds out lost records (KIP-595); 13 names topics by their
 //! ids (KIP-516); 15 is about replicas; 16 tells of a new leader (KIP-951).
 
-use super::message::message;
+use super::message::{message, throttled};
 use super::produce::{LeaderIdAndEpoch, NodeEndpoint};
 use super::{ApiKey, ErrorCode, Records, Request};
 use crate::topic::TopicId;
@@ -12,6 +12,7 @@ use crate::topic::TopicId;
 impl Request for FetchRequest {
     const KEY: ApiKey = ApiKey::Fetch;
     type Response = FetchResponse;
+    throttled!(8..);
 }
 
 message! {

@@ -2,12 +2,13 @@
 //!
 //! 1 knows kinds of keys; 3 is flexible; from 4 on many keys are asked for at once (KIP-699).
 
-use super::message::message;
+use super::message::{message, throttled};
 use super::{ApiKey, ErrorCode, Request};
 
 impl Request for FindCoordinatorRequest {
     const KEY: ApiKey = ApiKey::FindCoordinator;
     type Response = FindCoordinatorResponse;
+    throttled!(2..);
 }
 
 message! {

@@ -1,12 +1,13 @@
 //! Heartbeat (key 12): a member is still there. Versions 0 to 4; 3 adds static members, 4 is
 //! flexible.
 
-use super::message::message;
+use super::message::{message, throttled};
 use super::{ApiKey, ErrorCode, Request};
 
 impl Request for HeartbeatRequest {
     const KEY: ApiKey = ApiKey::Heartbeat;
     type Response = HeartbeatResponse;
+    throttled!(2..);
 }
 
 message! {

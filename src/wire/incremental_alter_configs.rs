@@ -1,12 +1,13 @@
 //! IncrementalAlterConfigs (key 44): single settings of a topic (KIP-339). Versions 0 and 1, which
 //! is flexible.
 
-use super::message::message;
+use super::message::{message, throttled};
 use super::{ApiKey, ErrorCode, Request};
 
 impl Request for IncrementalAlterConfigsRequest {
     const KEY: ApiKey = ApiKey::IncrementalAlterConfigs;
     type Response = IncrementalAlterConfigsResponse;
+    throttled!(0..);
 }
 
 message! {

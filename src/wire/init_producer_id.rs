@@ -2,12 +2,13 @@
 //!
 //! 2 is flexible; from 3 on a producer names the id that it had (KIP-360); 5 is as 4 (KIP-890).
 
-use super::message::message;
+use super::message::{message, throttled};
 use super::{ApiKey, ErrorCode, Request};
 
 impl Request for InitProducerIdRequest {
     const KEY: ApiKey = ApiKey::InitProducerId;
     type Response = InitProducerIdResponse;
+    throttled!(1..);
 }
 
 message! {

@@ -6,12 +6,13 @@
 
 use bytes::Bytes;
 
-use super::message::message;
+use super::message::{message, throttled};
 use super::{ApiKey, ErrorCode, Request};
 
 impl Request for JoinGroupRequest {
     const KEY: ApiKey = ApiKey::JoinGroup;
     type Response = JoinGroupResponse;
+    throttled!(3..);
 }
 
 message! {

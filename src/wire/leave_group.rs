@@ -1,12 +1,13 @@
 //! LeaveGroup (key 13): members go. Versions 0 to 5; from 3 on many at once, static ones too
 //! (KIP-345); 4 is flexible, 5 tells a reason (KIP-800).
 
-use super::message::message;
+use super::message::{message, throttled};
 use super::{ApiKey, ErrorCode, Request};
 
 impl Request for LeaveGroupRequest {
     const KEY: ApiKey = ApiKey::LeaveGroup;
     type Response = LeaveGroupResponse;
+    throttled!(2..);
 }
 
 message! {

@@ -1,12 +1,13 @@
 //! ListGroups (key 16): which groups there are. Versions 0 to 5; 3 is flexible; from 4 on by their
 //! states (KIP-518), from 5 on by their types (KIP-848).
 
-use super::message::message;
+use super::message::{message, throttled};
 use super::{ApiKey, ErrorCode, Request};
 
 impl Request for ListGroupsRequest {
     const KEY: ApiKey = ApiKey::ListGroups;
     type Response = ListGroupsResponse;
+    throttled!(2..);
 }
 
 message! {

@@ -3,12 +3,13 @@
 //! 2 has isolation levels; 4 leader epochs; 6 is flexible. Special times came one by one: -3 with
 //! 7 (KIP-734), -4 with 8 (KIP-405), -5 with 9 (KIP-1005). 10 has a timeout (KIP-1075).
 
-use super::message::message;
+use super::message::{message, throttled};
 use super::{ApiKey, ErrorCode, Request};
 
 impl Request for ListOffsetsRequest {
     const KEY: ApiKey = ApiKey::ListOffsets;
     type Response = ListOffsetsResponse;
+    throttled!(3..);
 }
 
 /// The offset of the next record.

@@ -107,6 +107,18 @@ macro_rules! min_len {
     };
 }
 
+/// Of requests whose answers have a `throttle_time_ms`: the versions in which the broker answers at
+/// once and relies on the client to wait (KIP-219). In those before, it has waited already.
+macro_rules! throttled {
+    ($versions:expr) => {
+        fn throttle(answer: &Self::Response, version: i16) -> std::time::Duration {
+            let ms = answer.throttle_time_ms.max(0).unsigned_abs();
+            let is_ours = ($versions).contains(&version);
+            std::time::Duration::from_millis(if is_ours { ms.into() } else { 0 })
+        }
+    };
+}
+
 /// The first if the version has the field, else the second.
 macro_rules! if_there {
     ($version:expr, $there:expr) => {
@@ -117,4 +129,4 @@ macro_rules! if_there {
     };
 }
 
-pub(super) use {if_there, message, min_len, or_default};
+pub(super) use {if_there, message, min_len, or_default, throttled};

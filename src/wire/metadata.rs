@@ -3,13 +3,14 @@
 //! 0 asks for all topics by naming none, later ones by null; from 4 on it is asked whether unknown
 //! topics are to be created, before they always are; 9 is flexible; 10 has topic ids.
 
-use super::message::message;
+use super::message::{message, throttled};
 use super::{ApiKey, ErrorCode, Request};
 use crate::topic::TopicId;
 
 impl Request for MetadataRequest {
     const KEY: ApiKey = ApiKey::Metadata;
     type Response = MetadataResponse;
+    throttled!(6..);
 }
 
 /// No authorized operations are told.

@@ -3,12 +3,13 @@
 //! Up to 4 with a time to keep it for, which no broker heeds any more; 6 adds leader epochs, 7
 //! static members; 8 is flexible; 9 is for groups of the new protocol (KIP-848) as well.
 
-use super::message::message;
+use super::message::{message, throttled};
 use super::{ApiKey, ErrorCode, Request};
 
 impl Request for OffsetCommitRequest {
     const KEY: ApiKey = ApiKey::OffsetCommit;
     type Response = OffsetCommitResponse;
+    throttled!(4..);
 }
 
 message! {

@@ -1,11 +1,12 @@
 //! OffsetDelete (key 47): offsets of a group go. Version 0 (KIP-496), which is not flexible.
 
-use super::message::message;
+use super::message::{message, throttled};
 use super::{ApiKey, ErrorCode, Request};
 
 impl Request for OffsetDeleteRequest {
     const KEY: ApiKey = ApiKey::OffsetDelete;
     type Response = OffsetDeleteResponse;
+    throttled!(0..);
 }
 
 message! {

@@ -3,12 +3,13 @@
 //! From 2 on null asks for all topics; 5 adds leader epochs; 6 is flexible; 7 asks whether to wait
 //! for transactions; from 8 on it is about many groups.
 
-use super::message::message;
+use super::message::{message, throttled};
 use super::{ApiKey, ErrorCode, Request};
 
 impl Request for OffsetFetchRequest {
     const KEY: ApiKey = ApiKey::OffsetFetch;
     type Response = OffsetFetchResponse;
+    throttled!(4..);
 }
 
 message! {

@@ -3,12 +3,13 @@
 //! 5 tells where the log starts; 7 allows zstd; 8 tells what is wrong with which record (KIP-467);
 //! 9 is flexible; 10 tells of a new leader (KIP-951); 11 knows transactions' later errors.
 
-use super::message::message;
+use super::message::{message, throttled};
 use super::{ApiKey, ErrorCode, Records, Request};
 
 impl Request for ProduceRequest {
     const KEY: ApiKey = ApiKey::Produce;
     type Response = ProduceResponse;
+    throttled!(6..);
 }
 
 message! {

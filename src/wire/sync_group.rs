@@ -3,12 +3,13 @@
 
 use bytes::Bytes;
 
-use super::message::message;
+use super::message::{message, throttled};
 use super::{ApiKey, ErrorCode, Request};
 
 impl Request for SyncGroupRequest {
     const KEY: ApiKey = ApiKey::SyncGroup;
     type Response = SyncGroupResponse;
+    throttled!(2..);
 }
 
 message! {

@@ -45,9 +45,8 @@ class Way(NamedTuple):
     """Settings of both, and what to call them."""
 
     name: str
-    linger_ms: int
-    batch_bytes: int
-    buffer_bytes: int
+    # linger.ms, batch.size, buffer.memory; or nothing.
+    ours: list
     produces: list
     consumes: list
 
@@ -58,13 +57,10 @@ def properties(**settings):
 
 
 WAYS = [
-    # Ours are the library's defaults.
-    Way("as they come", 0, 64 << 10, 32 << 20, [], []),
+    Way("as they come", [], [], []),
     Way(
         "alike",
-        5,
-        1_000_000,
-        32 << 20,
+        [5, 1_000_000, 32 << 20],
         properties(
             enable_idempotence="true",
             linger_ms="5",
@@ -121,8 +117,7 @@ class Ours:
         return Cost(int(records), float(seconds), cpu)
 
     def produce(self, topic, size, count, way):
-        settings = [way.linger_ms, way.batch_bytes, way.buffer_bytes]
-        return self.cost("produce", topic, size, count, *settings)
+        return self.cost("produce", topic, size, count, *way.ours)
 
     def consume(self, topic, load, way):
         return self.cost("consume", topic, load.size, load.count)
@@ -237,8 +232,10 @@ def main(ours, theirs, address, pid, rounds, sizes):
     signal.signal(signal.SIGALRM, lambda *_: sys.exit(f"a run took over {PATIENCE_S} s"))
     for way in WAYS:
         told = " ".join(word for word in way.produces + way.consumes if word != "-X")
-        print(f"{way.name}: ours linger.ms={way.linger_ms} batch.size={way.batch_bytes} "
-              f"buffer.memory={way.buffer_bytes}; librdkafka's {told or 'by its defaults'}")
+        names = ["linger.ms", "batch.size", "buffer.memory"]
+        ours = " ".join(f"{name}={value}" for name, value in zip(names, way.ours))
+        print(f"{way.name}: ours {ours or 'by its defaults'}; "
+              f"librdkafka's {told or 'by its defaults'}")
     figures.line("what", "ottla", "librdkafka", "ratio (min-max)", "aim", "verdict")
     both = Rounds([Ours(ours, address), Theirs(theirs, address)], int(pid))
     loads = [tuple(map(int, load.split(":"))) for load in sizes.split(",")]

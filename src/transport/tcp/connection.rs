@@ -15,7 +15,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Duration, Instant, timeout, timeout_at};
+use tokio::time::{Duration, Instant, sleep_until, timeout, timeout_at};
 
 use super::greeting::Greeting;
 #[cfg(feature = "tls")]
@@ -43,6 +43,7 @@ struct Inner {
     next_id: AtomicI32,
     calls: mpsc::UnboundedSender<Call>,
     end: Arc<End>,
+    pause: Arc<Pause>,
     request_timeout: Duration,
     /// When another one is to take over: logins may hold for a time only.
     expiry: Option<Instant>,
@@ -59,6 +60,23 @@ impl End {
     fn come(&self, reason: &str) {
         let _ = self.reason.set(reason.into());
         self.over.send_replace(true);
+    }
+}
+
+/// Until when the broker wants to be left alone (`throttle_time_ms`).
+#[derive(Debug, Default)]
+struct Pause(Mutex<Option<Instant>>);
+
+impl Pause {
+    fn extend(&self, by: Duration) {
+        if let Some(until) = Instant::now().checked_add(by).filter(|_| !by.is_zero()) {
+            let mut held = self.0.lock().expect("no one panics with the time in hand");
+            *held = Some(held.map_or(until, |held| held.max(until)));
+        }
+    }
+
+    fn end(&self) -> Option<Instant> {
+        *self.0.lock().expect("no one panics with the time in hand")
     }
 }
 
@@ -121,12 +139,13 @@ impl Connection {
         #[cfg(not(feature = "tls"))]
         let expiry = None;
         let (calls, queue) = mpsc::unbounded_channel();
-        let end = Arc::new(End::default());
+        let (end, pause) = (Arc::new(End::default()), Arc::new(Pause::default()));
         let running = Running {
             stream,
             buf,
             queue,
             waiting: Mutex::default(),
+            pause: pause.clone(),
             limit: settings.max_response_bytes,
         };
         tokio::spawn(running.run(end.clone()));
@@ -137,6 +156,7 @@ impl Connection {
             next_id: AtomicI32::new(1),
             calls,
             end,
+            pause,
             request_timeout: settings.request_timeout,
             expiry,
         })))
@@ -185,7 +205,9 @@ impl Connection {
         let call = Call { frame, id, answer };
         // If it has ended, the receiver is told so.
         let _ = inner.calls.send(call);
-        let deadline = Instant::now() + inner.request_timeout + longer;
+        // It may have to wait before it leaves.
+        let leaves = inner.pause.end().map_or_else(Instant::now, |end| end.max(Instant::now()));
+        let deadline = leaves + inner.request_timeout + longer;
         let request = std::marker::PhantomData;
         Ok(Answer { connection: self.clone(), id, version, frame: receiver, deadline, request })
     }
@@ -214,7 +236,10 @@ impl<R: Request> Answer<R> {
         };
         let frame = received.map_err(|_| connection.lost())?;
         match decode_response::<R>(&frame, version) {
-            Ok((of, response)) if of == id => Ok(response),
+            Ok((of, response)) if of == id => {
+                connection.0.pause.extend(R::throttle(&response, version));
+                Ok(response)
+            }
             Ok((of, _)) => {
                 connection.end(&format!("an answer to request {of} came for request {id}"));
                 Err(connection.lost())
@@ -246,7 +271,8 @@ struct Running<S> {
     buf: BytesMut,
     queue: mpsc::UnboundedReceiver<Call>,
     /// Who waits for answers, in their order.
-    waiting: Mutex<VecDeque<(i32, oneshot::Sender<Bytes>)>>,
+    waiting: Waiting,
+    pause: Arc<Pause>,
     limit: usize,
 }
 
@@ -258,11 +284,14 @@ fn lock(waiting: &Waiting) -> MutexGuard<'_, VecDeque<(i32, oneshot::Sender<Byte
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Running<S> {
     async fn run(self, end: Arc<End>) {
-        let Running { stream, mut buf, mut queue, waiting, limit } = self;
+        let Running { stream, mut buf, mut queue, waiting, pause, limit } = self;
         let (mut from, mut to) = tokio::io::split(stream);
         let mut over = end.over.subscribe();
         let writes = async {
             while let Some(Call { mut frame, id, answer }) = queue.recv().await {
+                if let Some(end) = pause.end() {
+                    sleep_until(end).await;
+                }
                 lock(&waiting).push_back((id, answer));
                 // TLS may hold some of it back.
                 let written = async {
@@ -386,3 +415,6 @@ pub(super) fn unmet(broker: &str, error: io::Error) -> Error {
 pub(super) fn lost(broker: &str, reason: impl ToString) -> Error {
     Error::Disconnected { broker: broker.to_owned(), reason: reason.to_string().into() }
 }
+
+#[cfg(test)]
+mod tests;

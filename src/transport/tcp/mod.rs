@@ -50,6 +50,10 @@ use super::{
     TopicMetadata, Transport,
 };
 
+/// Where batches are closed, in bytes. A request costs both ends much more than a byte does, and
+/// brokers take batches of 1 MiB by default.
+const BATCH_SIZE: usize = 512 << 10;
+
 /// Leads to a cluster.
 #[derive(Debug)]
 pub(crate) struct TcpTransport {
@@ -118,6 +122,10 @@ impl Transport for TcpTransport {
 
     fn metadata_version(&self) -> watch::Receiver<u64> {
         self.cluster.version()
+    }
+
+    fn batch_size(&self) -> usize {
+        BATCH_SIZE
     }
 
     fn register(&self, producer: Weak<dyn Buffered>) {

@@ -9,11 +9,11 @@ use std::error::Error;
 use std::mem;
 use std::time::{Duration, Instant};
 
-use ottla::{Client, Delivery, ProduceError, Record, TopicConfig};
+use ottla::{Client, Delivery, ProduceError, Producer, Record, TopicConfig};
 use tokio::task::JoinSet;
 
 const USAGE: &str = "usage: client create ADDRESS TOPIC SIZE PARTITIONS | delete ADDRESS TOPIC
-    | produce ADDRESS TOPIC SIZE COUNT LINGER_MS BATCH_BYTES BUFFER_BYTES
+    | produce ADDRESS TOPIC SIZE COUNT [LINGER_MS BATCH_BYTES BUFFER_BYTES]
     | consume ADDRESS TOPIC SIZE COUNT";
 
 /// So many deliveries are looked at by one task.
@@ -25,6 +25,7 @@ type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 #[tokio::main]
 async fn main() -> Outcome<()> {
+    let began = Instant::now();
     let arguments = std::env::args().skip(1).collect::<Vec<_>>();
     let words = arguments.iter().map(String::as_str).collect::<Vec<_>>();
     match words[..] {
@@ -35,10 +36,19 @@ async fn main() -> Outcome<()> {
         ["delete", address, topic] => {
             Ok(Client::connect(address).await?.admin().delete_topic(topic).await?)
         }
-        ["produce", address, topic, size, count, linger, batch, buffer] => {
+        ["produce", address, topic, size, count, ref settings @ ..] => {
             let load = Load { address, topic, size: size.parse()?, count: count.parse()? };
-            let linger = Duration::from_millis(linger.parse()?);
-            produce(load, linger, batch.parse()?, buffer.parse()?).await
+            let client = Client::connect(address).await?;
+            let producer = match settings {
+                [] => client.producer(),
+                [linger, batch, buffer] => client
+                    .producer()
+                    .linger(Duration::from_millis(linger.parse()?))
+                    .batch_size(batch.parse()?)
+                    .buffer_memory(buffer.parse()?),
+                _ => return Err(USAGE.into()),
+            };
+            produce(load, began, producer.build()).await
         }
         ["consume", address, topic, size, count] => {
             consume(Load { address, topic, size: size.parse()?, count: count.parse()? }).await
@@ -73,12 +83,8 @@ async fn create(load: Load<'_>, partitions: i32) -> Outcome<()> {
     Ok(())
 }
 
-async fn produce(load: Load<'_>, linger: Duration, batch: usize, buffer: usize) -> Outcome<()> {
+async fn produce(load: Load<'_>, began: Instant, producer: Producer) -> Outcome<()> {
     let value = load.value();
-    let began = Instant::now();
-    let client = Client::connect(load.address).await?;
-    let producer = client.producer();
-    let producer = producer.linger(linger).batch_size(batch).buffer_memory(buffer).build();
     let mut deliveries = Vec::with_capacity(TOGETHER);
     let mut confirmations = JoinSet::new();
     for _ in 0..load.count {
