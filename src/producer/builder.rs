@@ -99,7 +99,8 @@ impl ProducerBuilder {
     /// the network, where each batch costs more, 512 KiB.
     ///
     /// A larger record gets a batch of its own. A topic's `max.message.bytes` closes batches too;
-    /// what a broker on the network finds too large is sent to it in parts. Values are clamped to 1 byte, which puts each record into its own batch, to 1 GiB.
+    /// what a broker on the network finds too large is sent to it in parts. Values are clamped to 1
+    /// byte, which puts each record into its own batch, to 1 GiB.
     pub fn batch_size(mut self, bytes: usize) -> Self {
         self.settings.batch_size = bytes;
         self

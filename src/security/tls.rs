@@ -224,6 +224,12 @@ pub(crate) fn distrust(error: &io::Error) -> Option<String> {
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
                 "its certificate is for another name".to_owned()
             }
+            // That of the library below has no type here.
+            error if format!("{error:?}").contains("CaUsedAsEndEntity") => {
+                "its certificate is an authority's own (basicConstraints CA:TRUE), which can't be a \
+                 server's or a client's: have the authority sign one without"
+                    .to_owned()
+            }
             error => format!("its certificate: {error}"),
         },
         rustls::Error::NoCertificatesPresented => "it shows no certificate".to_owned(),

@@ -150,11 +150,15 @@ async fn a_client_trusts_only_whom_it_is_told_to() {
             params.not_before = rcgen::date_time_ymd(2020, 1, 1);
             params.not_after = rcgen::date_time_ymd(2021, 1, 1);
         };
+        let authority = |params: &mut CertificateParams| {
+            params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        };
         let cases = [
             (ca.local(), &ca, None),
             (ca.local(), &foreign, Some("no authority that is trusted")),
             (ca.sign(&["127.0.0.1"], old), &ca, Some("has expired")),
             (ca.sign(&["kafka.example"], |_| ()), &ca, Some("for another name")),
+            (ca.sign(&["127.0.0.1"], authority), &ca, Some("an authority's own")),
         ];
         for (identity, trusted, expected) in cases {
             let (_broker, listener) = listen(|it| it.tls(identity.server())).await;

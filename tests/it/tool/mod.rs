@@ -7,9 +7,9 @@ mod records;
 mod serve;
 mod topics;
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -94,6 +94,56 @@ fn place() -> (tempfile::TempDir, String) {
     let dir = tempfile::TempDir::new().unwrap();
     let place = text(&dir.path().join("data")).to_owned();
     (dir, place)
+}
+
+/// `ottla serve`, for as long as this lives.
+struct Served {
+    child: Option<Child>,
+    address: String,
+    /// Whoever closes it ends the program.
+    _out: BufReader<ChildStdout>,
+    dir: Option<tempfile::TempDir>,
+}
+
+impl Served {
+    /// On a directory of its own.
+    fn start() -> Served {
+        let (dir, data) = place();
+        let mut served = Served::start_with(&["-d", &data]);
+        served.dir = Some(dir);
+        served
+    }
+
+    fn start_with(args: &[&str]) -> Served {
+        let args = [&["serve", "--listen", "127.0.0.1:0"], args].concat();
+        let mut child = command(&args).spawn().unwrap();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        out.read_line(&mut line).unwrap();
+        let address = line.trim().strip_prefix("listening on ").expect("it says where").to_owned();
+        Served { child: Some(child), address, _out: out, dir: None }
+    }
+
+    fn place(&self) -> [&str; 2] {
+        ["--bootstrap", &self.address]
+    }
+
+    /// Ends it as a service manager does.
+    #[cfg(unix)]
+    fn stop(mut self) -> Ran {
+        let child = self.child.take().expect("it is taken once");
+        signal(&child, "-TERM");
+        ended(child)
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
 }
 
 #[cfg(unix)]

@@ -1,43 +1,8 @@
 //! `--bootstrap`: what is done in a directory, done over the network.
 
-use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
-use std::process::{Child, ChildStdout};
 
-use super::{command, groups, ottla, place, records, topics, with_input};
-
-/// `ottla serve` on a directory, for as long as this lives.
-struct Served {
-    child: Child,
-    address: String,
-    /// Whoever closes it ends the program.
-    _out: BufReader<ChildStdout>,
-    _dir: tempfile::TempDir,
-}
-
-impl Served {
-    fn start() -> Served {
-        let (dir, data) = place();
-        let mut child =
-            command(&["serve", "--listen", "127.0.0.1:0", "-d", &data]).spawn().unwrap();
-        let mut out = BufReader::new(child.stdout.take().unwrap());
-        let mut line = String::new();
-        out.read_line(&mut line).unwrap();
-        let address = line.trim().strip_prefix("listening on ").expect("it says where");
-        Served { child, address: address.to_owned(), _out: out, _dir: dir }
-    }
-
-    fn place(&self) -> [&str; 2] {
-        ["--bootstrap", &self.address]
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use super::{Served, groups, ottla, place, records, topics, with_input};
 
 #[test]
 fn a_topics_life() {

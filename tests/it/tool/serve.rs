@@ -1,29 +1,22 @@
 //! `serve`.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use super::{command, ended, ottla, place, signal, with_input};
+use super::{Served, command, ended, ottla, place, with_input};
 
 #[cfg(unix)]
 #[test]
 fn it_serves_says_why_it_ends_a_connection_and_stops_at_a_signal() {
     let (_dir, data) = place();
     with_input(b"a\n", &["produce", "-d", &data, "orders"]).done();
-    let mut child = command(&["serve", "--listen", "127.0.0.1:0", "-d", &data, "--log", "debug"])
-        .spawn()
-        .unwrap();
-    let mut out = BufReader::new(child.stdout.take().unwrap());
-    let mut line = String::new();
-    out.read_line(&mut line).unwrap();
-    let address = line.trim().strip_prefix("listening on ").expect("it says where");
-    let mut stranger = TcpStream::connect(address).unwrap();
+    let served = Served::start_with(&["-d", &data, "--log", "debug"]);
+    let mut stranger = TcpStream::connect(&served.address).unwrap();
     stranger.write_all(&[0xff; 64]).unwrap();
     let _ = stranger.read_to_end(&mut Vec::new());
     // Beside it, one can look.
     assert_eq!(ottla(&["consume", "-d", &data, "orders"]).done(), "a\n");
-    signal(&child, "-TERM");
-    let ran = ended(child);
+    let ran = served.stop();
     assert_eq!(ran.code, Some(0), "{ran:#?}");
     assert!(ran.err.contains("DEBUG") && ran.err.contains("negative length"), "{ran:#?}");
     assert!(ottla(&["verify", "-q", &data]).done().contains("closed properly"));
@@ -61,12 +54,11 @@ async fn it_serves_behind_locks_whom_its_users_file_names() {
     let own = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
     std::fs::write(&chain, own.cert.pem()).unwrap();
     std::fs::write(&key, own.signing_key.serialize_pem()).unwrap();
-    let args = ["serve", "--listen", "127.0.0.1:0", "--users", &users, "--tls-key", &key];
+    let args = ["serve", "--listen", "127.0.0.1:0", "--tls-key", &key];
     assert_eq!(ottla(&args).code, Some(2), "a key has a certificate");
-    let mut child = command(&[&args[..], &["--tls-certificate", &chain]].concat()).spawn().unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let address = line.trim().strip_prefix("listening on ").expect("it says where");
+    let locks = ["--users", &users, "--tls-key", &key, "--tls-certificate", &chain];
+    let served = Served::start_with(&locks);
+    let address = served.address.as_str();
     let tls = ClientTls::trusting(own.cert.pem()).unwrap();
     for (user, password, comes_in) in
         [("alice", "secret", true), ("alice", "other", false), ("bob", "other", false)]
@@ -89,8 +81,7 @@ async fn it_serves_behind_locks_whom_its_users_file_names() {
     ended(command(&args).env_remove("OTTLA_PASSWORD").spawn().unwrap()).fails(&["OTTLA_PASSWORD"]);
     let nowhere = ["topics", "list", "-d", "x", "--user", "alice"];
     assert_eq!(ottla(&nowhere).code, Some(2), "a directory knows no users");
-    signal(&child, "-TERM");
-    let ran = ended(child);
+    let ran = served.stop();
     assert_eq!(ran.code, Some(0), "{ran:#?}");
     assert!(ran.err.contains("has not logged in") && ran.err.contains("wrong user"), "{ran:#?}");
 }
