@@ -1,5 +1,5 @@
 //! Files that Apache Kafka has written: `tests/golden/kafka-4.3`, which was shut down, and
-//! `kafka-4.3-killed`, from the same broker killed before. Made by `tests/kafka/run` (there,
+//! `kafka-4.3-killed`, from the same broker killed before. Made by `tests/kafka/files` (there,
 //! `java/Write.java` says what is in them).
 
 use std::collections::BTreeMap;

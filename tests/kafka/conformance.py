@@ -26,7 +26,7 @@ def main(path, version):
     themes = {name: theme for theme, name, _ in told}
     passed = {name for _, name, how in told if how == "ok"}
     print("# Which of Kafka's rules the port keeps to\n")
-    print(f"Made by `tests/kafka/port --write`, which asks ottla and Apache Kafka {version} the same,"
+    print(f"Made by `tests/kafka/run port --write`, which asks ottla and Apache Kafka {version} the same,"
           " byte by byte. A rule is here")
     print("if its tests, in `tests/it/port/conformance`, have passed with both."
           " What differs, and why, stands in [differences.md](differences.md).")

@@ -1,5 +1,5 @@
 //! Apache Kafka's own eyes on our data directories, and ours on one of Kafka's: the half of
-//! `tests/kafka/run` that is not Java. Not run by `cargo test` alone.
+//! `tests/kafka/files` that is not Java. Not run by `cargo test` alone.
 //!
 //! `make` writes data directories; Kafka then says what it sees in each of their files; `check`
 //! holds that, word for word, against what is in the bytes and what our consumer reads. `foreign`
