@@ -3,6 +3,7 @@
 
 mod admin;
 mod anywhere;
+mod cluster;
 mod failures;
 #[cfg(feature = "tls")]
 mod locked;

@@ -1,0 +1,206 @@
+//! A stream of records that goes on while brokers come and go, and a group that reads it meanwhile.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use ottla::{Client, ConsumerRecord, Record};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::{JoinHandle, JoinSet};
+
+use super::history::{Entry, History, Id, Sent};
+use super::nodes::patiently;
+
+const PRODUCERS: usize = 4;
+const MEMBERS: usize = 2;
+/// More than there are partitions.
+const KEYS: usize = 120;
+/// Of a producer, records that are not acknowledged yet.
+const UNDER_WAY: usize = 200;
+/// How many may be sent, and how often.
+const SHARE: usize = 5;
+const EVERY: Duration = Duration::from_millis(10);
+
+/// How many records were acknowledged, by partition.
+type Acked = BTreeMap<i32, usize>;
+
+/// What a group's members have been handed.
+#[derive(Debug, Default)]
+struct Handed {
+    entries: Vec<Entry>,
+    ends: BTreeMap<i32, i64>,
+    /// Who has been handed something.
+    members: BTreeSet<usize>,
+}
+
+impl Handed {
+    fn distinct(&self) -> usize {
+        self.ends.values().sum::<i64>() as usize
+    }
+}
+
+pub(super) struct Load {
+    permits: Arc<Semaphore>,
+    acked: watch::Sender<Acked>,
+    handed: watch::Sender<Handed>,
+    is_over: watch::Sender<bool>,
+    granting: JoinHandle<()>,
+    producers: JoinSet<History>,
+    members: JoinSet<()>,
+}
+
+impl Load {
+    /// Sends to the topic, and reads it, as the group of the same name: each with a client of its own.
+    pub(super) async fn start(bootstrap: &str, topic: &str) -> Load {
+        let permits = Arc::new(Semaphore::new(0));
+        let (acked, handed) = (watch::Sender::default(), watch::Sender::default());
+        let is_over = watch::Sender::new(false);
+        let mut producers = JoinSet::new();
+        for producer in 0..PRODUCERS {
+            let client = Client::connect(bootstrap).await.unwrap();
+            let (topic, permits) = (topic.to_owned(), permits.clone());
+            producers.spawn(produce(client, topic, producer, permits, acked.clone()));
+        }
+        let mut members = JoinSet::new();
+        for member in 0..MEMBERS {
+            let client = Client::connect(bootstrap).await.unwrap();
+            let (topic, is_over) = (topic.to_owned(), is_over.subscribe());
+            members.spawn(consume(client, topic, member, handed.clone(), is_over));
+        }
+        let granting = tokio::spawn(grant(permits.clone()));
+        Load { permits, acked, handed, is_over, granting, producers, members }
+    }
+
+    /// Waits until of each partition so many more records are acknowledged, and the group has read as
+    /// far as they are now.
+    pub(super) async fn goes_on(&self, partitions: i32, records: usize) {
+        let before = self.acked.borrow().clone();
+        let has_gone_on = |acked: &Acked| {
+            (0..partitions).all(|it| {
+                let before = before.get(&it).copied().unwrap_or(0);
+                acked.get(&it).is_some_and(|now| *now >= before + records)
+            })
+        };
+        let mut acked = self.acked.subscribe();
+        let waited = patiently("records are acknowledged", acked.wait_for(has_gone_on)).await;
+        let now = waited.unwrap().values().sum();
+        self.is_read(now).await;
+    }
+
+    /// Waits until so many records are acknowledged.
+    pub(super) async fn reaches(&self, records: usize) {
+        let mut acked = self.acked.subscribe();
+        let enough = |acked: &Acked| acked.values().sum::<usize>() >= records;
+        drop(patiently("records are acknowledged", acked.wait_for(enough)).await.unwrap());
+    }
+
+    /// Waits until each member has been handed something.
+    pub(super) async fn is_shared(&self) {
+        let mut handed = self.handed.subscribe();
+        let all = |handed: &Handed| handed.members.len() == MEMBERS;
+        drop(patiently("all members read", handed.wait_for(all)).await.unwrap());
+    }
+
+    async fn is_read(&self, records: usize) {
+        let mut handed = self.handed.subscribe();
+        let enough = |handed: &Handed| handed.distinct() >= records;
+        drop(patiently("the group reads them", handed.wait_for(enough)).await.unwrap());
+    }
+
+    /// Ends it, once the group has read all. What was sent, and what the group was handed.
+    pub(super) async fn finish(self) -> (History, Vec<Entry>) {
+        self.granting.abort();
+        self.permits.close();
+        let told = self.producers.join_all();
+        let told = patiently("the last records are acknowledged", told).await;
+        let records = self.acked.borrow().values().sum();
+        let mut handed = self.handed.subscribe();
+        let enough = |handed: &Handed| handed.distinct() >= records;
+        drop(patiently("the group reads the last", handed.wait_for(enough)).await.unwrap());
+        self.is_over.send_replace(true);
+        patiently("the members leave", self.members.join_all()).await;
+        (told.into_iter().flatten().collect(), self.handed.send_replace(Handed::default()).entries)
+    }
+}
+
+/// At a steady pace.
+async fn grant(permits: Arc<Semaphore>) {
+    let mut ticks = tokio::time::interval(EVERY);
+    loop {
+        ticks.tick().await;
+        permits.add_permits(SHARE);
+    }
+}
+
+/// Sends as many as it may, until there are no more permits to come.
+async fn produce(
+    client: Client,
+    topic: String,
+    producer: usize,
+    permits: Arc<Semaphore>,
+    acked: watch::Sender<Acked>,
+) -> History {
+    let (under_way, mut deliveries) = mpsc::channel(UNDER_WAY);
+    let send = async move {
+        let handle = client.producer().build();
+        for n in 0.. {
+            let Ok(permit) = permits.acquire().await else { break };
+            permit.forget();
+            let id = Id { producer, n };
+            let key = format!("key-{}", (n + producer) % KEYS);
+            let record = Record::to(&topic).key(key.clone()).value(id.to_string());
+            let delivery = handle.enqueue(record).await.unwrap();
+            under_way.send((id, key, delivery)).await.expect("they are heard until the end");
+        }
+    };
+    let hear = async {
+        let mut history = History::new();
+        while let Some((id, key, delivery)) = deliveries.recv().await {
+            let told = delivery.await.map(|at| (at.partition, at.offset));
+            if let Ok((partition, _)) = told {
+                acked.send_modify(|acked| *acked.entry(partition).or_default() += 1);
+            }
+            let told = told.map_err(|error| error.to_string());
+            history.insert(id, Sent { key, told });
+        }
+        history
+    };
+    tokio::join!(send, hear).1
+}
+
+/// Reads as a member of a group, and commits what it has read, until it is told to leave.
+async fn consume(
+    client: Client,
+    topic: String,
+    member: usize,
+    handed: watch::Sender<Handed>,
+    mut is_over: watch::Receiver<bool>,
+) {
+    let mut consumer = client.consumer().group(&topic).subscribe([&topic]).await.unwrap();
+    loop {
+        let records = tokio::select! {
+            biased;
+            _ = is_over.wait_for(|it| *it) => break,
+            records = consumer.poll(500) => records.unwrap(),
+        };
+        handed.send_modify(|handed| {
+            for record in &records {
+                let end = handed.ends.entry(record.partition).or_default();
+                *end = (*end).max(record.offset + 1);
+                handed.entries.push(entry(&record.to_owned()));
+            }
+            handed.members.insert(member);
+        });
+        consumer.commit().await.unwrap();
+    }
+    consumer.close().await.unwrap();
+}
+
+pub(super) fn entry(record: &ConsumerRecord) -> Entry {
+    let text = |bytes: &Option<Bytes>| {
+        String::from_utf8(bytes.as_deref().unwrap_or_default().to_vec()).unwrap()
+    };
+    let (key, value) = (text(&record.key), text(&record.value));
+    Entry { partition: record.partition, offset: record.offset, key, value }
+}
