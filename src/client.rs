@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::broker::{Broker, BrokerBuilder};
 use crate::clock::Clock;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shown};
 use crate::transport::Transport;
 use crate::transport::local::LocalTransport;
 #[cfg(feature = "tcp")]
@@ -273,7 +273,7 @@ impl Place<'_> {
                 },
                 None => Err(refused(text, "two slashes follow kafka:")),
             },
-            _ => Err(refused(text, &likely(&shown(text)))),
+            _ => Err(refused(text, &likely(text))),
         }
     }
 }
@@ -294,21 +294,17 @@ fn path(text: &str) -> Result<&str, &'static str> {
 /// What was meant by a text without a scheme that is known.
 fn likely(text: &str) -> String {
     if let Some((scheme, _)) = text.split_once("://") {
-        return format!("{scheme}:// is not known");
+        return format!("{}:// is not known", shown(scheme));
     }
     let first = text.split(',').next().unwrap_or_default();
     let port = first.rsplit_once(':').map(|(_, port)| port);
     if port.is_some_and(|port| port.parse::<u16>().is_ok()) {
-        return format!("kafka://{text} may be meant");
+        return format!("kafka://{} may be meant", shown(text));
     }
     if text.starts_with('.') || text.contains(['/', '\\']) {
-        return format!("file:{text} may be meant");
+        return format!("file:{} may be meant", shown(text));
     }
     "it says nothing of where".to_owned()
-}
-
-fn shown(text: &str) -> String {
-    text.chars().take(100).collect()
 }
 
 fn refused(text: &str, reason: &str) -> Error {
@@ -367,6 +363,8 @@ mod tests {
             let forms = ["memory:", "file:DIR", "kafka://HOST:PORT,HOST:PORT", part];
             assert!(forms.iter().all(|it| error.contains(it)), "{text}: {error}");
         }
+        let secret = Place::parse("http://alice:secret@a:1").unwrap_err().to_string();
+        assert!(secret.contains("@a:1") && !secret.contains("secret"), "{secret}");
         let long = Place::parse(&"x/".repeat(10_000)).unwrap_err().to_string();
         assert!(long.len() < 400, "{long}");
     }

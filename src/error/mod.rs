@@ -413,3 +413,13 @@ fn versions(theirs: &Option<RangeInclusive<i16>>, ours: &RangeInclusive<i16>) ->
 fn colon(message: &str) -> String {
     if message.is_empty() { String::new() } else { format!(": {message}") }
 }
+
+/// What is shown of a line that says where brokers are: nothing that may be a password, and no more
+/// than 100 characters.
+pub(crate) fn shown(text: &str) -> String {
+    let text = match text.rsplit_once('@') {
+        Some((_, place)) => format!("…@{place}"),
+        None => text.to_owned(),
+    };
+    text.chars().take(100).collect()
+}

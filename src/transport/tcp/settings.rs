@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::clock::Clock;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shown};
 
 /// The port of an address that names none.
 const DEFAULT_PORT: u16 = 9092;
@@ -102,10 +102,13 @@ impl Address {
 }
 
 fn refused(text: &str, reason: &str) -> Error {
-    let shown: String = text.chars().take(100).collect();
+    let reason = match text.contains('@') {
+        true => "it takes no user: ClientBuilder::credentials does",
+        false => reason,
+    };
     Error::InvalidConfig {
         name: "bootstrap.servers".to_owned(),
-        reason: format!("{shown:?}: {reason}"),
+        reason: format!("{:?}: {reason}", shown(text)),
     }
 }
 
@@ -193,6 +196,8 @@ mod tests {
             (":9092", "host:port"),
             ("a b:1", "host:port"),
             ("kafka://a:1", "does not belong there"),
+            ("alice:secret@a:1", "\"…@a:1\": it takes no user"),
+            ("b:1,alice:secret@a:1", "ClientBuilder::credentials"),
         ] {
             let error = parsed(text);
             assert!(error.contains(part) && error.contains("bootstrap.servers"), "{text}: {error}");
