@@ -18,6 +18,9 @@ use crate::transport::{OffsetSpec, TopicMetadata, Transport};
 /// 1 MiB, Kafka's default for `max.partition.fetch.bytes`.
 const DEFAULT_MAX_PARTITION_FETCH_BYTES: usize = 1 << 20;
 
+/// The longest `client.rack`, in bytes.
+const MAX_CLIENT_RACK: usize = 249;
+
 /// Settings of a [`Consumer`]; ends with [`subscribe`](ConsumerBuilder::subscribe) or
 /// [`assign`](ConsumerBuilder::assign).
 #[derive(Debug, Clone)]
@@ -35,6 +38,7 @@ impl ConsumerBuilder {
             out_of_range: OutOfRange::default(),
             max_partition_fetch_bytes: DEFAULT_MAX_PARTITION_FETCH_BYTES,
             max_decompressed_bytes: DEFAULT_MAX_DECOMPRESSED_BYTES,
+            client_rack: "".into(),
         };
         ConsumerBuilder { transport, start: Start::default(), settings, group: None }
     }
@@ -131,6 +135,19 @@ impl ConsumerBuilder {
         self
     }
 
+    /// Where the consumer stands (`client.rack`), as the brokers call it: the data center, or the
+    /// zone of one. Up to 249 bytes; default: nowhere in particular.
+    ///
+    /// A cluster whose brokers have racks, and a `replica.selector.class`, then lets it read from a
+    /// replica that is near instead of the leader (KIP-392), for as long as that has what it asks
+    /// for; the leader is asked again after the client's `metadata_max_age`. A group's leader that
+    /// heeds racks learns of it, too (KIP-881); the strategies here do not. In this process, and at
+    /// a port of this library, there are no replicas, and it changes nothing.
+    pub fn client_rack(mut self, rack: impl Into<Arc<str>>) -> Self {
+        self.settings.client_rack = rack.into();
+        self
+    }
+
     /// Reads all partitions of these topics, and those that are added later, from their
     /// beginning: all they hold is newer than the subscription.
     ///
@@ -163,6 +180,7 @@ impl ConsumerBuilder {
     /// back-references, and it takes linear time).
     pub async fn subscribe_pattern(self, pattern: &str) -> Result<Consumer> {
         let pattern = Pattern::new(pattern)?;
+        self.check_rack()?;
         self.transport.check_open()?;
         let version = self.transport.metadata_version();
         let mut topics = self.transport.all_topics().await?;
@@ -234,10 +252,20 @@ impl ConsumerBuilder {
         Ok(Consumer::new(transport, settings, subscription, version, membership, positions))
     }
 
+    fn check_rack(&self) -> Result<()> {
+        let len = self.settings.client_rack.len();
+        let reason = || format!("{len} bytes: it takes up to {MAX_CLIENT_RACK}");
+        match len > MAX_CLIENT_RACK {
+            true => Err(Error::InvalidConfig { name: "client.rack".to_owned(), reason: reason() }),
+            false => Ok(()),
+        }
+    }
+
     async fn topics(
         &self,
         names: Vec<TopicName>,
     ) -> Result<BTreeMap<TopicName, Arc<TopicMetadata>>> {
+        self.check_rack()?;
         if names.is_empty() {
             return Err(Error::InvalidState("a consumer needs something to consume".into()));
         }

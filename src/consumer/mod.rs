@@ -66,6 +66,7 @@ struct Settings {
     out_of_range: OutOfRange,
     max_partition_fetch_bytes: usize,
     max_decompressed_bytes: usize,
+    client_rack: Arc<str>,
 }
 
 /// Reads records of one or several partitions, each partition's in order.
@@ -127,7 +128,7 @@ impl Consumer {
         partitions: Vec<Begin>,
     ) -> Self {
         let mut consumer = Consumer {
-            fetcher: transport.fetcher(),
+            fetcher: transport.fetcher(&settings.client_rack),
             transport,
             settings,
             subscription,

@@ -110,8 +110,9 @@ pub(crate) trait Transport: Debug + Send + Sync + 'static {
     /// before this returns, possibly this one).
     fn submit(&self, submission: Submission);
 
-    /// A fetch session: many partitions, one place to wait.
-    fn fetcher(&self) -> Box<dyn Fetcher>;
+    /// A fetch session: many partitions, one place to wait. Brokers that have replicas learn where
+    /// the reader stands (`client.rack`; empty: nowhere in particular).
+    fn fetcher(&self, client_rack: &str) -> Box<dyn Fetcher>;
 
     /// The offset that `spec` describes.
     async fn list_offset(&self, at: &TopicPartition, spec: OffsetSpec) -> Result<ListedOffset>;

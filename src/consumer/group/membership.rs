@@ -289,11 +289,13 @@ impl Membership {
     fn join(&mut self, consumer: &Consumer) {
         let owned: Vec<TopicPartition> =
             consumer.owned().into_iter().map(|owned| owned.at).collect();
+        let rack = Some(&consumer.settings.client_rack).filter(|rack| !rack.is_empty());
         let protocols = self.assignors.iter().map(|assignor| {
             let subscription = Subscription {
                 user_data: assignor.user_data(),
                 owned_partitions: owned.clone(),
                 generation: self.generation,
+                rack: rack.map(|rack| rack.to_string()),
                 ..Subscription::to(consumer.subscription.names())
             };
             (assignor.strategy().name().to_owned(), subscription.encode())

@@ -41,6 +41,19 @@ async fn what_a_static_member_does_not_want_any_more_is_left_out_and_told() {
     assert_eq!(other.group_metadata().unwrap().generation, 1);
 }
 
+/// For leaders that heed it (KIP-881).
+#[tokio::test]
+async fn a_member_tells_its_rack() {
+    let mock = Mock::with_partitions(1);
+    for rack in ["", "b"] {
+        let consumer = mock.consumer().group("g").client_rack(rack);
+        let mut consumer = consumer.subscribe(["t"]).await.unwrap();
+        assert!(recv_once(&mut consumer).is_none());
+    }
+    let racks: Vec<_> = mock.subscriptions().into_iter().map(|it| it.rack).collect();
+    assert_eq!(racks, [None, Some("b".to_owned())]);
+}
+
 #[tokio::test]
 async fn an_assignment_that_cannot_be_read_is_none() {
     let mock = Mock::with_partitions(1);

@@ -12,6 +12,7 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use tokio::sync::watch;
 
+use crate::assignor::Subscription;
 use crate::batch::{Batch, BatchBuilder, HEADER_LEN, patch};
 use crate::clock::Clock;
 use crate::consumer::ConsumerBuilder;
@@ -46,6 +47,8 @@ struct State {
     waiting: Vec<Waker>,
     /// What members of groups are assigned.
     assignment: Bytes,
+    /// What they have said of themselves when they joined.
+    subscriptions: Vec<Bytes>,
     /// What fetchers were told: `partition@offset/epoch`, `partition stopped`.
     told: Vec<String>,
 }
@@ -88,6 +91,11 @@ impl Mock {
 
     pub(super) fn auto_create(&self, partitions: i32) {
         self.state().auto_create = partitions;
+    }
+
+    /// What members of groups have said of themselves, each time that one joined.
+    pub(super) fn subscriptions(&self) -> Vec<Subscription> {
+        self.state().subscriptions.iter().map(|it| Subscription::decode(it).unwrap()).collect()
     }
 
     /// Creates a topic, or adds partitions to it.
@@ -266,14 +274,14 @@ impl Transport for Mock {
         unreachable!("a consumer produces nothing")
     }
 
-    fn fetcher(&self) -> Box<dyn Fetcher> {
+    fn fetcher(&self, _: &str) -> Box<dyn Fetcher> {
         Box::new(MockFetcher { mock: self.clone(), turns: VecDeque::new() })
     }
 
     fn group(&self, _: &str) -> Arc<dyn GroupSession> {
         let assignment = self.state().assignment.clone();
         let (generation, changes) = (AtomicI32::new(0), watch::Sender::new(0));
-        Arc::new(MockGroup { assignment, generation, changes })
+        Arc::new(MockGroup { mock: self.clone(), assignment, generation, changes })
     }
 
     fn admin(&self) -> &dyn Administration {
@@ -304,6 +312,7 @@ impl Transport for Mock {
 /// A group that somebody else leads, and in which nothing happens.
 #[derive(Debug)]
 struct MockGroup {
+    mock: Mock,
     assignment: Bytes,
     /// How often somebody has joined.
     generation: AtomicI32,
@@ -313,6 +322,7 @@ struct MockGroup {
 #[async_trait]
 impl GroupSession for MockGroup {
     async fn join(&self, request: JoinGroup) -> Result<Joined> {
+        self.mock.state().subscriptions.push(request.protocols[0].1.clone());
         Ok(Joined {
             member_id: "this".to_owned(),
             generation: self.generation.fetch_add(1, Ordering::Relaxed) + 1,

@@ -223,7 +223,7 @@ impl Transport for Mock {
         }
     }
 
-    fn fetcher(&self) -> Box<dyn Fetcher> {
+    fn fetcher(&self, _: &str) -> Box<dyn Fetcher> {
         unreachable!("producers do not fetch")
     }
 

@@ -131,7 +131,7 @@ impl Transport for LocalTransport {
         }
     }
 
-    fn fetcher(&self) -> Box<dyn Fetcher> {
+    fn fetcher(&self, _: &str) -> Box<dyn Fetcher> {
         Box::new(LocalFetcher {
             transport: self.clone(),
             ready: ReadyQueue::new(),

@@ -150,8 +150,8 @@ impl Transport for TcpTransport {
         self.sender.submit(submission);
     }
 
-    fn fetcher(&self) -> Box<dyn Fetcher> {
-        Box::new(TcpFetcher::start(self.cluster.clone(), &self.runtime))
+    fn fetcher(&self, client_rack: &str) -> Box<dyn Fetcher> {
+        Box::new(TcpFetcher::start(self.cluster.clone(), &self.runtime, client_rack))
     }
 
     async fn list_offset(&self, at: &TopicPartition, spec: OffsetSpec) -> Result<ListedOffset> {

@@ -5,9 +5,11 @@ mod admin;
 mod anywhere;
 mod cluster;
 mod failures;
+mod fronts;
 #[cfg(feature = "tls")]
 mod locked;
 mod proxy;
+mod replicas;
 #[cfg(feature = "tls")]
 mod security;
 mod strangers;

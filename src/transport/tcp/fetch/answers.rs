@@ -1,6 +1,7 @@
 //! What answers to Fetch mean for a session.
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::shelf::Wanted;
 use super::{Actor, BY_IDS, Done};
@@ -25,13 +26,13 @@ impl Actor {
                 tracing::debug!(node, error = %error_code, "a fetch was refused");
                 for wanted in wanted {
                     let error = of_code(error_code, format!("fetching {}", wanted.at), None);
-                    self.put_by_or_fail(wanted, error);
+                    self.put_by_or_fail(node, wanted, error);
                 }
                 return;
             }
             Err(error) => {
                 tracing::debug!(node, %error, "fetched without an answer");
-                wanted.into_iter().for_each(|it| self.put_by_or_fail(it, error.clone()));
+                wanted.into_iter().for_each(|it| self.put_by_or_fail(node, it, error.clone()));
                 return;
             }
         };
@@ -40,29 +41,43 @@ impl Actor {
             match told.iter().position(|(at, _)| *at == wanted.at) {
                 Some(index) => {
                     let (_, data) = told.swap_remove(index);
-                    self.take_in_partition(wanted, data);
+                    self.take_in_partition(node, wanted, data);
                 }
                 None => self.put_by(wanted, false),
             }
         }
     }
 
-    fn put_by_or_fail(&mut self, wanted: Wanted, error: Error) {
-        match may_pass(&error) {
+    fn put_by_or_fail(&mut self, node: i32, wanted: Wanted, error: Error) {
+        // What a replica refuses the leader may have.
+        match self.preferred.forget(&wanted.at, node) || may_pass(&error) {
             true => self.put_by(wanted, true),
             false => self.session.shelf().fail(&wanted, error),
         }
     }
 
-    fn take_in_partition(&mut self, wanted: Wanted, data: PartitionData) {
+    fn take_in_partition(&mut self, node: i32, wanted: Wanted, data: PartitionData) {
         let at = &wanted.at;
-        if data.diverging_epoch.epoch >= 0 {
-            let to = data.diverging_epoch.end_offset;
+        let diverges = data.diverging_epoch.epoch >= 0;
+        if diverges || data.error_code != ErrorCode::NONE {
+            // A replica may only be behind: what the log is, the leader says.
+            if self.preferred.forget(at, node) {
+                tracing::debug!(%at, node, error = %data.error_code, "a replica does not have it");
+                return self.put_by(wanted, true);
+            }
+        }
+        if diverges {
+            // Where an older epoch ended behind the position, all that is known is that records
+            // before it are others.
+            let to = data.diverging_epoch.end_offset.min(wanted.position.offset);
             let error = Error::Truncated { at: at.clone(), to };
             return self.session.shelf().fail(&wanted, error);
         }
         match data.error_code {
-            ErrorCode::NONE => self.take_in_records(wanted, &data.records.into_bytes()),
+            ErrorCode::NONE if self.sends_elsewhere(node, &wanted, &data) => {
+                self.follow(wanted, data.preferred_read_replica);
+            }
+            ErrorCode::NONE => self.take_in_records(node, wanted, &data.records.into_bytes()),
             ErrorCode::OFFSET_OUT_OF_RANGE => self.out_of_range(wanted),
             error => {
                 tracing::debug!(%at, %error, "it can't be fetched");
@@ -78,6 +93,25 @@ impl Actor {
                     Verdict::Retry => self.put_by(wanted, false),
                 }
             }
+        }
+    }
+
+    /// Whether a leader names a replica to read. A replica names none.
+    fn sends_elsewhere(&self, node: i32, wanted: &Wanted, data: &PartitionData) -> bool {
+        let named = data.preferred_read_replica;
+        named >= 0 && named != node && !self.preferred.is(&wanted.at, node)
+    }
+
+    /// Goes on at the replica that the leader has named.
+    fn follow(&mut self, wanted: Wanted, node: i32) {
+        match (self.cluster.leader(&wanted.at), self.cluster.address(node)) {
+            (Some(leader), Some(_)) => {
+                let until = Instant::now() + self.cluster.settings.metadata_max_age;
+                self.preferred.follow(&wanted.at, node, leader, until);
+                self.session.shelf().put_back(&wanted);
+            }
+            // The metadata are behind.
+            _ => self.put_by(wanted, true),
         }
     }
 
@@ -103,7 +137,7 @@ impl Actor {
         });
     }
 
-    fn take_in_records(&mut self, wanted: Wanted, records: &Bytes) {
+    fn take_in_records(&mut self, node: i32, wanted: Wanted, records: &Bytes) {
         let mut position = wanted.position;
         let (batches, trouble) = parse(&wanted.at, records, &mut position);
         let mut shelf = self.session.shelf();
@@ -116,6 +150,7 @@ impl Actor {
             return shelf.fail(&wanted, trouble);
         }
         drop(shelf);
+        self.preferred.forget(&wanted.at, node);
         tracing::warn!(at = %wanted.at, error = %trouble, "fetched once more");
         self.put_by(wanted, false);
     }

@@ -3,14 +3,18 @@
 //!
 //! It has connections of its own, as a broker answers in order, and an answer may be long in
 //! coming. A second one to a broker is there for what is wanted while the first waits.
+//!
+//! A leader that knows where the consumer stands (`client.rack`) may send it to a replica.
 
 mod answers;
+mod replicas;
 mod shelf;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
 
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{Duration, Instant, sleep_until};
@@ -23,6 +27,7 @@ use crate::transport::{FetchPosition, Fetched, Fetcher};
 use crate::wire::ApiKey;
 use crate::wire::fetch::{FetchPartition, FetchRequest, FetchResponse, FetchTopic};
 
+use replicas::Preferred;
 use shelf::{Shelf, Wanted};
 
 /// How long a broker waits for records (`fetch.max.wait.ms`).
@@ -31,6 +36,8 @@ const MAX_WAIT: Duration = Duration::from_millis(500);
 const MAX_BYTES: i32 = 50 << 20;
 /// How long a partition that can't be fetched is left alone, unless metadata come.
 const PAUSE: Duration = Duration::from_millis(100);
+/// From this version on it is said where the consumer stands.
+const WITH_RACKS: i16 = 11;
 /// From this version on topics have ids instead of names.
 const BY_IDS: i16 = 13;
 /// Connections to a broker: one that waits, and one for what can't.
@@ -54,7 +61,7 @@ impl Session {
 
 impl TcpFetcher {
     /// Starts the task, which ends with this.
-    pub(super) fn start(cluster: Arc<Cluster>, runtime: &tokio::runtime::Handle) -> Self {
+    pub(super) fn start(cluster: Arc<Cluster>, runtime: &Handle, client_rack: &str) -> Self {
         let session = Arc::new(Session { shelf: Mutex::new(Shelf::new()), changed: Notify::new() });
         let settings = cluster.settings.clone();
         let lanes = std::array::from_fn(|_| Arc::new(Pool::new(settings.clone())));
@@ -63,6 +70,8 @@ impl TcpFetcher {
             cluster,
             lanes,
             busy: BTreeMap::new(),
+            client_rack: client_rack.into(),
+            preferred: Preferred::default(),
             put_by: Vec::new(),
             retry_at: None,
             tasks: JoinSet::new(),
@@ -116,6 +125,9 @@ struct Actor {
     lanes: [Arc<Pool>; LANES],
     /// Which lanes to a broker have a question under way.
     busy: BTreeMap<i32, [bool; LANES]>,
+    /// Where the consumer stands; empty if that is not said.
+    client_rack: Arc<str>,
+    preferred: Preferred,
     /// Partitions that can't be fetched now.
     put_by: Vec<Wanted>,
     retry_at: Option<Instant>,
@@ -158,8 +170,7 @@ impl Actor {
         let mut by_node = BTreeMap::<i32, Vec<Wanted>>::new();
         for wanted in all {
             let known = self.cluster.known_topic(wanted.at.topic.as_str());
-            let leader = self.cluster.leader(&wanted.at).and_then(|leader| leader.node);
-            match (known, leader) {
+            match (known, self.node_for(&wanted.at)) {
                 (Some(known), _) if known.id != wanted.topic_id => {
                     let topic = wanted.at.topic.to_string();
                     self.session.shelf().fail(&wanted, Error::UnknownTopic { topic });
@@ -183,6 +194,20 @@ impl Actor {
         }
     }
 
+    /// Who is asked for a partition: its leader, or where that has sent the consumer.
+    fn node_for(&mut self, at: &TopicPartition) -> Option<i32> {
+        let leader = self.cluster.leader(at)?;
+        match self.preferred.of(at, leader, Instant::now()) {
+            Some(node) if self.cluster.address(node).is_some() => Some(node),
+            Some(node) => {
+                self.preferred.forget(at, node);
+                self.cluster.nudge();
+                leader.node
+            }
+            None => leader.node,
+        }
+    }
+
     /// Leaves it alone for a moment.
     fn put_by(&mut self, wanted: Wanted, looks_up: bool) {
         self.put_by.push(wanted);
@@ -194,6 +219,7 @@ impl Actor {
 
     fn ask(&mut self, node: i32, lane: usize, wanted: Vec<Wanted>, max_bytes: usize) {
         let (cluster, pool) = (self.cluster.clone(), self.lanes[lane].clone());
+        let client_rack = self.client_rack.clone();
         self.tasks.spawn(async move {
             let (mut version, begun) = (0, Instant::now());
             let asked = async {
@@ -203,7 +229,10 @@ impl Actor {
                 let has_ids = wanted.iter().all(|it| it.topic_id.0 != [0; 16]);
                 let most = if has_ids { i16::MAX } else { BY_IDS - 1 };
                 version = connection.version(ApiKey::Fetch, most)?;
-                let request = request_for(&cluster, &wanted, max_bytes);
+                let mut request = request_for(&cluster, &wanted, max_bytes);
+                if version >= WITH_RACKS {
+                    client_rack.as_ref().clone_into(&mut request.rack_id);
+                }
                 connection.start(&request, version, MAX_WAIT)?.await_it().await
             };
             let answer = asked.await;
