@@ -4,6 +4,7 @@
 mod admin;
 mod anywhere;
 mod cluster;
+mod epochs;
 mod failures;
 mod fronts;
 #[cfg(feature = "tls")]

@@ -3,8 +3,9 @@
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use super::epochs::{self, Doubt, Worth};
 use super::shelf::Wanted;
-use super::{Actor, BY_IDS, Done};
+use super::{Actor, BY_IDS, Done, Told};
 use crate::batch::{Batch, BatchError, BatchHeader, check_crc};
 use crate::error::Error;
 use crate::topic::TopicPartition;
@@ -12,17 +13,21 @@ use crate::transport::tcp::errors::{Verdict, may_pass, of_code, verdict};
 use crate::transport::tcp::offsets;
 use crate::transport::{FetchPosition, OffsetSpec};
 use crate::wire::ErrorCode;
-use crate::wire::fetch::{FetchResponse, PartitionData};
+use crate::wire::fetch::{EpochEndOffset, FetchResponse, PartitionData};
+use crate::wire::offset_for_leader_epoch::OffsetForLeaderEpochResponse;
 
 impl Actor {
     pub(super) fn take_in(&mut self, done: Done) {
-        let Done { node, lane, wanted, answer, version } = done;
+        let Done { node, lane, wanted, answer } = done;
         if let Some(lanes) = self.busy.get_mut(&node) {
             lanes[lane] = false;
         }
-        let response = match answer {
-            Ok(response) if response.error_code == ErrorCode::NONE => response,
-            Ok(FetchResponse { error_code, .. }) => {
+        let (response, version) = match answer {
+            Ok(Told::Records(response, version)) if response.error_code == ErrorCode::NONE => {
+                (response, version)
+            }
+            Ok(Told::Epochs(response, doubts)) => return self.settle(&response, doubts, wanted),
+            Ok(Told::Records(FetchResponse { error_code, .. }, _)) => {
                 tracing::debug!(node, error = %error_code, "a fetch was refused");
                 for wanted in wanted {
                     let error = of_code(error_code, format!("fetching {}", wanted.at), None);
@@ -67,11 +72,8 @@ impl Actor {
             }
         }
         if diverges {
-            // Where an older epoch ended behind the position, all that is known is that records
-            // before it are others.
-            let to = data.diverging_epoch.end_offset.min(wanted.position.offset);
-            let error = Error::Truncated { at: at.clone(), to };
-            return self.session.shelf().fail(&wanted, error);
+            let EpochEndOffset { epoch, end_offset } = data.diverging_epoch;
+            return self.weigh(wanted, epoch, end_offset, -1);
         }
         match data.error_code {
             ErrorCode::NONE if self.sends_elsewhere(node, &wanted, &data) => {
@@ -93,6 +95,52 @@ impl Actor {
                     Verdict::Retry => self.put_by(wanted, false),
                 }
             }
+        }
+    }
+
+    /// What a leader has answered that was asked about positions. The others are fetched now.
+    fn settle(
+        &mut self,
+        response: &OffsetForLeaderEpochResponse,
+        doubts: Vec<Doubt>,
+        wanted: Vec<Wanted>,
+    ) {
+        let (doubted, sure): (Vec<_>, Vec<_>) =
+            wanted.into_iter().partition(|it| doubts.iter().any(|doubt| doubt.at == it.at));
+        sure.iter().for_each(|wanted| self.session.shelf().put_back(wanted));
+        for (wanted, doubt) in doubted.into_iter().zip(doubts) {
+            let at = &wanted.at;
+            let topic = response.topics.iter().find(|it| it.topic == at.topic.as_str());
+            let mut partitions = topic.into_iter().flat_map(|topic| &topic.partitions);
+            match partitions.find(|it| it.partition == at.partition) {
+                Some(told) if told.error_code == ErrorCode::NONE => {
+                    self.weigh(wanted, told.leader_epoch, told.end_offset, doubt.leader_epoch);
+                }
+                Some(told) if verdict(told.error_code) == Verdict::Final => {
+                    let what = format!("looking up how far {at} goes");
+                    self.session.shelf().fail(&wanted, of_code(told.error_code, what, None));
+                }
+                _ => self.put_by(wanted, true),
+            }
+        }
+    }
+
+    /// The leader of `leader_epoch` has told where the position's epoch ended.
+    fn weigh(&mut self, wanted: Wanted, epoch: i32, end_offset: i64, leader_epoch: i32) {
+        match epochs::worth(wanted.position, epoch, end_offset) {
+            Worth::Holds { epoch } => {
+                self.session.shelf().confirm(&wanted, leader_epoch, epoch);
+                // Told once more what is known, there is no hurry.
+                match leader_epoch >= 0 || epoch < wanted.position.leader_epoch {
+                    true => self.session.shelf().put_back(&wanted),
+                    false => self.put_by(wanted, false),
+                }
+            }
+            Worth::CutOff { to } => {
+                let error = Error::Truncated { at: wanted.at.clone(), to };
+                self.session.shelf().fail(&wanted, error);
+            }
+            Worth::Unknown => self.out_of_range(wanted),
         }
     }
 

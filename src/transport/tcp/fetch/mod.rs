@@ -7,6 +7,7 @@
 //! A leader that knows where the consumer stands (`client.rack`) may send it to a replica.
 
 mod answers;
+mod epochs;
 mod replicas;
 mod shelf;
 
@@ -26,7 +27,9 @@ use crate::topic::{TopicId, TopicPartition};
 use crate::transport::{FetchPosition, Fetched, Fetcher};
 use crate::wire::ApiKey;
 use crate::wire::fetch::{FetchPartition, FetchRequest, FetchResponse, FetchTopic};
+use crate::wire::offset_for_leader_epoch::OffsetForLeaderEpochResponse;
 
+use epochs::Doubt;
 use replicas::Preferred;
 use shelf::{Shelf, Wanted};
 
@@ -115,8 +118,15 @@ struct Done {
     node: i32,
     lane: usize,
     wanted: Vec<Wanted>,
-    answer: Result<FetchResponse>,
-    version: i16,
+    answer: Result<Told>,
+}
+
+/// An answer.
+enum Told {
+    /// In this version of Fetch.
+    Records(FetchResponse, i16),
+    /// Nothing is fetched before these are settled.
+    Epochs(OffsetForLeaderEpochResponse, Vec<Doubt>),
 }
 
 struct Actor {
@@ -221,23 +231,32 @@ impl Actor {
         let (cluster, pool) = (self.cluster.clone(), self.lanes[lane].clone());
         let client_rack = self.client_rack.clone();
         self.tasks.spawn(async move {
-            let (mut version, begun) = (0, Instant::now());
+            let begun = Instant::now();
             let asked = async {
                 let address = cluster.address(node);
                 let gone = || Error::closed("the broker has left the cluster");
                 let connection = pool.get(&address.ok_or_else(gone)?).await?;
                 let has_ids = wanted.iter().all(|it| it.topic_id.0 != [0; 16]);
                 let most = if has_ids { i16::MAX } else { BY_IDS - 1 };
-                version = connection.version(ApiKey::Fetch, most)?;
+                let version = connection.version(ApiKey::Fetch, most)?;
+                if let Some(version) = epochs::version_to_ask(&connection, version) {
+                    let doubts = epochs::doubts(&cluster, node, &wanted);
+                    if !doubts.is_empty() {
+                        let question = epochs::question(&doubts);
+                        let asked = connection.start(&question, version, Duration::ZERO)?;
+                        return Ok(Told::Epochs(asked.await_it().await?, doubts));
+                    }
+                }
                 let mut request = request_for(&cluster, &wanted, max_bytes);
                 if version >= WITH_RACKS {
                     client_rack.as_ref().clone_into(&mut request.rack_id);
                 }
-                connection.start(&request, version, MAX_WAIT)?.await_it().await
+                let asked = connection.start(&request, version, MAX_WAIT)?;
+                Ok(Told::Records(asked.await_it().await?, version))
             };
             let answer = asked.await;
             tracing::trace!(node, took = ?begun.elapsed(), "fetched");
-            Done { node, lane, wanted, answer, version }
+            Done { node, lane, wanted, answer }
         });
     }
 }

@@ -36,6 +36,8 @@ struct Slot {
     topic_id: TopicId,
     /// Where fetching goes on.
     position: FetchPosition,
+    /// The epoch of the leader that has confirmed it, where one was asked; -1: none.
+    confirmed_by: i32,
     /// Bytes that wait for the consumer.
     buffered: usize,
     state: State,
@@ -66,6 +68,7 @@ pub(super) struct Wanted {
     pub(super) key: u64,
     pub(super) topic_id: TopicId,
     pub(super) position: FetchPosition,
+    pub(super) confirmed_by: i32,
 }
 
 impl Shelf {
@@ -87,6 +90,7 @@ impl Shelf {
             key: self.next_key,
             topic_id,
             position: from,
+            confirmed_by: -1,
             buffered: 0,
             state: State::Idle,
             suspect: None,
@@ -108,7 +112,7 @@ impl Shelf {
         let wanted = idle.map(|(at, slot)| {
             slot.state = State::Asked;
             let (key, topic_id, position) = (slot.key, slot.topic_id, slot.position);
-            Wanted { at: at.clone(), key, topic_id, position }
+            Wanted { at: at.clone(), key, topic_id, position, confirmed_by: slot.confirmed_by }
         });
         wanted.collect()
     }
@@ -117,6 +121,13 @@ impl Shelf {
     pub(super) fn put_back(&mut self, wanted: &Wanted) {
         if let Some(slot) = self.slot(wanted) {
             slot.state = State::Idle;
+        }
+    }
+
+    /// The leader of this epoch has confirmed the position: the record before it is of `epoch`.
+    pub(super) fn confirm(&mut self, wanted: &Wanted, leader_epoch: i32, epoch: i32) {
+        if let Some(slot) = self.slot(wanted) {
+            (slot.confirmed_by, slot.position.leader_epoch) = (leader_epoch, epoch);
         }
     }
 
