@@ -71,11 +71,19 @@ impl ConsumerBuilder {
         self.with_group(|group| group.strategies = strategies.into_iter().collect())
     }
 
-    /// How long a rebalance waits for this consumer to be polled, before it is put out
-    /// (`max.poll.interval.ms`). Default 5 minutes. While nothing changes in the group nobody asks
-    /// for it, however long it takes: a member of this process can't be gone without being noticed.
-    pub fn rebalance_timeout(self, timeout: Duration) -> Self {
-        self.with_group(|group| group.rebalance_timeout = timeout)
+    /// How long this consumer may go without being polled before its partitions go to others
+    /// (`max.poll.interval.ms`), and how long a rebalance waits for it. Default 5 minutes, at least
+    /// 1 ms.
+    ///
+    /// A consumer that awaits is polled: the time runs from the end of one
+    /// [`recv`](Consumer::recv), [`poll`](Consumer::poll) or `try_recv` to the next, and as a
+    /// stream from one record to the next. Then it leaves the group, up to a quarter of the
+    /// interval later; with [`group_instance_id`](Self::group_instance_id) it keeps its partitions
+    /// for another 45 s. Its next call tells the listener that they are
+    /// [`lost`](RebalanceListener::lost), and joins again; what was not committed is read again.
+    /// Commits before that call are [`Error::Group`].
+    pub fn max_poll_interval(self, interval: Duration) -> Self {
+        self.with_group(|group| group.max_poll_interval = interval)
     }
 
     /// Commits by itself: at this interval, 1 ms or more, as long as it is polled or awaited,

@@ -157,7 +157,8 @@ impl Consumer {
     /// Cancel safe: a future that is dropped has handed out nothing.
     pub fn recv(&mut self) -> impl Future<Output = Result<ConsumerRecord>> + Send {
         // No `async fn`: that would move the record once more.
-        poll_fn(|cx| self.poll_record(cx))
+        let call = Call::begin(self);
+        poll_fn(move |cx| call.0.poll_record(cx))
     }
 
     /// Waits for at least one record, then returns those that are there, up to `max` (0 counts as
@@ -167,13 +168,14 @@ impl Consumer {
     ///
     /// Cancel safe: a future that is dropped has handed out nothing.
     pub async fn poll(&mut self, max: usize) -> Result<Records> {
-        poll_fn(|cx| self.poll_records(cx, max)).await
+        let call = Call::begin(self);
+        poll_fn(|cx| call.0.poll_records(cx, max)).await
     }
 
     /// The next record, if one is at hand. `None` can also mean that it is being read from disk.
     pub fn try_recv(&mut self) -> Result<Option<ConsumerRecord>> {
         // Unconstrained: a task that has used up its budget would be told that there is nothing.
-        let next = pin!(unconstrained(poll_fn(|cx| self.poll_record(cx))));
+        let next = pin!(unconstrained(self.recv()));
         match next.poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(result) => result.map(Some),
             Poll::Pending => Ok(None),
@@ -192,6 +194,28 @@ impl Consumer {
     }
 }
 
+/// A call of the user's, or the future of one: as long as it is there, the consumer is polled.
+struct Call<'a>(&'a mut Consumer);
+
+impl<'a> Call<'a> {
+    #[inline]
+    fn begin(consumer: &'a mut Consumer) -> Self {
+        if let Some(membership) = &consumer.membership {
+            membership.begin_call();
+        }
+        Call(consumer)
+    }
+}
+
+impl Drop for Call<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(membership) = &self.0.membership {
+            membership.end_call();
+        }
+    }
+}
+
 /// The records as [`Consumer::recv`] returns them. Errors do not end the stream, except for
 /// [`Error::Closed`], which comes once and is the last item.
 impl Stream for Consumer {
@@ -201,7 +225,14 @@ impl Stream for Consumer {
         if self.ended {
             return Poll::Ready(None);
         }
+        if let Some(membership) = &self.membership {
+            membership.begin_call();
+        }
         let next = self.poll_record(cx);
+        // Whether somebody waits for the next one can't be told: it counts as awaited.
+        if let Some(membership) = self.membership.as_ref().filter(|_| next.is_ready()) {
+            membership.end_call();
+        }
         self.ended = matches!(next, Poll::Ready(Err(Error::Closed { .. })));
         next.map(Some)
     }

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use crate::batch::{Batch, Compression};
 use crate::clock::Clock;
@@ -144,6 +145,12 @@ pub(crate) trait GroupSession: Debug + Send + Sync {
 
     /// Fails if the group rebalances, or does not know the member any more.
     async fn heartbeat(&self, member: MemberRef, generation: i32) -> Result<()>;
+
+    /// Does something beside the member, until what is returned is dropped.
+    fn beside(&self, work: Pin<Box<dyn Future<Output = ()> + Send>>) -> JoinSet<()>;
+
+    /// Says no more that the member is there: it is gone when its session is over.
+    fn fall_silent(&self);
 
     /// Leaves the group.
     async fn leave(&self, member: MemberRef) -> Result<()>;

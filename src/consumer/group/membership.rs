@@ -13,6 +13,7 @@ use super::super::Consumer;
 use super::super::builder::Begin;
 use super::listener::Revoked;
 use super::offsets::{GroupMetadata, GroupStart, Owned, commit_of, committed_begins};
+use super::presence::{Calls, Presence};
 use super::{GroupSettings, RebalanceListener};
 use crate::assignor::{Assignment, Assignor, Member, RebalanceProtocol, Subscription};
 use crate::clock::Clock;
@@ -39,6 +40,9 @@ pub(in super::super) struct Membership {
     rejoin: bool,
     auto_commit: Option<AutoCommit>,
     clock: Clock,
+    calls: Arc<Calls>,
+    /// Sees to it that it is polled, while it is a member.
+    presence: Option<Presence>,
     /// When the group may have put it out while it rebalanced, by the clock's `instant`.
     overdue: Duration,
 }
@@ -135,8 +139,25 @@ impl Membership {
             rejoin: false,
             auto_commit,
             clock,
+            calls: Arc::default(),
+            presence: None,
             overdue: Duration::MAX,
         }
+    }
+
+    /// The user calls, or awaits.
+    #[inline]
+    pub(in super::super) fn begin_call(&self) {
+        self.calls.begin();
+    }
+
+    #[inline]
+    pub(in super::super) fn end_call(&self) {
+        self.calls.end();
+    }
+
+    fn is_away(&self) -> bool {
+        self.presence.as_ref().is_some_and(Presence::is_over)
     }
 
     pub(super) fn session(&self) -> &Arc<dyn GroupSession> {
@@ -166,7 +187,7 @@ impl Membership {
     /// Whether what it has may be handed out: not while somebody else may have it by now.
     pub(in super::super) fn is_calm(&self) -> bool {
         match &self.phase {
-            Phase::Stable(watch) => watch.is_calm(),
+            Phase::Stable(watch) => watch.is_calm() && !self.is_away(),
             // Under the cooperative protocol it reads on; but not for longer than the group waits.
             Phase::Joining(_) | Phase::Syncing(..) => self.clock.instant() < self.overdue,
             // The listener may have to look up where to go on, or to put away what it has.
@@ -212,6 +233,16 @@ impl Membership {
                     Poll::Pending => return false,
                 }
             };
+        }
+        if let (Phase::Stable(_), Some(presence)) = (&self.phase, &mut self.presence) {
+            match presence.poll_over(cx) {
+                Poll::Ready(()) => {
+                    self.member_id.clear();
+                    self.lose_all(consumer);
+                }
+                Poll::Pending if presence.is_over() => return false,
+                Poll::Pending => {}
+            }
         }
         match &mut self.phase {
             Phase::Assigned | Phase::Failed(_) => return false,
@@ -307,14 +338,14 @@ impl Membership {
             client_id: self.settings.client_id.clone(),
             client_host: "in process".to_owned(),
             session_timeout: None,
-            rebalance_timeout: self.settings.rebalance_timeout,
+            rebalance_timeout: self.settings.max_poll_interval,
             protocol_type: "consumer".to_owned(),
             protocols: protocols.collect(),
             accepts_member_id: false,
             accepts_skip: true,
         };
         let session = self.session.clone();
-        self.overdue = self.clock.instant().saturating_add(self.settings.rebalance_timeout);
+        self.overdue = self.clock.instant().saturating_add(self.settings.max_poll_interval);
         self.phase = Phase::Joining(Box::pin(async move { session.join(request).await }));
     }
 
@@ -325,6 +356,10 @@ impl Membership {
         let leads = joined.leader == joined.member_id && !joined.skip_assignment;
         let assignments = if leads { self.assign(consumer, &joined) } else { Vec::new() };
         let (member, generation) = self.identity();
+        self.presence.get_or_insert_with(|| {
+            let (interval, calls) = (self.settings.max_poll_interval, self.calls.clone());
+            Presence::watch(&self.session, member.clone(), interval, calls, self.clock.clone())
+        });
         let request = SyncGroup {
             member,
             generation,
@@ -493,6 +528,7 @@ impl Membership {
     /// Others may have all partitions already.
     fn lose_all(&mut self, consumer: &mut Consumer) {
         self.generation = -1;
+        self.presence = None;
         let all: Vec<TopicPartition> = consumer.owned().into_iter().map(|owned| owned.at).collect();
         self.give_up(consumer, &all);
         self.phase = Phase::Outside;
@@ -514,6 +550,7 @@ impl Membership {
             Phase::Leaving(told) | Phase::Revoking(told, _) | Phase::Assigning(told) => told.await,
             _ => {}
         }
+        self.presence = None;
         if self.generation < 0 {
             return Ok(());
         }

@@ -2,7 +2,8 @@
 //!
 //! It moves when the consumer is polled, and only then: partitions come and go between records,
 //! never behind the user's back. What it waits for is kept in the consumer, so that a receiving
-//! future that is dropped loses nothing.
+//! future that is dropped loses nothing. A consumer that is not polled at all gives way to others
+//! (`presence`), and hears of it with its next call.
 //!
 //! * A partition that is to go is given up before the group is told, and its position is known to
 //!   the listener: nobody else reads it before.
@@ -12,6 +13,7 @@
 mod listener;
 mod membership;
 mod offsets;
+mod presence;
 
 pub use listener::{RebalanceListener, Revoked};
 pub(super) use membership::Membership;
@@ -26,8 +28,8 @@ use crate::assignor::Strategy;
 use crate::error::{Error, GroupError, Result};
 use crate::topic::TopicName;
 
-/// `max.poll.interval.ms`: how long a member may take to join again.
-const REBALANCE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
+/// `max.poll.interval.ms`: how long a member may not be polled, or take to join again.
+const MAX_POLL_INTERVAL: Duration = Duration::from_secs(5 * 60);
 
 /// The least of any interval.
 const LEAST: Duration = Duration::from_millis(1);
@@ -42,7 +44,7 @@ pub(super) struct GroupSettings {
     pub(super) id: Option<Arc<str>>,
     pub(super) instance_id: Option<String>,
     pub(super) client_id: String,
-    pub(super) rebalance_timeout: Duration,
+    pub(super) max_poll_interval: Duration,
     pub(super) strategies: Vec<Strategy>,
     pub(super) auto_commit: Option<Duration>,
     pub(super) listener: Option<Arc<dyn RebalanceListener>>,
@@ -54,7 +56,7 @@ impl Default for GroupSettings {
             id: None,
             instance_id: None,
             client_id: "ottla".to_owned(),
-            rebalance_timeout: REBALANCE_TIMEOUT,
+            max_poll_interval: MAX_POLL_INTERVAL,
             strategies: vec![Strategy::CooperativeSticky],
             auto_commit: None,
             listener: None,
@@ -87,7 +89,7 @@ impl GroupSettings {
             return refused("partition.assignment.strategy", "it takes one or more".to_owned());
         }
         for (name, value) in [
-            ("max.poll.interval.ms", Some(self.rebalance_timeout)),
+            ("max.poll.interval.ms", Some(self.max_poll_interval)),
             ("auto.commit.interval.ms", self.auto_commit),
         ] {
             if let Some(value) = value.filter(|it| *it < LEAST) {

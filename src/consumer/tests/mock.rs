@@ -11,6 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use crate::assignor::Subscription;
 use crate::batch::{Batch, BatchBuilder, HEADER_LEN, patch};
@@ -321,6 +322,13 @@ struct MockGroup {
 
 #[async_trait]
 impl GroupSession for MockGroup {
+    fn beside(&self, _: Pin<Box<dyn Future<Output = ()> + Send>>) -> JoinSet<()> {
+        // Nobody watches.
+        JoinSet::new()
+    }
+
+    fn fall_silent(&self) {}
+
     async fn join(&self, request: JoinGroup) -> Result<Joined> {
         self.mock.state().subscriptions.push(request.protocols[0].1.clone());
         Ok(Joined {

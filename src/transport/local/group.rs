@@ -78,6 +78,16 @@ impl GroupSession for LocalGroup {
         })
     }
 
+    fn beside(&self, work: Pin<Box<dyn Future<Output = ()> + Send>>) -> JoinSet<()> {
+        let mut running = JoinSet::new();
+        running.spawn_on(work, &self.handle.core.context.runtime);
+        running
+    }
+
+    fn fall_silent(&self) {
+        *self.guard.lock().expect("no one panics with the guard in hand") = None;
+    }
+
     async fn heartbeat(&self, member: MemberRef, generation: i32) -> Result<()> {
         self.ask(|answer| Command::Heartbeat { member, generation, answer }).await
     }

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use async_trait::async_trait;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Duration, sleep};
 
 use super::cluster::Cluster;
@@ -352,6 +352,16 @@ impl GroupSession for TcpGroup {
                 std::future::pending().await
             }
         })
+    }
+
+    fn beside(&self, work: Pin<Box<dyn Future<Output = ()> + Send>>) -> JoinSet<()> {
+        let mut running = JoinSet::new();
+        running.spawn_on(work, &self.runtime);
+        running
+    }
+
+    fn fall_silent(&self) {
+        self.shared.stop_beating();
     }
 
     async fn heartbeat(&self, member: MemberRef, generation: i32) -> Result<()> {

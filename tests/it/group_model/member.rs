@@ -42,7 +42,7 @@ impl Member {
         let refused = Arc::new(Mutex::default());
         let builder = broker.consumer().group(&format!("g{group}"));
         let builder = builder.strategies(how.strategies(common));
-        let builder = builder.rebalance_timeout(REBALANCE_TIMEOUT);
+        let builder = builder.max_poll_interval(REBALANCE_TIMEOUT);
         let builder = match how.instance {
             Some(n) => builder.group_instance_id(format!("static{n}")),
             None => builder,

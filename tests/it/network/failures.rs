@@ -70,6 +70,29 @@ async fn a_broker_that_comes_back_is_found_again() {
     .await
 }
 
+/// Heartbeats are another task's: without this they would keep its partitions for ever.
+#[tokio::test]
+async fn a_member_that_is_not_polled_gives_way() {
+    within(async {
+        let broker = Broker::in_memory().await.unwrap();
+        let listener = broker.listen("127.0.0.1:0").await.unwrap();
+        let client = impatient().connect(&listener.local_addr().to_string()).await.unwrap();
+        let producer = client.producer().build();
+        producer.send(Record::to("t").value("0")).await.unwrap();
+        let stuck = client.consumer().group("g").max_poll_interval(Duration::from_millis(200));
+        let mut stuck = stuck.subscribe(["t"]).await.unwrap();
+        assert_eq!(take_values(&mut stuck, 1).await, ["0"]);
+        // Nobody else joins: no rebalance asks for it.
+        while !client.admin().describe_group("g").await.unwrap().members.is_empty() {}
+        let late = stuck.commit().await;
+        assert_error!(late, Error::Group { .. }, "no member");
+        // What was not committed is read again.
+        assert_eq!(take_values(&mut stuck, 1).await, ["0"]);
+        stuck.commit().await.unwrap();
+    })
+    .await
+}
+
 #[tokio::test]
 async fn what_is_not_delivered_in_time_fails_and_comes_back() {
     within(async {

@@ -43,6 +43,9 @@ on_all_backends! {
     a_static_member_that_wants_more_gets_it,
     ; local "session timeouts of members on the network go by the broker's clock, heartbeats by the machine's":
     a_member_that_is_away_for_too_long_is_put_out,
+    a_member_that_is_not_polled_gives_way_and_comes_back,
+    a_member_that_awaits_is_polled,
+    a_static_member_that_is_not_polled_keeps_its_place_for_a_session,
     records_of_former_times_are_not_committed,
     members_that_come_and_go_lose_nothing_and_repeat_nothing,
     automatic_commits_come_while_nothing_does,
@@ -253,7 +256,7 @@ async fn a_member_that_is_away_for_too_long_is_put_out(host: Host) {
     topic(&host, 2).await;
     let journal = Journal::default();
     let minute = Duration::from_secs(60);
-    let build = || member(&host).rebalance_timeout(minute);
+    let build = || member(&host).max_poll_interval(minute);
     let mut stuck = build().rebalance_listener(journal.clone()).subscribe(["t"]).await.unwrap();
     settle(&mut [&mut stuck], 2).await;
     produce(&host, 2, 4).await;
@@ -271,6 +274,76 @@ async fn a_member_that_is_away_for_too_long_is_put_out(host: Host) {
     settle(&mut [&mut stuck, &mut other], 2).await;
     let lines = journal.lines();
     assert_eq!(lines[1], "lost t-0 t-1", "{lines:?}");
+}
+
+/// Though nothing else happens in the group.
+async fn a_member_that_is_not_polled_gives_way_and_comes_back(host: Host) {
+    topic(&host, 2).await;
+    let (journal, minute) = (Journal::default(), Duration::from_secs(60));
+    let build = || member(&host).max_poll_interval(minute);
+    let mut stuck = build().rebalance_listener(journal.clone()).subscribe(["t"]).await.unwrap();
+    let mut other = build().subscribe(["t"]).await.unwrap();
+    settle(&mut [&mut stuck, &mut other], 2).await;
+    let generation = other.group_metadata().unwrap().generation;
+    for _ in 0..59 {
+        assert!(other.try_recv().is_ok());
+        host.clock.advance(Duration::from_secs(1));
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(other.group_metadata().unwrap().generation, generation, "there is time left");
+    while other.assignment().len() < 2 {
+        assert!(other.try_recv().is_ok());
+        host.clock.advance(Duration::from_secs(1));
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(stuck.assignment().len(), 1, "it does not know yet");
+    let late = stuck.commit().await;
+    assert_error!(late, Error::Group { source: GroupError::UnknownMember { .. }, .. }, "no member");
+    settle(&mut [&mut stuck, &mut other], 2).await;
+    assert_eq!((stuck.assignment().len(), other.assignment().len()), (1, 1));
+    assert!(journal.lines().iter().any(|line| line.starts_with("lost t-")));
+}
+
+async fn a_member_that_awaits_is_polled(host: Host) {
+    topic(&host, 1).await;
+    let minute = Duration::from_secs(60);
+    let build = || member(&host).max_poll_interval(minute);
+    let mut consumer = build().subscribe(["t"]).await.unwrap();
+    settle(&mut [&mut consumer], 1).await;
+    let generation = consumer.group_metadata().unwrap().generation;
+    {
+        let mut waits = std::pin::pin!(consumer.recv());
+        for _ in 0..300 {
+            let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+            assert!(waits.as_mut().poll(&mut cx).is_pending());
+            host.clock.advance(Duration::from_secs(1));
+            tokio::task::yield_now().await;
+        }
+        send_all(&host.client, "t", 0..1).await;
+        assert_eq!(value(&waits.await.unwrap()), "0");
+    }
+    consumer.commit().await.unwrap();
+    assert_eq!(consumer.group_metadata().unwrap().generation, generation);
+}
+
+async fn a_static_member_that_is_not_polled_keeps_its_place_for_a_session(host: Host) {
+    topic(&host, 1).await;
+    let minute = Duration::from_secs(60);
+    let build = || member(&host).max_poll_interval(minute);
+    let mut fixed = build().group_instance_id("a").subscribe(["t"]).await.unwrap();
+    settle(&mut [&mut fixed], 1).await;
+    let admin = host.admin();
+    let mut seconds = 0;
+    while !admin.describe_group("g").await.unwrap().members.is_empty() {
+        host.clock.advance(Duration::from_secs(1));
+        tokio::task::yield_now().await;
+        seconds += 1;
+    }
+    assert!((60 + 45..60 + 45 + 20).contains(&seconds), "{seconds}");
+    settle(&mut [&mut fixed], 1).await;
+    send_all(&host.client, "t", 0..1).await;
+    assert_eq!(take_values(&mut fixed, 1).await, ["0"]);
+    fixed.commit().await.unwrap();
 }
 
 async fn a_topic_created_again_does_not_inherit_offsets(host: Host) {
@@ -468,7 +541,7 @@ async fn groups_that_make_no_sense_are_refused(host: Host) {
     let second = Duration::from_secs(1);
     for (builder, setting) in [
         (member(&host).auto_commit(Duration::ZERO), "auto.commit.interval.ms"),
-        (member(&host).rebalance_timeout(second / 1001), "max.poll.interval.ms"),
+        (member(&host).max_poll_interval(second / 1001), "max.poll.interval.ms"),
         (member(&host).strategies([]), "partition.assignment.strategy"),
     ] {
         assert_error!(builder.subscribe(["t"]).await, Error::InvalidConfig { .. }, setting);
