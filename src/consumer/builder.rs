@@ -60,9 +60,9 @@ impl ConsumerBuilder {
     }
 
     /// What the group's description calls the consumer (`client.id`), and what the member ids begin
-    /// with that it is given. Default `ottla`.
+    /// with that it is given. Default: the client's (`ClientBuilder::client_id`), or `ottla`.
     pub fn client_id(self, id: impl Into<String>) -> Self {
-        self.with_group(|group| group.client_id = id.into())
+        self.with_group(|group| group.client_id = Some(id.into()))
     }
 
     /// How the group shares out partitions, by preference; all members must have one in common

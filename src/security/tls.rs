@@ -226,8 +226,8 @@ pub(crate) fn distrust(error: &io::Error) -> Option<String> {
             }
             // That of the library below has no type here.
             error if format!("{error:?}").contains("CaUsedAsEndEntity") => {
-                "its certificate is an authority's own (basicConstraints CA:TRUE), which can't be a \
-                 server's or a client's: have the authority sign one without"
+                "its certificate is an authority's own (basicConstraints CA:TRUE), which can't be \
+                 a server's or a client's: have the authority sign one without"
                     .to_owned()
             }
             error => format!("its certificate: {error}"),

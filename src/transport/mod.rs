@@ -129,6 +129,11 @@ pub(crate) trait Transport: Debug + Send + Sync + 'static {
 /// question may have been answered.
 #[async_trait]
 pub(crate) trait GroupSession: Debug + Send + Sync {
+    /// What the client calls itself (`client.id`).
+    fn client_id(&self) -> String {
+        "ottla".to_owned()
+    }
+
     /// Joins, or joins again; waits for the rebalance that follows. The first join makes this
     /// session's owner a member for as long as the session lives.
     async fn join(&self, request: JoinGroup) -> Result<Joined>;

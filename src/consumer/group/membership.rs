@@ -335,7 +335,7 @@ impl Membership {
             member_id: self.member_id.clone(),
             new_member_id: String::new(),
             instance_id: self.settings.instance_id.clone(),
-            client_id: self.settings.client_id.clone(),
+            client_id: self.settings.client_id.clone().unwrap_or_else(|| self.session.client_id()),
             client_host: "in process".to_owned(),
             session_timeout: None,
             rebalance_timeout: self.settings.max_poll_interval,

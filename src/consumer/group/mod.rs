@@ -43,7 +43,8 @@ pub(super) struct GroupSettings {
     /// `None` until it is said: the others may be set before it.
     pub(super) id: Option<Arc<str>>,
     pub(super) instance_id: Option<String>,
-    pub(super) client_id: String,
+    /// The client's, if there is none.
+    pub(super) client_id: Option<String>,
     pub(super) max_poll_interval: Duration,
     pub(super) strategies: Vec<Strategy>,
     pub(super) auto_commit: Option<Duration>,
@@ -55,7 +56,7 @@ impl Default for GroupSettings {
         GroupSettings {
             id: None,
             instance_id: None,
-            client_id: "ottla".to_owned(),
+            client_id: None,
             max_poll_interval: MAX_POLL_INTERVAL,
             strategies: vec![Strategy::CooperativeSticky],
             auto_commit: None,
@@ -81,7 +82,7 @@ impl GroupSettings {
         if let Some(Err(wrong)) = self.instance_id.as_deref().map(TopicName::parse) {
             return refused("group.instance.id", format!("{:?}: {}", wrong.name, wrong.reason));
         }
-        let len = self.client_id.len();
+        let len = self.client_id.as_ref().map_or(0, String::len);
         if len > MAX_CLIENT_ID {
             return refused("client.id", format!("{len} bytes: it takes up to {MAX_CLIENT_ID}"));
         }

@@ -328,6 +328,10 @@ impl Shared {
 
 #[async_trait]
 impl GroupSession for TcpGroup {
+    fn client_id(&self) -> String {
+        self.shared.cluster.settings.client_id.clone()
+    }
+
     async fn join(&self, request: JoinGroup) -> Result<Joined> {
         let shared = self.shared.clone();
         run_on(&self.runtime, async move { shared.join(request).await }).await

@@ -12,6 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::impatient;
 use crate::support::{assert_error, at, send_all, take_values, within};
 
 /// A broker in memory, and an administrator who reaches it over the network only.
@@ -260,6 +261,28 @@ async fn records_are_deleted() {
         admin.create_topic("c", compacted).await.unwrap();
         let refused = admin.delete_records(&at("c", 0), 0).await;
         assert_error!(refused, Error::InvalidState(_), "cleanup.policy", "c-0");
+    })
+    .await
+}
+
+#[tokio::test]
+async fn members_are_called_as_their_client_unless_they_say_otherwise() {
+    within(async {
+        let broker = Broker::in_memory().await.unwrap();
+        let listener = broker.listen("127.0.0.1:0").await.unwrap();
+        let client = impatient().client_id("billing");
+        let client = client.connect(&listener.local_addr().to_string()).await.unwrap();
+        client.producer().build().send(Record::to("t").value("0")).await.unwrap();
+        for (group, own) in [("a", None), ("b", Some("audit"))] {
+            let mut member = client.consumer().group(group);
+            if let Some(own) = own {
+                member = member.client_id(own);
+            }
+            let mut member = member.subscribe(["t"]).await.unwrap();
+            assert_eq!(take_values(&mut member, 1).await, ["0"]);
+            let told = broker.admin().describe_group(group).await.unwrap();
+            assert_eq!(told.members[0].client_id, own.unwrap_or("billing"));
+        }
     })
     .await
 }

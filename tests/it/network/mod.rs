@@ -13,6 +13,7 @@ mod proxy;
 mod replicas;
 #[cfg(feature = "tls")]
 mod security;
+mod sessions;
 mod strangers;
 
 use std::time::Duration;

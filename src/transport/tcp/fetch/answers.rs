@@ -1,9 +1,12 @@
 //! What answers to Fetch mean for a session.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::epochs::{self, Doubt, Worth};
+use super::sessions::is_of_session;
 use super::shelf::Wanted;
 use super::{Actor, BY_IDS, Done, Told};
 use crate::batch::{Batch, BatchError, BatchHeader, check_crc};
@@ -18,13 +21,20 @@ use crate::wire::offset_for_leader_epoch::OffsetForLeaderEpochResponse;
 
 impl Actor {
     pub(super) fn take_in(&mut self, done: Done) {
-        let Done { node, lane, wanted, answer } = done;
+        let Done { node, lane, wanted, answer, session } = done;
         if let Some(lanes) = self.busy.get_mut(&node) {
             lanes[lane] = false;
         }
-        let (response, version) = match answer {
-            Ok(Told::Records(response, version)) if response.error_code == ErrorCode::NONE => {
-                (response, version)
+        self.remembered.extend(session.map(|session| (node, session)));
+        let (response, form) = match answer {
+            Ok(Told::Records(response, form)) if response.error_code == ErrorCode::NONE => {
+                (response, form)
+            }
+            Ok(Told::Records(response, form))
+                if !form.is_full && is_of_session(response.error_code) =>
+            {
+                tracing::debug!(node, error = %response.error_code, "a session has ended");
+                return self.put_back(&wanted);
             }
             Ok(Told::Epochs(response, doubts)) => return self.settle(&response, doubts, wanted),
             Ok(Told::Records(FetchResponse { error_code, .. }, _)) => {
@@ -41,16 +51,24 @@ impl Actor {
                 return;
             }
         };
-        let mut told = by_partition(response, version, &wanted);
-        for wanted in wanted {
-            match told.iter().position(|(at, _)| *at == wanted.at) {
-                Some(index) => {
-                    let (_, data) = told.swap_remove(index);
-                    self.take_in_partition(node, wanted, data);
-                }
-                None => self.put_by(wanted, false),
+        let mut told = by_partition(response, form.version, &wanted);
+        let (news, rest): (Vec<_>, Vec<_>) =
+            wanted.into_iter().partition(|wanted| told.contains_key(&wanted.at));
+        for wanted in news {
+            if let Some(data) = told.remove(&wanted.at) {
+                self.take_in_partition(node, wanted, data);
             }
         }
+        match form.is_full {
+            true => rest.into_iter().for_each(|wanted| self.put_by(wanted, false)),
+            // There is nothing new of them.
+            false => self.put_back(&rest),
+        }
+    }
+
+    fn put_back(&self, all: &[Wanted]) {
+        let mut shelf = self.session.shelf();
+        all.iter().for_each(|wanted| shelf.put_back(wanted));
     }
 
     fn put_by_or_fail(&mut self, node: i32, wanted: Wanted, error: Error) {
@@ -254,8 +272,8 @@ fn by_partition(
     response: FetchResponse,
     version: i16,
     wanted: &[Wanted],
-) -> Vec<(TopicPartition, PartitionData)> {
-    let mut all = Vec::new();
+) -> BTreeMap<TopicPartition, PartitionData> {
+    let mut all = BTreeMap::new();
     for topic in response.responses {
         let is_it = |it: &&Wanted| match version >= BY_IDS {
             true => it.topic_id == topic.topic_id,
@@ -264,7 +282,7 @@ fn by_partition(
         let Some(name) = wanted.iter().find(is_it).map(|it| it.at.topic.clone()) else { continue };
         for data in topic.partitions {
             let at = TopicPartition { topic: name.clone(), partition: data.partition_index };
-            all.push((at, data));
+            all.insert(at, data);
         }
     }
     all

@@ -5,10 +5,14 @@
 //! coming. A second one to a broker is there for what is wanted while the first waits.
 //!
 //! A leader that knows where the consumer stands (`client.rack`) may send it to a replica.
+//!
+//! The first connection has a session with its broker, so that most of what is wanted need not be
+//! said again; the second asks for little, and says all of it.
 
 mod answers;
 mod epochs;
 mod replicas;
+mod sessions;
 mod shelf;
 
 use std::collections::BTreeMap;
@@ -26,11 +30,12 @@ use crate::error::{Error, Result};
 use crate::topic::{TopicId, TopicPartition};
 use crate::transport::{FetchPosition, Fetched, Fetcher};
 use crate::wire::ApiKey;
-use crate::wire::fetch::{FetchPartition, FetchRequest, FetchResponse, FetchTopic};
+use crate::wire::fetch::{FetchPartition, FetchRequest, FetchResponse};
 use crate::wire::offset_for_leader_epoch::OffsetForLeaderEpochResponse;
 
 use epochs::Doubt;
 use replicas::Preferred;
+use sessions::{Ask, Remembered};
 use shelf::{Shelf, Wanted};
 
 /// How long a broker waits for records (`fetch.max.wait.ms`).
@@ -45,6 +50,8 @@ const WITH_RACKS: i16 = 11;
 const BY_IDS: i16 = 13;
 /// Connections to a broker: one that waits, and one for what can't.
 const LANES: usize = 2;
+/// The one that has a session.
+const WITH_SESSION: usize = 0;
 
 /// A fetch session.
 pub(super) struct TcpFetcher(Arc<Session>);
@@ -73,6 +80,7 @@ impl TcpFetcher {
             cluster,
             lanes,
             busy: BTreeMap::new(),
+            remembered: BTreeMap::new(),
             client_rack: client_rack.into(),
             preferred: Preferred::default(),
             put_by: Vec::new(),
@@ -119,14 +127,23 @@ struct Done {
     lane: usize,
     wanted: Vec<Wanted>,
     answer: Result<Told>,
+    /// Of the lane that has one.
+    session: Option<Remembered>,
 }
 
 /// An answer.
 enum Told {
-    /// In this version of Fetch.
-    Records(FetchResponse, i16),
+    Records(FetchResponse, Form),
     /// Nothing is fetched before these are settled.
     Epochs(OffsetForLeaderEpochResponse, Vec<Doubt>),
+}
+
+/// What has to be known to read an answer.
+struct Form {
+    /// The version of Fetch.
+    version: i16,
+    /// Whether it has all that was wanted, and not only what is new.
+    is_full: bool,
 }
 
 struct Actor {
@@ -135,6 +152,8 @@ struct Actor {
     lanes: [Arc<Pool>; LANES],
     /// Which lanes to a broker have a question under way.
     busy: BTreeMap<i32, [bool; LANES]>,
+    /// What brokers remember, while nobody asks them.
+    remembered: BTreeMap<i32, Remembered>,
     /// Where the consumer stands; empty if that is not said.
     client_rack: Arc<str>,
     preferred: Preferred,
@@ -230,6 +249,8 @@ impl Actor {
     fn ask(&mut self, node: i32, lane: usize, wanted: Vec<Wanted>, max_bytes: usize) {
         let (cluster, pool) = (self.cluster.clone(), self.lanes[lane].clone());
         let client_rack = self.client_rack.clone();
+        let mut session =
+            (lane == WITH_SESSION).then(|| self.remembered.remove(&node).unwrap_or_default());
         self.tasks.spawn(async move {
             let begun = Instant::now();
             let asked = async {
@@ -247,24 +268,48 @@ impl Actor {
                         return Ok(Told::Epochs(asked.await_it().await?, doubts));
                     }
                 }
-                let mut request = request_for(&cluster, &wanted, max_bytes);
+                let mut request = FetchRequest {
+                    max_wait_ms: MAX_WAIT.as_millis() as i32,
+                    min_bytes: 1,
+                    max_bytes: MAX_BYTES.max(i32::try_from(max_bytes).unwrap_or(i32::MAX)),
+                    ..FetchRequest::default()
+                };
                 if version >= WITH_RACKS {
                     client_rack.as_ref().clone_into(&mut request.rack_id);
                 }
+                let asks = asks(&cluster, &wanted, max_bytes);
+                let is_full = match &mut session {
+                    Some(session) => {
+                        session.tell(&mut request, asks, version >= BY_IDS);
+                        session.begins()
+                    }
+                    None => {
+                        let all = asks.into_iter();
+                        all.for_each(|(at, id, asked)| sessions::ask(&mut request, &at, id, asked));
+                        true
+                    }
+                };
                 let asked = connection.start(&request, version, MAX_WAIT)?;
-                Ok(Told::Records(asked.await_it().await?, version))
+                Ok(Told::Records(asked.await_it().await?, Form { version, is_full }))
             };
             let answer = asked.await;
+            match (&mut session, &answer) {
+                (Some(session), Ok(Told::Records(told, _))) => {
+                    session.answered(told.error_code, told.session_id);
+                }
+                (Some(session), Err(_)) => session.lost(),
+                _ => {}
+            }
             tracing::trace!(node, took = ?begun.elapsed(), "fetched");
-            Done { node, lane, wanted, answer }
+            Done { node, lane, wanted, answer, session }
         });
     }
 }
 
-fn request_for(cluster: &Cluster, wanted: &[Wanted], max_bytes: usize) -> FetchRequest {
-    let mut topics = Vec::<FetchTopic>::new();
-    for Wanted { at, topic_id, position, .. } in wanted {
-        let partition = FetchPartition {
+/// What is asked of each.
+fn asks(cluster: &Cluster, wanted: &[Wanted], max_bytes: usize) -> Vec<Ask> {
+    let ask = |Wanted { at, topic_id, position, .. }: &Wanted| {
+        let asked = FetchPartition {
             partition: at.partition,
             current_leader_epoch: cluster.leader(at).map_or(-1, |leader| leader.epoch),
             fetch_offset: position.offset,
@@ -272,20 +317,7 @@ fn request_for(cluster: &Cluster, wanted: &[Wanted], max_bytes: usize) -> FetchR
             partition_max_bytes: i32::try_from(max_bytes).unwrap_or(i32::MAX),
             ..FetchPartition::default()
         };
-        match topics.iter_mut().find(|topic| topic.topic == at.topic.as_str()) {
-            Some(topic) => topic.partitions.push(partition),
-            None => topics.push(FetchTopic {
-                topic: at.topic.to_string(),
-                topic_id: *topic_id,
-                partitions: vec![partition],
-            }),
-        }
-    }
-    FetchRequest {
-        max_wait_ms: MAX_WAIT.as_millis() as i32,
-        min_bytes: 1,
-        max_bytes: MAX_BYTES.max(i32::try_from(max_bytes).unwrap_or(i32::MAX)),
-        topics,
-        ..FetchRequest::default()
-    }
+        (at.clone(), *topic_id, asked)
+    };
+    wanted.iter().map(ask).collect()
 }

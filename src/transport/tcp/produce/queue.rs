@@ -8,8 +8,8 @@
 //!   out again, the first one first.
 //! * Where it is not known, or known not to be so, that the broker has everything up to some
 //!   number, the epoch rises and the numbers begin again (KIP-360).
-//! * Until a broker has taken the first batch under an epoch, nothing follows it: of a producer that
-//!   it does not know it takes any number, and the second would come to stand before the first.
+//! * Until a broker has taken the first batch under an epoch, nothing follows it: of a producer
+//!   that it does not know it takes any number, and the second would come to stand before it.
 //! * A batch that is too large for the broker goes out again as two, with the same numbers.
 
 use std::collections::VecDeque;
