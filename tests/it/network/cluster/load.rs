@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ottla::{Client, ConsumerRecord, Record};
+use ottla::{Client, ConsumerRecord, Error, Record};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -14,13 +14,16 @@ use super::nodes::patiently;
 
 const PRODUCERS: usize = 4;
 const MEMBERS: usize = 2;
-/// More than there are partitions.
-const KEYS: usize = 120;
+/// Many more than there are partitions.
+const KEYS: usize = 240;
 /// Of a producer, records that are not acknowledged yet.
 const UNDER_WAY: usize = 200;
 /// How many may be sent, and how often.
 const SHARE: usize = 5;
 const EVERY: Duration = Duration::from_millis(10);
+/// After this, those that are impatient send again what they have no answer to. The others do not
+/// in the time for which anything is held back.
+pub(super) const IMPATIENCE: Duration = Duration::from_secs(2);
 
 /// How many records were acknowledged, by partition.
 type Acked = BTreeMap<i32, usize>;
@@ -58,13 +61,16 @@ impl Load {
         let is_over = watch::Sender::new(false);
         let mut producers = JoinSet::new();
         for producer in 0..PRODUCERS {
-            let client = Client::connect(bootstrap).await.unwrap();
+            let client = match producer % 2 {
+                0 => impatient(bootstrap).await,
+                _ => Client::connect(bootstrap).await.unwrap(),
+            };
             let (topic, permits) = (topic.to_owned(), permits.clone());
             producers.spawn(produce(client, topic, producer, permits, acked.clone()));
         }
         let mut members = JoinSet::new();
         for member in 0..MEMBERS {
-            let client = Client::connect(bootstrap).await.unwrap();
+            let client = impatient(bootstrap).await;
             let (topic, is_over) = (topic.to_owned(), is_over.subscribe());
             members.spawn(consume(client, topic, member, handed.clone(), is_over));
         }
@@ -122,6 +128,12 @@ impl Load {
         patiently("the members leave", self.members.join_all()).await;
         (told.into_iter().flatten().collect(), self.handed.send_replace(Handed::default()).entries)
     }
+}
+
+/// A client that does not wait long for an answer, and soon hears of new partitions.
+async fn impatient(bootstrap: &str) -> Client {
+    let client = Client::builder().request_timeout(IMPATIENCE).metadata_max_age(IMPATIENCE);
+    client.connect(bootstrap).await.unwrap()
 }
 
 /// At a steady pace.
@@ -192,8 +204,13 @@ async fn consume(
             }
             handed.members.insert(member);
         });
-        consumer.commit().await.unwrap();
+        // In the middle of a rebalance, it may be under the generation that is just over.
+        match consumer.commit().await {
+            Ok(()) | Err(Error::Group { .. }) => {}
+            Err(error) => panic!("committing: {error}"),
+        }
     }
+    consumer.commit().await.unwrap();
     consumer.close().await.unwrap();
 }
 

@@ -1,24 +1,27 @@
-//! Our client at a cluster of three Apache Kafka brokers, while they are killed, and come back. These
-//! are ignored by default: `tests/kafka/cluster` runs them, and says in `OTTLA_TEST_CLUSTER` where it
-//! has made the cluster. `OTTLA_KILLS=n` sets how often a broker goes.
+//! Our client at a cluster of three Apache Kafka brokers, while they are killed, and come back, and
+//! while connections to them break, or pass nothing. These are ignored by default: `tests/kafka/cluster` runs them, and says in `OTTLA_TEST_CLUSTER` where it
+//! has made the cluster. `OTTLA_KILLS=n` sets how often a broker is killed, and connections are cut.
 //!
 //! * `nodes`: the brokers, as processes;
+//! * `proxy`: what stands between a broker and its clients;
 //! * `load`: producers, and a group of consumers, at work all the time;
 //! * `history`: what has to hold of what they were told, what there is, and what they have read.
 
 mod history;
 mod load;
 mod nodes;
+mod proxy;
 
 use std::collections::BTreeSet;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ottla::{Client, ConfigEntry, Error, TopicConfig};
 use tokio::sync::{Mutex, MutexGuard, watch};
 
-use self::history::{Entry, check_log, check_reading};
-use self::load::{Load, entry};
-use self::nodes::{Nodes, patiently};
+use self::history::{Entry, Tally, check_log, check_reading};
+use self::load::{IMPATIENCE, Load, entry};
+use self::nodes::{Leader, NODES, Nodes, patiently};
+use self::proxy::Way;
 use crate::support::{take, tell};
 
 const PARTITIONS: i32 = 12;
@@ -27,6 +30,10 @@ const RECORDS: usize = 20_000;
 /// How many of each partition are to be acknowledged in each state of the cluster.
 const SOME: usize = 20;
 const KILLS: usize = 3;
+/// How much longer a frame takes if it is delayed.
+const DELAY: Duration = Duration::from_millis(50);
+/// Where frames are cut: within their length, within their header, and behind it.
+const CUTS: [usize; 5] = [2, 7, 61, 300, usize::MAX];
 
 /// The cluster is one test's at a time.
 async fn alone() -> MutexGuard<'static, ()> {
@@ -44,101 +51,232 @@ fn fresh(name: &str) -> String {
     format!("{name}-{}", now.as_nanos())
 }
 
-/// What happens to the cluster, by turns.
+/// What happens to the cluster.
 #[derive(Debug, Clone, Copy)]
 enum Fault {
     /// Who leads this partition is killed.
     Leader(i32),
-    /// Who leads it hands over all that it leads, and ends; later it is given that back.
-    Moved(i32),
     /// Who coordinates the group is killed.
     Coordinator,
+    /// Who leads it hands over all that it leads, and ends; later it is given that back.
+    Moved(i32),
+    /// One after the other ends, and comes back.
+    Rolling,
+    /// Connections to one broker or to all break within a frame.
+    Cut(usize),
+    /// Nothing comes through to a broker, for longer than some wait.
+    Stall(i32),
+    /// What is under way to a broker arrives when others have long gone on.
+    Late(i32),
+    /// Each frame to and from a broker takes longer.
+    Delay(i32),
+    /// There is one more partition.
+    Grown,
 }
 
 impl Fault {
-    fn of(nth: usize) -> Fault {
-        let partition = (nth % PARTITIONS as usize) as i32;
-        [Fault::Leader(partition), Fault::Moved(partition), Fault::Coordinator][nth % 3]
+    /// As many cuts as kills, and something else between.
+    fn plan(kills: usize) -> Vec<Fault> {
+        let mut plan = Vec::new();
+        for n in 0..kills {
+            let partition = (n % PARTITIONS as usize) as i32;
+            let node = NODES[n / 5 % 3];
+            plan.push(if n % 2 == 0 { Fault::Leader(partition) } else { Fault::Coordinator });
+            plan.push(Fault::Cut(n));
+            plan.push(match n % 5 {
+                0 => Fault::Late(node),
+                1 => Fault::Grown,
+                2 if n % 2 == 0 => Fault::Moved(partition),
+                3 => Fault::Stall(node),
+                _ => Fault::Delay(node),
+            });
+            if n % 20 == 10 {
+                plan.push(Fault::Rolling);
+            }
+        }
+        plan
     }
 }
 
-/// Takes a broker away, and brings it back; records go through all the time.
-async fn suffer(fault: Fault, nodes: &mut Nodes, load: &Load, topic: &str) {
-    let begun = Instant::now();
-    let node = match fault {
-        Fault::Leader(partition) | Fault::Moved(partition) => {
-            nodes.leaders(topic).await[partition as usize].node
-        }
-        Fault::Coordinator => nodes.coordinator(topic).await,
-    };
-    match fault {
-        Fault::Moved(_) => nodes.stop(node).await,
-        _ => nodes.kill(node).await,
+/// A cluster under load.
+struct Scene {
+    nodes: Nodes,
+    client: Client,
+    topic: String,
+    partitions: i32,
+    load: Load,
+}
+
+impl Scene {
+    async fn start() -> Scene {
+        let mut nodes = Nodes::start().await;
+        let client = Client::connect(&nodes.addresses()).await.unwrap();
+        let (topic, partitions) = (fresh("records"), PARTITIONS);
+        let admin = client.admin();
+        admin.create_topic(&topic, TopicConfig::new().partitions(partitions)).await.unwrap();
+        nodes.settled().await;
+        let leaders = nodes.leaders(&topic).await;
+        assert_eq!(leaders.len(), PARTITIONS as usize);
+        let leading: BTreeSet<i32> = leaders.iter().map(|it| it.node).collect();
+        assert_eq!(leading.len(), 3, "{leaders:?}");
+        let configs = admin.describe_configs(&topic).await.unwrap();
+        let is = |it: &&ConfigEntry| it.name == "min.insync.replicas";
+        assert_eq!(configs.iter().find(is).unwrap().value, "2");
+        let load = Load::start(&nodes.addresses(), &topic).await;
+        let scene = Scene { nodes, client, topic, partitions, load };
+        scene.goes_on().await;
+        scene.load.is_shared().await;
+        scene
     }
-    load.goes_on(PARTITIONS, SOME).await;
-    let without = begun.elapsed();
-    assert!(nodes.leaders(topic).await.iter().all(|it| it.node != node), "{node} is away");
-    nodes.start_again(node);
-    nodes.settled().await;
-    load.goes_on(PARTITIONS, SOME).await;
-    if matches!(fault, Fault::Moved(_)) {
+
+    async fn goes_on(&self) {
+        self.load.goes_on(self.partitions, SOME).await;
+    }
+
+    /// Records go through all the time.
+    async fn suffer(&mut self, fault: Fault) {
+        let begun = Instant::now();
+        match fault {
+            Fault::Leader(partition) => {
+                let node = self.nodes.leaders(&self.topic).await[partition as usize].node;
+                self.without(node, true).await;
+            }
+            Fault::Coordinator => {
+                let node = self.nodes.coordinator(&self.topic).await;
+                self.without(node, true).await;
+            }
+            Fault::Moved(partition) => {
+                let node = self.nodes.leaders(&self.topic).await[partition as usize].node;
+                self.without(node, false).await;
+                self.gives_back().await;
+            }
+            Fault::Rolling => {
+                for node in NODES {
+                    self.without(node, false).await;
+                }
+            }
+            Fault::Cut(nth) => self.cut(nth).await,
+            Fault::Stall(node) => {
+                let proxy = self.nodes.proxy(node);
+                proxy.hold();
+                tokio::time::sleep(IMPATIENCE * 2).await;
+                proxy.release();
+            }
+            Fault::Late(node) => {
+                self.nodes.proxy(node).hold_those_there();
+                self.goes_on().await;
+                self.nodes.proxy(node).release();
+            }
+            Fault::Delay(node) => {
+                self.nodes.proxy(node).delay(DELAY);
+                self.goes_on().await;
+                self.nodes.proxy(node).delay(Duration::ZERO);
+            }
+            Fault::Grown => {
+                self.partitions += 1;
+                let admin = self.client.admin();
+                admin.create_partitions(&self.topic, self.partitions).await.unwrap();
+            }
+        }
+        self.goes_on().await;
+        tell(&format!("cluster: {fault:?}: {:?} until all went on\n", begun.elapsed()));
+    }
+
+    /// Takes a broker away, and brings it back.
+    async fn without(&mut self, node: i32, is_killed: bool) {
+        match is_killed {
+            true => self.nodes.kill(node).await,
+            false => self.nodes.stop(node).await,
+        }
+        self.goes_on().await;
+        let leaders = self.nodes.leaders(&self.topic).await;
+        assert!(leaders.iter().all(|it| it.node != node), "{node} is away: {leaders:?}");
+        self.nodes.start_again(node);
+        self.nodes.settled().await;
+    }
+
+    /// Leaders are those again that should be.
+    async fn gives_back(&self) {
+        self.goes_on().await;
         let elect = "org.apache.kafka.tools.LeaderElectionCommand";
-        nodes.tool(elect, &["--election-type", "preferred", "--all-topic-partitions"]).await;
+        self.nodes.tool(elect, &["--election-type", "preferred", "--all-topic-partitions"]).await;
         let are_back = async {
-            while !nodes.leaders(topic).await.iter().all(|it| it.node == it.preferred) {
-                load.goes_on(PARTITIONS, 1).await;
+            let is_back = |it: &Leader| it.node == it.preferred;
+            while !self.nodes.leaders(&self.topic).await.iter().all(is_back) {
+                self.load.goes_on(self.partitions, 1).await;
             }
         };
         patiently("leaders are those that are preferred", are_back).await;
-        load.goes_on(PARTITIONS, SOME).await;
     }
-    tell(&format!(
-        "cluster: {fault:?}, node {node}: {without:?} without it, back and in sync after "
-    ));
-    tell(&format!("{:?}\n", begun.elapsed()));
+
+    async fn cut(&self, nth: usize) {
+        let way = [Way::Requests, Way::Answers][nth % 2];
+        let bytes = CUTS[nth % CUTS.len()];
+        if nth % 3 == 2 {
+            let [one, two, three] = NODES.map(|node| self.nodes.proxy(node).cut(way, bytes));
+            tokio::join!(one, two, three);
+        } else {
+            self.nodes.proxy(NODES[nth / 2 % 3]).cut(way, bytes).await;
+        }
+    }
 }
 
 #[ignore = "tests/kafka/cluster makes the three Apache Kafkas that it needs"]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_while_brokers_go_and_come_back() {
     let _alone = alone().await;
-    let mut nodes = Nodes::start().await;
-    let client = Client::connect(&nodes.addresses()).await.unwrap();
-    let topic = fresh("records");
-    let admin = client.admin();
-    admin.create_topic(&topic, TopicConfig::new().partitions(PARTITIONS)).await.unwrap();
-    nodes.settled().await;
-    let leaders = nodes.leaders(&topic).await;
-    assert_eq!(leaders.len(), PARTITIONS as usize);
-    let leading: BTreeSet<i32> = leaders.iter().map(|it| it.node).collect();
-    assert_eq!(leading.len(), 3, "{leaders:?}");
-    let configs = admin.describe_configs(&topic).await.unwrap();
-    let is = |it: &&ConfigEntry| it.name == "min.insync.replicas";
-    assert_eq!(configs.iter().find(is).unwrap().value, "2");
-
-    let load = Load::start(&nodes.addresses(), &topic).await;
-    load.goes_on(PARTITIONS, SOME).await;
-    load.is_shared().await;
-    for nth in 0..kills() {
-        suffer(Fault::of(nth), &mut nodes, &load, &topic).await;
+    let mut scene = Scene::start().await;
+    let plan = Fault::plan(kills());
+    for fault in &plan {
+        scene.suffer(*fault).await;
     }
-    load.reaches(RECORDS).await;
+    scene.load.reaches(RECORDS).await;
+    let Scene { nodes, client, topic, partitions, load } = scene;
     let (history, handed) = load.finish().await;
+    let ours = read(&client, &topic, partitions).await;
+    let again = check_reading(&ours, &handed);
+    let summary = summary(&plan, nodes.cuts(), Tally::of(&history, &ours), &again);
+    tell(&format!("\n{summary}"));
+    nodes.note("summary", &summary);
+
     let failed = history.iter().find(|(_, sent)| sent.told.is_err());
     assert!(failed.is_none(), "two minutes were not enough: {failed:?}");
-
-    let lag = admin.group_lag(&topic).await.unwrap();
-    assert!(lag.len() == PARTITIONS as usize && lag.values().all(|it| *it == 0), "{lag:?}");
-    let ours = read(&client, &topic, history.len()).await;
-    check_log(&history, &ours).unwrap();
-    check_log(&history, &read_by_kafka(&nodes, &topic, history.len()).await).unwrap();
-    let again = check_reading(&ours, &handed).unwrap();
-    tell(&format!("cluster: {} records, {again} handed out again\n", history.len()));
-    admin.delete_topic(&topic).await.unwrap();
+    let lag = client.admin().group_lag(&topic).await.unwrap();
+    assert!(lag.len() == partitions as usize && lag.values().all(|it| *it == 0), "{lag:?}");
+    let added = (partitions - PARTITIONS) as usize;
+    check_log(&history, &ours, added).unwrap();
+    check_log(&history, &read_by_kafka(&nodes, &topic, history.len()).await, added).unwrap();
+    again.unwrap();
+    client.admin().delete_topic(&topic).await.unwrap();
 }
 
-/// The whole log, which has so many records.
-async fn read(client: &Client, topic: &str, count: usize) -> Vec<Entry> {
+/// What was done, and what came of it, for people.
+fn summary(plan: &[Fault], cuts: usize, tally: Tally, again: &Result<usize, String>) -> String {
+    let count = |is: fn(&Fault) -> bool| plan.iter().filter(|it| is(it)).count();
+    let kills = count(|it| matches!(it, Fault::Leader(_) | Fault::Coordinator));
+    let cut = count(|it| matches!(it, Fault::Cut(_)));
+    let stalls = count(|it| matches!(it, Fault::Stall(_) | Fault::Late(_)));
+    let delays = count(|it| matches!(it, Fault::Delay(_)));
+    let moved = count(|it| matches!(it, Fault::Moved(_)));
+    let rolling = count(|it| matches!(it, Fault::Rolling));
+    let grown = count(|it| matches!(it, Fault::Grown));
+    let group = match again {
+        Ok(again) => format!("{again} handed to the group again, none passed over"),
+        Err(why) => format!("the group: {why}"),
+    };
+    format!(
+        "{tally}; {group}.\n\
+         {kills} brokers killed, {cut} cuts of {cuts} connections, {stalls} stalls, \
+         {delays} delays, {moved} leaders moved, {rolling} rolling restarts, \
+         {grown} partitions added.\n"
+    )
+}
+
+/// The whole log.
+async fn read(client: &Client, topic: &str, partitions: i32) -> Vec<Entry> {
+    let told = client.admin().describe_topic(topic).await.unwrap();
+    assert_eq!(told.partitions.len(), partitions as usize);
+    let count = told.partitions.iter().map(|it| it.high_watermark as usize).sum();
     let mut consumer = client.consumer().subscribe([topic]).await.unwrap();
     let records = patiently("our consumer reads all", take(&mut consumer, count)).await;
     let lag = consumer.lag().await.unwrap();
@@ -246,7 +384,8 @@ async fn topics_come_and_go_while_controllers_are_killed() {
         };
         patiently("topics come and go", waited).await;
     };
-    for _ in 0..kills() {
+    let kills = kills().min(5);
+    for _ in 0..kills {
         goes_on(3).await;
         let controller = nodes.controller().await;
         let begun = Instant::now();
@@ -261,7 +400,7 @@ async fn topics_come_and_go_while_controllers_are_killed() {
     }
     is_over.send_replace(true);
     let done = patiently("the last topic comes", work).await.unwrap();
-    assert!(done.refused <= kills(), "one call at a time meets a kill: {done:?}");
+    assert!(done.refused <= kills, "one call at a time meets a kill: {done:?}");
     nodes.settled().await;
     let there = client.admin().topics().await.unwrap();
     let there = there.iter().map(|it| it.to_string()).filter(|it| it.starts_with(&prefix));

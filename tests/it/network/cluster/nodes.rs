@@ -1,8 +1,10 @@
 //! A cluster's nodes, each a process of this test: what `kafka_format_cluster` of `tests/kafka/broker`
-//! has made. They are killed, at the latest, when this is dropped.
+//! has made. They are killed, at the latest, when this is dropped. Clients come to each through a
+//! proxy; the nodes themselves, Kafka's tools, and whoever looks here how it goes do not.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -15,7 +17,9 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
-const NODES: [i32; 3] = [1, 2, 3];
+use super::proxy::Proxy;
+
+pub(super) const NODES: [i32; 3] = [1, 2, 3];
 
 /// How long anything may take. A broker that is killed is missed after three seconds, and one that is
 /// started is there after five, unless the machine has much else to do.
@@ -31,6 +35,7 @@ pub(super) async fn patiently<F: Future>(what: &str, future: F) -> F::Output {
 pub(super) struct Nodes {
     folder: PathBuf,
     running: BTreeMap<i32, Child>,
+    proxies: BTreeMap<i32, Proxy>,
 }
 
 /// Who leads a partition, and who should.
@@ -44,8 +49,12 @@ impl Nodes {
     /// All of them, ready.
     pub(super) async fn start() -> Nodes {
         let folder = std::env::var("OTTLA_TEST_CLUSTER").expect("tests/kafka/cluster makes one");
-        let mut nodes = Nodes { folder: folder.into(), running: BTreeMap::new() };
+        let (running, proxies) = (BTreeMap::new(), BTreeMap::new());
+        let mut nodes = Nodes { folder: folder.into(), running, proxies };
         for node in NODES {
+            let parsed = |name| nodes.noted(node, name).parse::<SocketAddr>().unwrap();
+            let proxy = Proxy::start(parsed("address"), parsed("behind")).await;
+            nodes.proxies.insert(node, proxy);
             nodes.start_again(node);
         }
         nodes.settled().await;
@@ -72,14 +81,29 @@ impl Nodes {
         patiently(&format!("node {node} ends"), child.wait()).await.unwrap();
     }
 
-    /// Where all listen, with commas between.
-    pub(super) fn addresses(&self) -> String {
-        NODES.map(|node| self.address(node)).join(",")
+    /// What stands before the node.
+    pub(super) fn proxy(&self, node: i32) -> &Proxy {
+        &self.proxies[&node]
     }
 
-    fn address(&self, node: i32) -> String {
-        let file = self.folder.join(node.to_string()).join("address");
+    /// How many connections were cut.
+    pub(super) fn cuts(&self) -> usize {
+        self.proxies.values().map(Proxy::cuts).sum()
+    }
+
+    /// Where clients find all, with commas between.
+    pub(super) fn addresses(&self) -> String {
+        NODES.map(|node| self.noted(node, "address")).join(",")
+    }
+
+    fn noted(&self, node: i32, name: &str) -> String {
+        let file = self.folder.join(node.to_string()).join(name);
         std::fs::read_to_string(file).unwrap().trim().to_owned()
+    }
+
+    /// Keeps what a test wants to be known, beside the nodes.
+    pub(super) fn note(&self, name: &str, text: &str) {
+        std::fs::write(self.folder.join(name), text).unwrap();
     }
 
     /// Waits until all nodes run, know each other, and each has all of its replicas in sync.
@@ -113,7 +137,7 @@ impl Nodes {
         };
         let topics = topic.map(|topic| vec![name(topic)]);
         let request = MetadataRequest { topics, ..MetadataRequest::default() };
-        ask(&self.address(node), &request).await
+        ask(&self.noted(node, "direct"), &request).await
     }
 
     /// Who leads the topic's partitions, as a node that runs has heard.
@@ -147,7 +171,7 @@ impl Nodes {
         let look = async {
             loop {
                 for node in self.running.keys() {
-                    let told = ask(&self.address(*node), &request).await;
+                    let told = ask(&self.noted(*node, "direct"), &request).await;
                     let found = told.and_then(|it| it.coordinators.into_iter().next());
                     match found {
                         Some(found) if found.error_code == ErrorCode::NONE => return found.node_id,
@@ -170,7 +194,8 @@ impl Nodes {
     /// What one of Kafka's programs says.
     pub(super) async fn tool(&self, class: &str, arguments: &[&str]) -> String {
         let mut command = Command::new(self.folder.join("java"));
-        command.args([class, "--bootstrap-server", &self.addresses()]).args(arguments);
+        let direct = NODES.map(|node| self.noted(node, "direct")).join(",");
+        command.args([class, "--bootstrap-server", &direct]).args(arguments);
         let output = patiently(class, command.kill_on_drop(true).output()).await.unwrap();
         let error = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{class} {arguments:?}: {error}");

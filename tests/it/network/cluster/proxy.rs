@@ -1,0 +1,162 @@
+//! Stands before a broker, where it says that it listens: knows where a frame begins and ends, and on
+//! command cuts connections within one, or holds frames back.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::nodes::patiently;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    Requests,
+    Answers,
+}
+
+/// What is done with frames. Connections are numbered as they come.
+#[derive(Debug, Clone, Copy)]
+struct Orders {
+    /// Of those before this number, the next frame that way is passed as far as so many bytes.
+    cut: (usize, Way, usize),
+    /// Frames of those before this number are held.
+    held: usize,
+    delay: Duration,
+}
+
+/// Forwards connections; ends with this.
+pub(super) struct Proxy {
+    _tasks: JoinSet<()>,
+    orders: watch::Sender<Orders>,
+    accepted: watch::Receiver<usize>,
+    cuts: watch::Sender<usize>,
+}
+
+impl Proxy {
+    pub(super) async fn start(at: SocketAddr, to: SocketAddr) -> Proxy {
+        let listener = TcpListener::bind(at).await.unwrap();
+        let none = Orders { cut: (0, Way::Requests, 0), held: 0, delay: Duration::ZERO };
+        let (orders, cuts) = (watch::Sender::new(none), watch::Sender::new(0));
+        let (accept, accepted) = watch::channel(0);
+        let mut tasks = JoinSet::new();
+        let (heard, counter) = (orders.subscribe(), cuts.clone());
+        tasks.spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((client, _)) = listener.accept().await {
+                let nth = *accept.borrow();
+                accept.send_replace(nth + 1);
+                connections.spawn(forward(client, to, nth, heard.clone(), counter.clone()));
+                while connections.try_join_next().is_some() {}
+            }
+        });
+        Proxy { _tasks: tasks, orders, accepted, cuts }
+    }
+
+    /// Cuts all connections that there are, each when so many bytes of its next frame are through,
+    /// or all but one. Returns once one is cut.
+    pub(super) async fn cut(&self, way: Way, bytes: usize) {
+        let before = self.cuts();
+        let there = *self.accepted.borrow();
+        self.orders.send_modify(|orders| orders.cut = (there, way, bytes));
+        let mut cuts = self.cuts.subscribe();
+        drop(patiently("a connection is cut", cuts.wait_for(|now| *now > before)).await.unwrap());
+    }
+
+    /// How many connections were cut.
+    pub(super) fn cuts(&self) -> usize {
+        *self.cuts.borrow()
+    }
+
+    /// Holds what comes over the connections that there are, until it is released. New ones work.
+    pub(super) fn hold_those_there(&self) {
+        let there = *self.accepted.borrow();
+        self.orders.send_modify(|orders| orders.held = there);
+    }
+
+    /// Holds whatever comes.
+    pub(super) fn hold(&self) {
+        self.orders.send_modify(|orders| orders.held = usize::MAX);
+    }
+
+    /// What was held arrives, also if its sender has given it up.
+    pub(super) fn release(&self) {
+        self.orders.send_modify(|orders| orders.held = 0);
+    }
+
+    /// Each frame takes so much longer.
+    pub(super) fn delay(&self, time: Duration) {
+        self.orders.send_modify(|orders| orders.delay = time);
+    }
+}
+
+async fn forward(
+    client: TcpStream,
+    to: SocketAddr,
+    nth: usize,
+    orders: watch::Receiver<Orders>,
+    cuts: watch::Sender<usize>,
+) {
+    let Ok(broker) = TcpStream::connect(to).await else { return };
+    for stream in [&client, &broker] {
+        stream.set_nodelay(true).unwrap();
+    }
+    let (from_client, to_client) = client.into_split();
+    let (from_broker, to_broker) = broker.into_split();
+    let requests = pass(from_client, to_broker, (nth, Way::Requests), orders.clone());
+    let answers = pass(from_broker, to_client, (nth, Way::Answers), orders);
+    tokio::pin!(requests, answers);
+    let is_cut = tokio::select! {
+        end = &mut requests => match end {
+            End::Cut => true,
+            // The broker still answers what it has got: if this end were closed, it would not
+            // even read it.
+            End::Closed => matches!(answers.await, End::Cut),
+        },
+        end = &mut answers => matches!(end, End::Cut),
+    };
+    if is_cut {
+        cuts.send_modify(|cuts| *cuts += 1);
+    }
+}
+
+enum End {
+    Closed,
+    Cut,
+}
+
+/// Passes frames on, until there are none, or within one. Whoever does not take what comes for him
+/// any more does not keep the other from being read.
+async fn pass(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    (nth, way): (usize, Way),
+    mut orders: watch::Receiver<Orders>,
+) -> End {
+    while let Some(frame) = read_frame(&mut from).await {
+        let Ok(orders) = orders.wait_for(|it| nth >= it.held).await.map(|it| *it) else { break };
+        let (cut_before, cut_way, bytes) = orders.cut;
+        if nth < cut_before && way == cut_way {
+            drop(to.write_all(&frame[..bytes.min(frame.len() - 1)]).await);
+            return End::Cut;
+        }
+        if !orders.delay.is_zero() {
+            tokio::time::sleep(orders.delay).await;
+        }
+        drop(to.write_all(&frame).await);
+    }
+    End::Closed
+}
+
+/// With its length; `None` if no whole one comes any more.
+async fn read_frame(from: &mut OwnedReadHalf) -> Option<Vec<u8>> {
+    let mut frame = vec![0; 4];
+    from.read_exact(&mut frame).await.ok()?;
+    let len = u32::from_be_bytes([frame[0], frame[1], frame[2], frame[3]]) as usize;
+    frame.resize(4 + len, 0);
+    from.read_exact(&mut frame[4..]).await.ok()?;
+    Some(frame)
+}
