@@ -64,11 +64,11 @@ enum Fault {
     Rolling,
     /// Connections to one broker or to all break within a frame.
     Cut(usize),
-    /// Nothing comes through to a broker, for longer than some wait.
+    /// Nothing comes through to who leads it, for longer than some wait.
     Stall(i32),
-    /// What is under way to a broker arrives when others have long gone on.
+    /// What is under way to its leader arrives when others have long gone on.
     Late(i32),
-    /// Each frame to and from a broker takes longer.
+    /// Each frame to and from its leader takes longer.
     Delay(i32),
     /// There is one more partition.
     Grown,
@@ -80,15 +80,14 @@ impl Fault {
         let mut plan = Vec::new();
         for n in 0..kills {
             let partition = (n % PARTITIONS as usize) as i32;
-            let node = NODES[n / 5 % 3];
             plan.push(if n % 2 == 0 { Fault::Leader(partition) } else { Fault::Coordinator });
             plan.push(Fault::Cut(n));
             plan.push(match n % 5 {
-                0 => Fault::Late(node),
+                0 => Fault::Late(partition),
                 1 => Fault::Grown,
-                2 if n % 2 == 0 => Fault::Moved(partition),
-                3 => Fault::Stall(node),
-                _ => Fault::Delay(node),
+                2 => Fault::Moved(partition),
+                3 => Fault::Stall(partition),
+                _ => Fault::Delay(partition),
             });
             if n % 20 == 10 {
                 plan.push(Fault::Rolling);
@@ -138,7 +137,7 @@ impl Scene {
         let begun = Instant::now();
         match fault {
             Fault::Leader(partition) => {
-                let node = self.nodes.leaders(&self.topic).await[partition as usize].node;
+                let node = self.leader(partition).await;
                 self.without(node, true).await;
             }
             Fault::Coordinator => {
@@ -146,7 +145,7 @@ impl Scene {
                 self.without(node, true).await;
             }
             Fault::Moved(partition) => {
-                let node = self.nodes.leaders(&self.topic).await[partition as usize].node;
+                let node = self.leader(partition).await;
                 self.without(node, false).await;
                 self.gives_back().await;
             }
@@ -156,21 +155,23 @@ impl Scene {
                 }
             }
             Fault::Cut(nth) => self.cut(nth).await,
-            Fault::Stall(node) => {
-                let proxy = self.nodes.proxy(node);
+            Fault::Stall(partition) => {
+                let proxy = self.nodes.proxy(self.leader(partition).await);
                 proxy.hold();
                 tokio::time::sleep(IMPATIENCE * 2).await;
                 proxy.release();
             }
-            Fault::Late(node) => {
-                self.nodes.proxy(node).hold_those_there();
+            Fault::Late(partition) => {
+                let proxy = self.nodes.proxy(self.leader(partition).await);
+                proxy.hold_those_there();
                 self.goes_on().await;
-                self.nodes.proxy(node).release();
+                proxy.release();
             }
-            Fault::Delay(node) => {
-                self.nodes.proxy(node).delay(DELAY);
+            Fault::Delay(partition) => {
+                let proxy = self.nodes.proxy(self.leader(partition).await);
+                proxy.delay(DELAY);
                 self.goes_on().await;
-                self.nodes.proxy(node).delay(Duration::ZERO);
+                proxy.delay(Duration::ZERO);
             }
             Fault::Grown => {
                 self.partitions += 1;
@@ -213,11 +214,14 @@ impl Scene {
         let way = [Way::Requests, Way::Answers][nth % 2];
         let bytes = CUTS[nth % CUTS.len()];
         if nth % 3 == 2 {
-            let [one, two, three] = NODES.map(|node| self.nodes.proxy(node).cut(way, bytes));
-            tokio::join!(one, two, three);
-        } else {
-            self.nodes.proxy(NODES[nth / 2 % 3]).cut(way, bytes).await;
+            return self.nodes.cut(&NODES, way, bytes).await;
         }
+        let leader = self.leader((nth % PARTITIONS as usize) as i32).await;
+        self.nodes.cut(&[leader], way, bytes).await;
+    }
+
+    async fn leader(&self, partition: i32) -> i32 {
+        self.nodes.leaders(&self.topic).await[partition as usize].node
     }
 }
 

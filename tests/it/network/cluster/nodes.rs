@@ -15,9 +15,10 @@ use ottla::wire::{ErrorCode, Request, decode_response, encode_request};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use super::proxy::Proxy;
+use super::proxy::{Proxy, Way};
 
 pub(super) const NODES: [i32; 3] = [1, 2, 3];
 
@@ -36,6 +37,7 @@ pub(super) struct Nodes {
     folder: PathBuf,
     running: BTreeMap<i32, Child>,
     proxies: BTreeMap<i32, Proxy>,
+    cuts: watch::Sender<usize>,
 }
 
 /// Who leads a partition, and who should.
@@ -50,10 +52,12 @@ impl Nodes {
     pub(super) async fn start() -> Nodes {
         let folder = std::env::var("OTTLA_TEST_CLUSTER").expect("tests/kafka/cluster makes one");
         let (running, proxies) = (BTreeMap::new(), BTreeMap::new());
-        let mut nodes = Nodes { folder: folder.into(), running, proxies };
+        let cuts = watch::Sender::new(0);
+        let mut nodes = Nodes { folder: folder.into(), running, proxies, cuts };
         for node in NODES {
             let parsed = |name| nodes.noted(node, name).parse::<SocketAddr>().unwrap();
-            let proxy = Proxy::start(parsed("address"), parsed("behind")).await;
+            let (address, behind) = (parsed("address"), parsed("behind"));
+            let proxy = Proxy::start(address, behind, nodes.cuts.clone()).await;
             nodes.proxies.insert(node, proxy);
             nodes.start_again(node);
         }
@@ -86,9 +90,19 @@ impl Nodes {
         &self.proxies[&node]
     }
 
+    /// Cuts the connections that there are to these, and waits until one is.
+    pub(super) async fn cut(&self, nodes: &[i32], way: Way, bytes: usize) {
+        let before = self.cuts();
+        for node in nodes {
+            self.proxy(*node).cut(way, bytes);
+        }
+        let mut cuts = self.cuts.subscribe();
+        drop(patiently("a connection is cut", cuts.wait_for(|now| *now > before)).await.unwrap());
+    }
+
     /// How many connections were cut.
     pub(super) fn cuts(&self) -> usize {
-        self.proxies.values().map(Proxy::cuts).sum()
+        *self.cuts.borrow()
     }
 
     /// Where clients find all, with commas between.

@@ -10,8 +10,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::nodes::patiently;
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Way {
     Requests,
@@ -33,42 +31,34 @@ pub(super) struct Proxy {
     _tasks: JoinSet<()>,
     orders: watch::Sender<Orders>,
     accepted: watch::Receiver<usize>,
-    cuts: watch::Sender<usize>,
 }
 
 impl Proxy {
-    pub(super) async fn start(at: SocketAddr, to: SocketAddr) -> Proxy {
+    /// Counts the connections that are cut.
+    pub(super) async fn start(at: SocketAddr, to: SocketAddr, cuts: watch::Sender<usize>) -> Proxy {
         let listener = TcpListener::bind(at).await.unwrap();
         let none = Orders { cut: (0, Way::Requests, 0), held: 0, delay: Duration::ZERO };
-        let (orders, cuts) = (watch::Sender::new(none), watch::Sender::new(0));
+        let orders = watch::Sender::new(none);
         let (accept, accepted) = watch::channel(0);
         let mut tasks = JoinSet::new();
-        let (heard, counter) = (orders.subscribe(), cuts.clone());
+        let heard = orders.subscribe();
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
                 let nth = *accept.borrow();
                 accept.send_replace(nth + 1);
-                connections.spawn(forward(client, to, nth, heard.clone(), counter.clone()));
+                connections.spawn(forward(client, to, nth, heard.clone(), cuts.clone()));
                 while connections.try_join_next().is_some() {}
             }
         });
-        Proxy { _tasks: tasks, orders, accepted, cuts }
+        Proxy { _tasks: tasks, orders, accepted }
     }
 
     /// Cuts all connections that there are, each when so many bytes of its next frame are through,
-    /// or all but one. Returns once one is cut.
-    pub(super) async fn cut(&self, way: Way, bytes: usize) {
-        let before = self.cuts();
+    /// or all but one.
+    pub(super) fn cut(&self, way: Way, bytes: usize) {
         let there = *self.accepted.borrow();
         self.orders.send_modify(|orders| orders.cut = (there, way, bytes));
-        let mut cuts = self.cuts.subscribe();
-        drop(patiently("a connection is cut", cuts.wait_for(|now| *now > before)).await.unwrap());
-    }
-
-    /// How many connections were cut.
-    pub(super) fn cuts(&self) -> usize {
-        *self.cuts.borrow()
     }
 
     /// Holds what comes over the connections that there are, until it is released. New ones work.
