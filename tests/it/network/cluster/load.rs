@@ -1,19 +1,24 @@
 //! A stream of records that goes on while brokers come and go, and a group that reads it meanwhile.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use ottla::{Client, ConsumerRecord, Error, Record};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::process::Command;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::history::{Entry, History, Id, Sent};
-use super::nodes::patiently;
+use super::nodes::{Nodes, patiently};
 
 const PRODUCERS: usize = 4;
-const MEMBERS: usize = 2;
+/// Of the group: those that are ours, and one of Kafka's own kind.
+const OURS: usize = 2;
+const MEMBERS: usize = OURS + 1;
 /// Many more than there are partitions.
 const KEYS: usize = 240;
 /// Of a producer, records that are not acknowledged yet.
@@ -38,6 +43,17 @@ struct Handed {
 }
 
 impl Handed {
+    fn take(&mut self, member: usize, entries: Vec<Entry>) {
+        for entry in &entries {
+            let end = self.ends.entry(entry.partition).or_default();
+            *end = (*end).max(entry.offset + 1);
+        }
+        if !entries.is_empty() {
+            self.members.insert(member);
+        }
+        self.entries.extend(entries);
+    }
+
     fn distinct(&self) -> usize {
         self.ends.values().sum::<i64>() as usize
     }
@@ -55,7 +71,8 @@ pub(super) struct Load {
 
 impl Load {
     /// Sends to the topic, and reads it, as the group of the same name: each with a client of its own.
-    pub(super) async fn start(bootstrap: &str, topic: &str) -> Load {
+    pub(super) async fn start(nodes: &Nodes, topic: &str) -> Load {
+        let bootstrap = &nodes.addresses();
         let permits = Arc::new(Semaphore::new(0));
         let (acked, handed) = (watch::Sender::default(), watch::Sender::default());
         let is_over = watch::Sender::new(false);
@@ -69,11 +86,14 @@ impl Load {
             producers.spawn(produce(client, topic, producer, permits, acked.clone()));
         }
         let mut members = JoinSet::new();
-        for member in 0..MEMBERS {
+        for member in 0..OURS {
             let client = impatient(bootstrap).await;
             let (topic, is_over) = (topic.to_owned(), is_over.subscribe());
             members.spawn(consume(client, topic, member, handed.clone(), is_over));
         }
+        let mut java = nodes.java("Member");
+        java.args([bootstrap, topic, topic]);
+        members.spawn(consume_in_java(java, OURS, handed.clone(), is_over.subscribe()));
         let granting = tokio::spawn(grant(permits.clone()));
         Load { permits, acked, handed, is_over, granting, producers, members }
     }
@@ -196,14 +216,8 @@ async fn consume(
             _ = is_over.wait_for(|it| *it) => break,
             records = consumer.poll(500) => records.unwrap(),
         };
-        handed.send_modify(|handed| {
-            for record in &records {
-                let end = handed.ends.entry(record.partition).or_default();
-                *end = (*end).max(record.offset + 1);
-                handed.entries.push(entry(&record.to_owned()));
-            }
-            handed.members.insert(member);
-        });
+        let entries = records.iter().map(|record| entry(&record.to_owned())).collect();
+        handed.send_modify(|handed| handed.take(member, entries));
         // In the middle of a rebalance, it may be under the generation that is just over.
         match consumer.commit().await {
             Ok(()) | Err(Error::Group { .. }) => {}
@@ -212,6 +226,51 @@ async fn consume(
     }
     consumer.commit().await.unwrap();
     consumer.close().await.unwrap();
+}
+
+/// The same, as the Java program that this is does it. It says what it is handed, and hears when
+/// that is written down, before it commits: so all members together hand out things in one order.
+async fn consume_in_java(
+    mut program: Command,
+    member: usize,
+    handed: watch::Sender<Handed>,
+    mut is_over: watch::Receiver<bool>,
+) {
+    let mut child = program.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut entries = Vec::new();
+    loop {
+        let line = tokio::select! {
+            biased;
+            _ = is_over.wait_for(|it| *it) => break,
+            line = lines.next_line() => line.unwrap().expect("it goes on until it is told to end"),
+        };
+        if !line.is_empty() {
+            entries.push(told_entry(&line).unwrap_or_else(|| panic!("{line:?}")));
+            continue;
+        }
+        let entries = std::mem::take(&mut entries);
+        handed.send_modify(|handed| handed.take(member, entries));
+        input.write_all(b"\n").await.unwrap();
+    }
+    drop(input);
+    // Nothing new is to come, but what it says has to go somewhere.
+    while lines.next_line().await.unwrap().is_some() {}
+    assert!(child.wait().await.unwrap().success(), "its end");
+}
+
+/// Of a line like `Partition:3⇥Offset:17⇥key⇥value`, as Kafka's console consumer prints them.
+pub(super) fn told_entry(line: &str) -> Option<Entry> {
+    let [partition, offset, key, value] = line.split('\t').collect::<Vec<_>>()[..] else {
+        return None;
+    };
+    Some(Entry {
+        partition: partition.strip_prefix("Partition:")?.parse().ok()?,
+        offset: offset.strip_prefix("Offset:")?.parse().ok()?,
+        key: key.to_owned(),
+        value: value.to_owned(),
+    })
 }
 
 pub(super) fn entry(record: &ConsumerRecord) -> Entry {

@@ -1,10 +1,11 @@
 //! Our client at a cluster of three Apache Kafka brokers, while they are killed, and come back, and
-//! while connections to them break, or pass nothing. These are ignored by default: `tests/kafka/cluster` runs them, and says in `OTTLA_TEST_CLUSTER` where it
-//! has made the cluster. `OTTLA_KILLS=n` sets how often a broker is killed, and connections are cut.
+//! while connections to them break, or pass nothing. These are ignored by default:
+//! `tests/kafka/cluster` runs them, and says in `OTTLA_TEST_CLUSTER` where it has made the cluster.
+//! `OTTLA_KILLS=n` sets how often a broker is killed, and connections are cut.
 //!
 //! * `nodes`: the brokers, as processes;
 //! * `proxy`: what stands between a broker and its clients;
-//! * `load`: producers, and a group of consumers, at work all the time;
+//! * `load`: producers, and a group of consumers, one of them Java's, at work all the time;
 //! * `history`: what has to hold of what they were told, what there is, and what they have read.
 
 mod history;
@@ -19,7 +20,7 @@ use ottla::{Client, ConfigEntry, Error, TopicConfig};
 use tokio::sync::{Mutex, MutexGuard, watch};
 
 use self::history::{Entry, Tally, check_log, check_reading};
-use self::load::{IMPATIENCE, Load, entry};
+use self::load::{IMPATIENCE, Load, entry, told_entry};
 use self::nodes::{Leader, NODES, Nodes, patiently};
 use self::proxy::Way;
 use crate::support::{take, tell};
@@ -121,7 +122,7 @@ impl Scene {
         let configs = admin.describe_configs(&topic).await.unwrap();
         let is = |it: &&ConfigEntry| it.name == "min.insync.replicas";
         assert_eq!(configs.iter().find(is).unwrap().value, "2");
-        let load = Load::start(&nodes.addresses(), &topic).await;
+        let load = Load::start(&nodes, &topic).await;
         let scene = Scene { nodes, client, topic, partitions, load };
         scene.goes_on().await;
         scene.load.is_shared().await;
@@ -301,19 +302,6 @@ async fn read_by_kafka(nodes: &Nodes, topic: &str, count: usize) -> Vec<Entry> {
     let consumer = "org.apache.kafka.tools.consumer.ConsoleConsumer";
     let said = nodes.tool(consumer, &arguments).await;
     said.lines().map(|line| told_entry(line).unwrap_or_else(|| panic!("{line:?}"))).collect()
-}
-
-/// Of a line like `Partition:3⇥Offset:17⇥key⇥value`.
-fn told_entry(line: &str) -> Option<Entry> {
-    let [partition, offset, key, value] = line.split('\t').collect::<Vec<_>>()[..] else {
-        return None;
-    };
-    Some(Entry {
-        partition: partition.strip_prefix("Partition:")?.parse().ok()?,
-        offset: offset.strip_prefix("Offset:")?.parse().ok()?,
-        key: key.to_owned(),
-        value: value.to_owned(),
-    })
 }
 
 /// What an administrator has done.

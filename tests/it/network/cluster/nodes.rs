@@ -205,12 +205,19 @@ impl Nodes {
         id.and_then(|id| id.trim().parse().ok()).unwrap_or_else(|| panic!("no LeaderId: {said}"))
     }
 
+    /// One of Kafka's programs, or of ours beside them.
+    pub(super) fn java(&self, class: &str) -> Command {
+        let mut command = Command::new(self.folder.join("java"));
+        command.arg(class).kill_on_drop(true);
+        command
+    }
+
     /// What one of Kafka's programs says.
     pub(super) async fn tool(&self, class: &str, arguments: &[&str]) -> String {
-        let mut command = Command::new(self.folder.join("java"));
+        let mut command = self.java(class);
         let direct = NODES.map(|node| self.noted(node, "direct")).join(",");
-        command.args([class, "--bootstrap-server", &direct]).args(arguments);
-        let output = patiently(class, command.kill_on_drop(true).output()).await.unwrap();
+        command.args(["--bootstrap-server", &direct]).args(arguments);
+        let output = patiently(class, command.output()).await.unwrap();
         let error = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{class} {arguments:?}: {error}");
         String::from_utf8(output.stdout).unwrap()

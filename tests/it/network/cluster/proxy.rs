@@ -1,5 +1,5 @@
-//! Stands before a broker, where it says that it listens: knows where a frame begins and ends, and on
-//! command cuts connections within one, or holds frames back.
+//! Stands before a broker, where it says that it listens: knows where a frame begins and ends, and
+//! on command cuts connections within one, or holds frames back.
 
 use std::net::SocketAddr;
 use std::time::Duration;
