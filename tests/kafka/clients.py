@@ -233,8 +233,8 @@ def main(ours, theirs, address, pid, rounds, sizes):
     for way in WAYS:
         told = " ".join(word for word in way.produces + way.consumes if word != "-X")
         names = ["linger.ms", "batch.size", "buffer.memory"]
-        ours = " ".join(f"{name}={value}" for name, value in zip(names, way.ours))
-        print(f"{way.name}: ours {ours or 'by its defaults'}; "
+        said = " ".join(f"{name}={value}" for name, value in zip(names, way.ours))
+        print(f"{way.name}: ours {said or 'by its defaults'}; "
               f"librdkafka's {told or 'by its defaults'}")
     figures.line("what", "ottla", "librdkafka", "ratio (min-max)", "aim", "verdict")
     both = Rounds([Ours(ours, address), Theirs(theirs, address)], int(pid))
