@@ -71,7 +71,7 @@ pub enum GroupError {
         /// The limit, of all groups together.
         limit: usize,
     },
-    /// The group is being rebalanced: join again.
+    /// The group is being rebalanced: join again; to a consumer, poll on.
     #[error("the group is being rebalanced")]
     RebalanceInProgress,
     /// The metadata of a commit is too long.

@@ -96,7 +96,7 @@ impl ProducerBuilder {
     }
 
     /// The size in bytes at which a batch is closed (`batch.size`). Default: 64 KiB; to brokers on
-    /// the network, where each batch costs more, 512 KiB.
+    /// the network, where each batch costs more, 1,000,000 bytes.
     ///
     /// A larger record gets a batch of its own. A topic's `max.message.bytes` closes batches too;
     /// what a broker on the network finds too large is sent to it in parts. Values are clamped to 1

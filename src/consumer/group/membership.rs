@@ -160,6 +160,11 @@ impl Membership {
         self.presence.as_ref().is_some_and(Presence::is_over)
     }
 
+    /// Whether it joins again, with what it has.
+    pub(super) fn rebalances(&self) -> bool {
+        matches!(self.phase, Phase::Joining(_) | Phase::Syncing(..)) && self.generation >= 0
+    }
+
     pub(super) fn session(&self) -> &Arc<dyn GroupSession> {
         &self.session
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::super::builder::{Begin, locate};
 use super::super::{Consumer, Position, Records, Start};
-use crate::error::{Error, Result};
+use crate::error::{Error, GroupError, Result};
 use crate::topic::{TopicId, TopicPartition};
 use crate::transport::{Commit, CommittedOffset, GroupSession, MemberRef, Transport};
 
@@ -138,13 +138,16 @@ impl Consumer {
     /// Cancel safe: dropped, the offsets may have been committed.
     ///
     /// # Errors
-    /// [`Error::Group`] if the consumer is no longer a member of the group's generation: then
-    /// others may read these partitions already. The next poll joins again, and goes on. What the
-    /// storage answers, where the commit could not be stored.
+    /// [`Error::Group`] with [`RebalanceInProgress`](crate::GroupError::RebalanceInProgress) while
+    /// the group is being rebalanced: poll on, and commit later, or with what comes next. What this
+    /// member keeps is not handed out to others meanwhile.
+    ///
+    /// [`Error::Group`] with anything else if the consumer is no longer a member of the group's
+    /// generation: then others may read these partitions already. The next poll joins again, and
+    /// goes on. What the storage answers, where the commit could not be stored.
     pub async fn commit(&mut self) -> Result<()> {
         let owned = self.owned();
-        let (session, commit) = self.commit_for(&owned)?;
-        session.commit(commit).await
+        self.commit_owned(owned).await
     }
 
     /// Commits what comes after these records, in each of their partitions: all up to them counts
@@ -161,8 +164,7 @@ impl Consumer {
                 owned.push(Owned { at, topic_id: partition.topic_id, position });
             }
         }
-        let (session, commit) = self.commit_for(&owned)?;
-        session.commit(commit).await
+        self.commit_owned(owned).await
     }
 
     /// Commits these positions, of assigned partitions: [`Error::InvalidState`] for others, and
@@ -183,8 +185,7 @@ impl Consumer {
             }
             owned.push(Owned { at, topic_id, position });
         }
-        let (session, commit) = self.commit_for(&owned)?;
-        session.commit(commit).await
+        self.commit_owned(owned).await
     }
 
     /// What the group has committed for these partitions, where it has: where a member would begin.
@@ -236,6 +237,24 @@ impl Consumer {
             position: partition.position,
         });
         owned.collect()
+    }
+
+    fn commit_owned(&mut self, owned: Vec<Owned>) -> impl Future<Output = Result<()>> + Send {
+        let prepared = self.commit_for(&owned);
+        let membership = self.membership.as_ref();
+        let rebalances = membership.is_some_and(|membership| membership.rebalances());
+        async move {
+            let (session, commit) = prepared?;
+            match session.commit(commit).await {
+                // The next generation has begun, with this member, which was not polled since.
+                Err(Error::Group { group, source: GroupError::IllegalGeneration { .. } })
+                    if rebalances =>
+                {
+                    Err(Error::Group { group, source: GroupError::RebalanceInProgress })
+                }
+                told => told,
+            }
+        }
     }
 
     /// Not async: a future that holds on to `&self` could not be sent to another thread.

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::assignor::Assignment;
+use crate::error::GroupError;
 
 fn assignment(partitions: &[(&str, i32)]) -> Bytes {
     let at = |(topic, partition): &(&str, i32)| TopicPartition::new(topic, *partition).unwrap();
@@ -39,6 +40,27 @@ async fn what_a_static_member_does_not_want_any_more_is_left_out_and_told() {
     assert_eq!(at_hand(&mut other), run(0, 0..=2));
     assert_eq!(other.assignment(), [tp(0)]);
     assert_eq!(other.group_metadata().unwrap().generation, 1);
+}
+
+/// Its partitions are nobody else's meanwhile.
+#[tokio::test]
+async fn a_commit_while_the_group_is_rebalanced_says_so() {
+    let mock = Mock::with_partitions(1);
+    mock.append(0, 3);
+    mock.assign(assignment(&[("t", 0)]));
+    let mut consumer = mock.consumer().group("g").subscribe(["t"]).await.unwrap();
+    assert_eq!(at_hand(&mut consumer), run(0, 0..=2));
+    consumer.commit().await.unwrap();
+    mock.move_on();
+    let before = consumer.commit().await;
+    let source = |committed: Result<()>| match committed.unwrap_err() {
+        Error::Group { source, .. } => source,
+        error => panic!("{error}"),
+    };
+    assert!(matches!(source(before), GroupError::IllegalGeneration { .. }), "it does not join yet");
+    assert!(recv_once(&mut consumer).is_none());
+    assert_eq!(source(consumer.commit().await), GroupError::RebalanceInProgress);
+    assert_eq!(consumer.assignment(), [tp(0)]);
 }
 
 /// For leaders that heed it (KIP-881).

@@ -17,7 +17,7 @@ use crate::assignor::Subscription;
 use crate::batch::{Batch, BatchBuilder, HEADER_LEN, patch};
 use crate::clock::Clock;
 use crate::consumer::ConsumerBuilder;
-use crate::error::{Error, Result};
+use crate::error::{Error, GroupError, Result};
 use crate::topic::{TopicId, TopicName, TopicPartition};
 use crate::transport::{
     Administration, Commit, CommittedOffset, FetchPosition, Fetched, Fetcher, GroupSession,
@@ -50,6 +50,9 @@ struct State {
     assignment: Bytes,
     /// What they have said of themselves when they joined.
     subscriptions: Vec<Bytes>,
+    /// Whether groups have gone to their next generation, and members have not heard of it.
+    moves_on: bool,
+    groups: Vec<watch::Sender<u64>>,
     /// What fetchers were told: `partition@offset/epoch`, `partition stopped`.
     told: Vec<String>,
 }
@@ -92,6 +95,13 @@ impl Mock {
 
     pub(super) fn auto_create(&self, partitions: i32) {
         self.state().auto_create = partitions;
+    }
+
+    /// Groups rebalance: who joins is in the next generation, and does not get the answer.
+    pub(super) fn move_on(&self) {
+        let mut state = self.state();
+        state.moves_on = true;
+        state.groups.iter().for_each(|changes| changes.send_modify(|changes| *changes += 1));
     }
 
     /// What members of groups have said of themselves, each time that one joined.
@@ -282,6 +292,7 @@ impl Transport for Mock {
     fn group(&self, _: &str) -> Arc<dyn GroupSession> {
         let assignment = self.state().assignment.clone();
         let (generation, changes) = (AtomicI32::new(0), watch::Sender::new(0));
+        self.state().groups.push(changes.clone());
         Arc::new(MockGroup { mock: self.clone(), assignment, generation, changes })
     }
 
@@ -310,6 +321,10 @@ impl Transport for Mock {
     }
 }
 
+fn refused(source: GroupError) -> Error {
+    Error::Group { group: "g".to_owned(), source }
+}
+
 /// A group that somebody else leads, and in which nothing happens.
 #[derive(Debug)]
 struct MockGroup {
@@ -331,6 +346,9 @@ impl GroupSession for MockGroup {
 
     async fn join(&self, request: JoinGroup) -> Result<Joined> {
         self.mock.state().subscriptions.push(request.protocols[0].1.clone());
+        if self.mock.state().moves_on {
+            std::future::pending::<()>().await;
+        }
         Ok(Joined {
             member_id: "this".to_owned(),
             generation: self.generation.fetch_add(1, Ordering::Relaxed) + 1,
@@ -356,15 +374,22 @@ impl GroupSession for MockGroup {
     }
 
     async fn heartbeat(&self, _: MemberRef, _: i32) -> Result<()> {
-        Ok(())
+        match self.mock.state().moves_on {
+            true => Err(refused(GroupError::RebalanceInProgress)),
+            false => Ok(()),
+        }
     }
 
     async fn leave(&self, _: MemberRef) -> Result<()> {
         Ok(())
     }
 
-    async fn commit(&self, _: Commit) -> Result<()> {
-        Ok(())
+    async fn commit(&self, commit: Commit) -> Result<()> {
+        let (generation, current) = (commit.generation, commit.generation + 1);
+        match self.mock.state().moves_on {
+            true => Err(refused(GroupError::IllegalGeneration { generation, current })),
+            false => Ok(()),
+        }
     }
 
     async fn committed(

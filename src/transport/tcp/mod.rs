@@ -50,9 +50,9 @@ use super::{
     TopicMetadata, Transport,
 };
 
-/// Where batches are closed, in bytes. A request costs both ends much more than a byte does, and
-/// brokers take batches of 1 MiB by default.
-const BATCH_SIZE: usize = 512 << 10;
+/// Where batches are closed, in bytes, as librdkafka has it. A request costs both ends much more
+/// than a byte does, and brokers take batches of 1 MiB by default.
+const BATCH_SIZE: usize = 1_000_000;
 
 /// Leads to a cluster.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ottla::{Client, ConsumerRecord, Error, Record};
+use ottla::{Client, ConsumerRecord, Error, GroupError, Record};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::Command;
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -218,9 +218,8 @@ async fn consume(
         };
         let entries = records.iter().map(|record| entry(&record.to_owned())).collect();
         handed.send_modify(|handed| handed.take(member, entries));
-        // In the middle of a rebalance, it may be under the generation that is just over.
         match consumer.commit().await {
-            Ok(()) | Err(Error::Group { .. }) => {}
+            Ok(()) | Err(Error::Group { source: GroupError::RebalanceInProgress, .. }) => {}
             Err(error) => panic!("committing: {error}"),
         }
     }
