@@ -289,7 +289,7 @@ impl Queue {
             return false;
         }
         self.in_flight -= 1;
-        if matches!(fate, Fate::TooLarge(_)) && self.is_parted(index) {
+        if matches!(fate, Fate::TooLarge(_)) && self.part(index) {
             self.mends = true;
             return false;
         }
@@ -330,8 +330,8 @@ impl Queue {
         true
     }
 
-    /// A batch is too large. Whether it is in parts now.
-    fn is_parted(&mut self, index: usize) -> bool {
+    /// A batch is too large. Whether it goes in parts now.
+    fn part(&mut self, index: usize) -> bool {
         let bytes = self.sent[index].bytes.len();
         // Halves are shorter, and what is only a little shorter is not tried.
         self.part_bytes = self.part_bytes.min(bytes / 4 * 3);
