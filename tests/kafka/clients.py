@@ -178,12 +178,13 @@ class Rounds:
         for client, topic in topics.items():
             ours.create(topic, load)
             self.await_quiet()
-            begun = client.produce(topic, load.size, 1, way)
-            produced[client] = client.produce(topic, load.size, load.count + 1, way) - begun
+            begun = client.produce(topic, load.size, load.count // 4, way)
+            whole = client.produce(topic, load.size, load.count + load.count // 4, way)
+            produced[client] = whole - begun
         # Else the kernel writes it back meanwhile, on the same processors.
         os.sync()
         # All that is in a topic: the first records, too.
-        there = load._replace(count=load.count + load.partitions + 2)
+        there = load._replace(count=load.count + load.count // 4 * 2 + load.partitions)
         consumed = dict.fromkeys(turns, Cost(0, 0, 0))
         for topic in topics.values():
             for client in turns:

@@ -9,7 +9,7 @@ use super::epochs::{self, Doubt, Worth};
 use super::sessions::is_of_session;
 use super::shelf::Wanted;
 use super::{Actor, BY_IDS, Done, Told};
-use crate::batch::{Batch, BatchError, BatchHeader, check_crc};
+use crate::batch::{Batch, BatchError, BatchHeader};
 use crate::error::Error;
 use crate::topic::TopicPartition;
 use crate::transport::tcp::errors::{Verdict, may_pass, of_code, verdict};
@@ -208,7 +208,7 @@ impl Actor {
         let (batches, trouble) = parse(&wanted.at, records, &mut position);
         let mut shelf = self.session.shelf();
         if !batches.is_empty() || trouble.is_none() {
-            return shelf.put(&wanted, batches, position);
+            return shelf.put(&wanted, node, batches, position);
         }
         let Some(trouble) = trouble else { return };
         // What came about on the way does not come again.
@@ -250,10 +250,6 @@ fn parse(
         let next = header.next_offset();
         if next <= position.offset {
             continue;
-        }
-        if check_crc(&bytes).is_err() {
-            let (from, to) = (header.base_offset.max(position.offset), next);
-            return (batches, Some(Error::Corrupt { at: at.clone(), from, to }));
         }
         match Batch::parse(bytes) {
             Ok(batch) => batches.push(batch),

@@ -105,9 +105,9 @@ impl Fetcher for TcpFetcher {
     fn poll_fetch(&mut self, cx: &mut Context<'_>, max_bytes: usize) -> Poll<Fetched> {
         let mut shelf = self.0.shelf();
         shelf.max_bytes = max_bytes;
-        let (fetched, has_room) = shelf.poll(cx);
+        let (fetched, is_news) = shelf.poll(cx);
         drop(shelf);
-        if has_room {
+        if is_news {
             self.0.changed.notify_one();
         }
         fetched
@@ -192,10 +192,13 @@ impl Actor {
 
     /// Asks the leaders of all that is wanted and has a way free.
     fn ask_all(&mut self) {
-        let (all, max_bytes) = {
+        let (all, damaged, max_bytes) = {
             let mut shelf = self.session.shelf();
-            (shelf.take_wanted(), shelf.max_bytes)
+            (shelf.take_wanted(), shelf.take_damaged(), shelf.max_bytes)
         };
+        for (at, node) in damaged {
+            self.preferred.forget(&at, node);
+        }
         let mut by_node = BTreeMap::<i32, Vec<Wanted>>::new();
         for wanted in all {
             let known = self.cluster.known_topic(wanted.at.topic.as_str());
