@@ -172,6 +172,19 @@ pub enum Error {
         /// The budget.
         limit: usize,
     },
+    /// The partition has come to its cap with records that a mirror has not forwarded yet, and the
+    /// mirror's [`Backlog`](crate::mirror::Backlog) is `Reject`.
+    #[error(
+        "{at} takes no records: the {limit} bytes that it may take (ottla.partition.max.bytes) are \
+         full of records that are not mirrored yet; raise the cap, wait until the mirror has \
+         caught up, or let it drop the oldest (Backlog::DropOldest)"
+    )]
+    BacklogFull {
+        /// The partition.
+        at: TopicPartition,
+        /// The cap.
+        limit: u64,
+    },
     /// The disk is full. What was asked for was not done; once there is space it can be, without
     /// opening anything again. Reading goes on, and so do retention and deletion, which need none.
     #[error(
@@ -306,7 +319,11 @@ impl Error {
         use Error::*;
         let passes = matches!(
             self,
-            BufferFull { .. } | MemoryFull { .. } | StorageFull { .. } | Locked { .. }
+            BufferFull { .. }
+                | MemoryFull { .. }
+                | BacklogFull { .. }
+                | StorageFull { .. }
+                | Locked { .. }
         );
         let may_pass = matches!(self, Io { source, .. } if !is_lasting(source));
         let goes_on = matches!(self, OffsetOutOfRange { .. } | Corrupt { .. } | Truncated { .. });
@@ -353,7 +370,8 @@ impl Error {
             AppendError::Invalid(source) => Error::InvalidRecord { at, source },
             AppendError::MissingKey { index } => Error::MissingKey { at, index },
             AppendError::Producer(source) => Error::Producer { at, source },
-            AppendError::MemoryFull { limit } => Error::MemoryFull { at, limit },
+            AppendError::MemoryFull { limit, .. } => Error::MemoryFull { at, limit },
+            AppendError::Held { limit, .. } => Error::BacklogFull { at, limit },
             AppendError::StorageFull { what } => Error::StorageFull { what },
             AppendError::ReadOnly(source) => Error::ReadOnly { at, source },
             AppendError::OffsetsExhausted => {

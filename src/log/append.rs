@@ -86,15 +86,15 @@ impl Log {
     /// Appends each batch of the group, or says why not. As few writes as rolls allow. Nothing is
     /// visible before [`Log::publish`].
     ///
-    /// Under the `Block` policy a batch may come back with [`AppendError::MemoryFull`]: then
+    /// A batch may come back with an error that it is to wait after ([`AppendError::waits`]): then
     /// neither it nor any after it was appended.
     pub fn append(&mut self, group: &mut [Append], now: Timestamp) {
         let mut next = 0;
         while next < group.len() {
             next = self.append_run(group, next, now);
             let last = group[next - 1].result.as_ref();
-            if let Some(Err(full @ AppendError::MemoryFull { .. })) = last
-                && self.blocks_when_full()
+            if let Some(Err(full)) = last
+                && full.waits()
             {
                 let full = full.clone();
                 group[next..].iter_mut().for_each(|one| one.result = Some(Err(full.clone())));
@@ -142,7 +142,7 @@ impl Log {
 
     /// What waits for memory will be tried again.
     fn count_refused(&self, error: &AppendError) {
-        if !(self.blocks_when_full() && matches!(error, AppendError::MemoryFull { .. })) {
+        if !error.waits() {
             self.shared.counters.refused();
         }
     }
@@ -255,10 +255,11 @@ impl Log {
             }
             match pressure.policy() {
                 // The others write as well, and have nothing else either: go over, by one batch.
-                MemoryPolicy::DropOldest => return Ok(()),
+                MemoryPolicy::DropOldest if !pressure.is_held() => return Ok(()),
                 MemoryPolicy::Block if !pressure.has_closed_segments() => return Ok(()),
-                MemoryPolicy::Reject | MemoryPolicy::Block => {
-                    return Err(AppendError::MemoryFull { limit: pressure.limit() });
+                _ => {
+                    let waits = self.blocks_when_full();
+                    return Err(AppendError::MemoryFull { limit: pressure.limit(), waits });
                 }
             }
         }

@@ -38,11 +38,21 @@ pub enum AppendError {
     /// The producer's state forbids it.
     #[error(transparent)]
     Producer(#[from] ProducerError),
-    /// The memory budget is used up; under `Block` the append waits and is tried again.
+    /// The memory budget is used up; it may be tried again.
     #[error("the memory budget of {limit} bytes is used up")]
     MemoryFull {
         /// The budget.
         limit: usize,
+        /// Whether the append waits until there is room.
+        waits: bool,
+    },
+    /// The log has come to its cap with records that are held; it may be tried again.
+    #[error("the {limit} bytes that it may take are taken by what is held")]
+    Held {
+        /// The cap.
+        limit: u64,
+        /// Whether the append waits until there is room.
+        waits: bool,
     },
     /// The disk is full. The log is as it was before the append, and may be tried again.
     #[error("no space left for {what}")]
@@ -56,6 +66,14 @@ pub enum AppendError {
     /// No more offsets: 2^63-1 is the last.
     #[error("the log has no offsets left")]
     OffsetsExhausted,
+}
+
+impl AppendError {
+    /// Whether the append is to wait, and be tried again.
+    pub fn waits(&self) -> bool {
+        use AppendError::{Held, MemoryFull};
+        matches!(self, MemoryFull { waits: true, .. } | Held { waits: true, .. })
+    }
 }
 
 impl From<AppendError> for io::Error {

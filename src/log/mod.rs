@@ -20,6 +20,7 @@ mod epochs;
 mod error;
 mod files;
 mod flush;
+mod hold;
 mod index;
 mod pressure;
 mod producer_snapshot;
@@ -44,7 +45,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::BytesMut;
 
 use crate::record::Timestamp;
-use crate::storage::{DirEntry, MemoryPolicy, Storage, is_full};
+use crate::storage::{DirEntry, Storage, is_full};
 use crate::topic::{TopicId, TopicPartition};
 
 pub use append::{Append, Appended};
@@ -55,6 +56,7 @@ pub use counters::LogStats;
 pub use error::{AppendError, CompactionError, ReadError};
 pub use files::{FileItem, FileItems};
 pub use flush::CheckpointPlan;
+pub use hold::Hold;
 pub use pressure::MemoryPressure;
 pub use producers::ProducerError;
 #[cfg(feature = "tcp")]
@@ -146,11 +148,6 @@ impl Log {
     /// Whether nothing has to be made durable later, since it can't be.
     pub fn is_volatile(&self) -> bool {
         self.shared.storage.is_volatile()
-    }
-
-    /// Whether an append that finds no memory waits, rather than failing.
-    pub fn blocks_when_full(&self) -> bool {
-        self.pressure.as_ref().is_some_and(|it| it.policy() == MemoryPolicy::Block)
     }
 
     /// Why the log is read-only, if it is.

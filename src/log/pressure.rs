@@ -59,6 +59,11 @@ impl MemoryPressure {
         logs.iter().filter_map(Weak::upgrade).any(|log| log.segments().len() > 1)
     }
 
+    /// Whether a hold keeps any log from being freed.
+    pub(super) fn is_held(&self) -> bool {
+        self.readers().iter().any(LogReader::is_held)
+    }
+
     /// Drops one oldest segment: of the largest log under `DropOldest`; under `Block` of the
     /// largest one whose readers have all passed it. False if there is none, or under `Reject`.
     pub(super) fn relieve(&self) -> bool {
@@ -67,11 +72,13 @@ impl MemoryPressure {
             MemoryPolicy::Block => true,
             MemoryPolicy::Reject => return false,
         };
-        let mut logs: Vec<LogReader> = {
-            let logs = self.logs.lock().expect("no one panics with the list of logs");
-            logs.iter().filter_map(Weak::upgrade).map(LogReader).collect()
-        };
+        let mut logs = self.readers();
         logs.sort_by_key(|log| std::cmp::Reverse(log.size()));
         logs.iter().any(|log| log.drop_oldest(passed_by_all))
+    }
+
+    fn readers(&self) -> Vec<LogReader> {
+        let logs = self.logs.lock().expect("no one panics with the list of logs");
+        logs.iter().filter_map(Weak::upgrade).map(LogReader).collect()
     }
 }

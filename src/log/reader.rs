@@ -470,10 +470,16 @@ impl LogReader {
         None
     }
 
-    /// Frees the oldest segment of an in-memory log; with `passed_by_all` only if every
-    /// registered reader has passed it.
+    /// Frees the oldest segment of an in-memory log, unless it is held; with `passed_by_all` only
+    /// if every registered reader has passed it.
     pub(super) fn drop_oldest(&self, passed_by_all: bool) -> bool {
+        let passed = if passed_by_all { self.0.slowest_position() } else { i64::MAX };
         // Memory has no errors.
-        self.0.drop_oldest(passed_by_all).unwrap_or(false)
+        self.0.drop_oldest(passed.min(self.0.held_from())).unwrap_or(false)
+    }
+
+    /// Whether anything of it is held.
+    pub(super) fn is_held(&self) -> bool {
+        self.0.held_from() < self.log_end_offset()
     }
 }

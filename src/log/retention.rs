@@ -81,7 +81,7 @@ impl Log {
     }
 
     /// Drops oldest segments until so many bytes more are within `max_bytes`. What is not visible
-    /// yet stays: it is about to be acknowledged.
+    /// yet stays: it is about to be acknowledged. What is held stays, and nothing comes in.
     pub(super) fn stay_below_max(&mut self, more: u64) -> Result<(), AppendError> {
         let mut dropped = false;
         while self.is_above_max(more) {
@@ -91,10 +91,13 @@ impl Log {
             if end > self.shared.high_watermark() || oldest.size() == 0 && rest.is_empty() {
                 break;
             }
+            if end > self.shared.held_from() {
+                return Err(self.held());
+            }
             if rest.is_empty() {
                 self.roll_away().map_err(|error| self.classify(error, "a new segment"))?;
             }
-            dropped |= self.shared.drop_oldest(false).map_err(|error| self.fail(error))?;
+            dropped |= self.shared.drop_oldest(end).map_err(|error| self.fail(error))?;
         }
         if dropped { self.forget_dropped() } else { Ok(()) }
     }
@@ -107,13 +110,17 @@ impl Log {
         {
             return Ok(false);
         }
+        let held_from = self.shared.held_from();
+        if segments.get(1).map_or(self.shared.log_end(), |next| next.base_offset) > held_from {
+            return Ok(false);
+        }
         if segments.len() == 1 {
             if self.shared.high_watermark() < self.shared.log_end() {
                 return Ok(false);
             }
             self.roll_away().map_err(|error| self.classify(error, "a new segment"))?;
         }
-        self.shared.drop_oldest(false).map_err(|error| self.fail(error))
+        self.shared.drop_oldest(held_from).map_err(|error| self.fail(error))
     }
 
     /// A segment whose records have no timestamps is as old as the one that follows.
@@ -200,7 +207,7 @@ impl Log {
         loop {
             let second = self.shared.segments().get(1).map(|segment| segment.base_offset);
             let is_deleted = second.is_some_and(|base| base <= offset);
-            if !is_deleted || !self.shared.drop_oldest(false).map_err(|error| self.fail(error))? {
+            if !is_deleted || !self.shared.drop_oldest(offset).map_err(|error| self.fail(error))? {
                 return Ok(removed);
             }
             removed += 1;

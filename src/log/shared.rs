@@ -3,7 +3,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
 use crate::batch::BatchHeader;
@@ -27,6 +27,10 @@ pub(super) struct Shared {
     /// Whether batches are checked when read: not those that never left this process's memory.
     pub(super) verify: bool,
     pub(super) positions: Mutex<Vec<Weak<AtomicI64>>>,
+    /// Where each hold begins: see [`super::Hold`].
+    pub(super) holds: Mutex<Vec<Arc<AtomicI64>>>,
+    /// How many of them appends wait for.
+    pub(super) waiting_holds: AtomicUsize,
     /// How many truncations there were. Rises when one has taken effect, before the next append.
     pub(super) truncations: AtomicU64,
     pub(super) counters: Counters,
@@ -98,11 +102,12 @@ impl Shared {
         self.segment_after(segment).map_or(i64::MAX, |next| next.base_offset)
     }
 
-    /// Takes the oldest segment off the list if another follows it; its files are still there.
-    fn take_oldest(&self, passed_by_all: bool) -> Option<Arc<Segment>> {
+    /// Takes the oldest segment off the list if it ends before `limit` and another follows it; its
+    /// files are still there.
+    fn take_oldest(&self, limit: i64) -> Option<Arc<Segment>> {
         let mut segments = self.segments_mut();
         let next = segments.get(1)?.base_offset;
-        if next > self.high_watermark() || passed_by_all && self.slowest_position() < next {
+        if next > self.high_watermark() || next > limit {
             return None;
         }
         let oldest = segments.remove(0);
@@ -111,9 +116,9 @@ impl Shared {
         Some(oldest)
     }
 
-    /// Drops the oldest segment; false if it is the only one (or not yet passed by all readers).
-    pub(super) fn drop_oldest(&self, passed_by_all: bool) -> io::Result<bool> {
-        match self.take_oldest(passed_by_all) {
+    /// Drops the oldest segment; false if it is the only one, or has records at or behind `limit`.
+    pub(super) fn drop_oldest(&self, limit: i64) -> io::Result<bool> {
+        match self.take_oldest(limit) {
             Some(segment) => {
                 remove_files(&*self.storage, &self.dir, segment.base_offset).map(|()| true)
             }
@@ -122,7 +127,7 @@ impl Shared {
     }
 
     /// The position of the reader that is furthest behind; `i64::MAX` if there is none.
-    fn slowest_position(&self) -> i64 {
+    pub(super) fn slowest_position(&self) -> i64 {
         let mut positions = self.positions.lock().expect("no one panics with the positions");
         positions.retain(|position| position.strong_count() > 0);
         let live = positions.iter().filter_map(Weak::upgrade);

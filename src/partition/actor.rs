@@ -396,10 +396,9 @@ impl Actor {
 
     /// Tells each batch of the group its fate, and empties it.
     fn answer(&mut self, group: &mut Group, synced: Result<(), AppendError>) {
-        let blocks = self.log.as_ref().is_some_and(|log| log.blocks_when_full());
         for (mut append, completion) in group.appends.drain(..).zip(group.completions.drain(..)) {
             let result = match append.result.take() {
-                Some(Err(AppendError::MemoryFull { .. })) if blocks => {
+                Some(Err(error)) if error.waits() => {
                     self.park(append, completion);
                     continue;
                 }

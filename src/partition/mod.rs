@@ -30,7 +30,7 @@ use crate::clock::Clock;
 use crate::error::{Error, Result};
 #[cfg(feature = "tcp")]
 use crate::log::FileRange;
-use crate::log::{Append, Appended, Log, LogConfig, LogReader, ReadCursor, ReadError};
+use crate::log::{Append, Appended, Hold, Log, LogConfig, LogReader, ReadCursor, ReadError};
 use crate::record::{Timestamp, TimestampType};
 use crate::topic::TopicPartition;
 
@@ -102,6 +102,21 @@ impl ReaderPosition {
 impl Drop for ReaderPosition {
     fn drop(&mut self) {
         self.advance(i64::MAX);
+    }
+}
+
+/// Records that are kept until they are not needed any more: see [`LogReader::hold`].
+#[derive(Debug)]
+pub(crate) struct PartitionHold {
+    hold: Hold,
+    context: Arc<PartitionContext>,
+}
+
+impl PartitionHold {
+    /// What stands before `offset` is not needed any more.
+    pub(crate) fn advance(&self, offset: i64) {
+        self.hold.advance(offset);
+        self.context.memory.ring();
     }
 }
 
@@ -337,7 +352,7 @@ impl Partition {
         Partition(Arc::new(Inner {
             at,
             may_block: log.may_block(),
-            waits_for_readers: log.blocks_when_full(),
+            waits_for_readers: log.blocks_for_readers(),
             reader: log.reader(),
             shared: Arc::default(),
             place: Mutex::new(Place::Idle(Box::new(log))),
@@ -429,6 +444,13 @@ impl Partition {
             position: self.0.reader.register(offset),
             context: self.0.context.clone(),
         })
+    }
+
+    /// Keeps what stands from `offset` on. Appends for which there is no room then wait (`waits`),
+    /// or are refused.
+    pub(crate) fn hold(&self, offset: i64, waits: bool) -> PartitionHold {
+        let hold = self.0.reader.hold(offset, waits);
+        PartitionHold { hold, context: self.0.context.clone() }
     }
 
     /// Hands a batch to the actor. Never waits; its source is told its fate.

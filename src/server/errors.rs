@@ -31,6 +31,7 @@ pub(super) fn code_of(error: &Error) -> ErrorCode {
         Error::Group { source, .. } => code_of_group(source),
         // Trying again can help, after a while.
         Error::MemoryFull { .. }
+        | Error::BacklogFull { .. }
         | Error::StorageFull { .. }
         | Error::ReadOnly { .. }
         | Error::Io { .. } => ErrorCode::KAFKA_STORAGE_ERROR,

@@ -21,7 +21,7 @@ mod survey;
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, RwLock};
 
 use crate::batch::BatchHeader;
@@ -149,6 +149,8 @@ impl Found {
             high_watermark: AtomicI64::new(self.end),
             epochs: RwLock::new(self.epochs),
             positions: Mutex::new(Vec::new()),
+            holds: Mutex::default(),
+            waiting_holds: AtomicUsize::new(0),
             truncations: AtomicU64::new(0),
             counters: Counters::default(),
             point: Mutex::new(()),

@@ -4,6 +4,7 @@ mod compaction;
 mod crash;
 mod damage;
 mod full;
+mod hold;
 mod kafka_files;
 mod memory;
 mod model;
