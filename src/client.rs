@@ -226,6 +226,22 @@ impl ClientBuilder {
         Ok(Client { transport: Arc::new(transport), opened: None })
     }
 
+    /// The same, for a program that begins while no broker can be reached: it connects when
+    /// something is asked of it. Calls try for [`api_timeout`](ClientBuilder::api_timeout), what is
+    /// produced for the producer's `delivery_timeout`, and a mirror
+    /// ([`Broker::mirror`](crate::Broker::mirror)) for as long as it takes.
+    ///
+    /// # Errors
+    /// [`Error::InvalidConfig`] for what is no list of addresses.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime: its tasks run on the one that this is called on.
+    pub fn connect_later(self, bootstrap: &str) -> Result<Client> {
+        let addresses = Address::parse_all(bootstrap)?;
+        let transport = TcpTransport::connect_later(addresses, self.settings);
+        Ok(Client { transport: Arc::new(transport), opened: None })
+    }
+
     /// Opens what a line of configuration names: see [`Client::open`]. A broker in this process
     /// gets the clock; the other settings are of the network, and mean nothing to it.
     ///

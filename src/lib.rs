@@ -55,6 +55,7 @@ mod handles;
 pub mod inspect;
 #[doc(hidden)]
 pub mod log;
+pub mod mirror;
 mod partition;
 pub mod producer;
 pub mod record;
@@ -91,6 +92,7 @@ pub use consumer::{
 pub use error::{Error, GroupError, Result};
 pub use group::{CommittedOffset, GroupDescription, GroupState, MemberDescription};
 pub use log::{CleanupPolicy, CutTail, LostRange, ProducerError, Recovered};
+pub use mirror::{Backlog, Guarantee, Mirror, MirrorBuilder, MirrorStats, MirroredPartition};
 pub use producer::{
     Acks, CustomPartitioner, Delivery, Partitioner, PartitionerInput, ProduceError, Producer,
     ProducerBuilder, ProducerStats,
@@ -110,3 +112,8 @@ pub use wire::{ApiKey, ErrorCode};
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// And those of the guide.
+#[cfg(all(doctest, feature = "tcp"))]
+#[doc = include_str!("../docs/cluster.md")]
+struct Guide;

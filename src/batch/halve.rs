@@ -1,11 +1,8 @@
 //! Parting a batch in two: one that is too large for a broker is sent in parts.
 
-use std::borrow::Cow;
-
 use bytes::BytesMut;
 
-use super::{Batch, BatchBuilder, BatchError, Compression, HEADER_LEN, RecordView, compress};
-use crate::record::Payload;
+use super::{Batch, BatchBuilder, BatchError, HEADER_LEN, copy_record, pack};
 
 /// The batch as two, about equally long before they are compressed, as it was; `None` if it has not
 /// got two records.
@@ -25,23 +22,8 @@ pub fn halve(batch: &Batch) -> Result<Option<[BytesMut; 2]>, BatchError> {
         let [first, second] = &mut halves;
         // Both get a record, however long it is.
         let is_over = !first.is_empty() && (first.len() >= half || index == records);
-        push(if is_over { second } else { first }, &view?);
+        copy_record(if is_over { second } else { first }, &view?);
     }
-    let [first, second] = halves.map(|half| packed(half.finish(), codec));
+    let [first, second] = halves.map(|half| pack(half.finish(), codec));
     Ok(Some([first?, second?]))
-}
-
-fn push(to: &mut BatchBuilder, view: &RecordView<'_>) {
-    let headers = view.headers();
-    let headers: Vec<_> =
-        headers.map(|it| (Cow::Owned(it.key.into_owned()), it.value.map(Payload::from))).collect();
-    to.push(view.timestamp.as_millis(), view.key, view.value, &headers);
-}
-
-fn packed(plain: BytesMut, codec: Compression) -> Result<BytesMut, BatchError> {
-    if codec == Compression::None {
-        return Ok(plain);
-    }
-    let compressed = compress(&plain, codec)?;
-    Ok(if compressed.len() < plain.len() { compressed } else { plain })
 }

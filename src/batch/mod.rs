@@ -11,6 +11,7 @@
 
 mod builder;
 mod compression;
+mod copy;
 mod error;
 #[cfg(any(test, feature = "tcp"))]
 mod halve;
@@ -27,6 +28,7 @@ use bytes::{Bytes, BytesMut};
 
 pub use builder::BatchBuilder;
 pub use compression::{Compression, InvalidCompression};
+pub use copy::{copy_record, pack};
 pub use error::{BatchError, RecordFault};
 #[cfg(any(test, feature = "tcp"))]
 pub use halve::halve;

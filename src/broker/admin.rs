@@ -59,7 +59,6 @@ impl BrokerHandle {
     }
 
     /// A block of producer ids that nobody else gets.
-    #[cfg(feature = "tcp")]
     pub(crate) async fn producer_ids(&self) -> Result<std::ops::Range<i64>> {
         self.command(|answer| Command::ProducerIds { answer }).await
     }

@@ -90,8 +90,47 @@ pub(crate) struct Core {
     pub(super) catalog: OnceLock<LogReader>,
     /// How many ids were made of the settings' seed.
     ids: AtomicU64,
+    /// Names that somebody has for as long as it works.
+    claims: Mutex<BTreeMap<String, Arc<Claimed>>>,
     #[cfg(feature = "tcp")]
     pub(crate) faults: Faults,
+}
+
+/// A name that nobody else gets until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    core: Arc<Core>,
+    name: String,
+    claimed: Arc<Claimed>,
+}
+
+#[derive(Debug, Default)]
+struct Claimed {
+    ends: AtomicBool,
+    is_over: watch::Sender<bool>,
+}
+
+/// Why a name can't be had.
+#[derive(Debug)]
+pub(crate) enum Taken {
+    /// Somebody has it.
+    InUse,
+    /// Somebody is about to give it back. Changes when that is done.
+    Ending(watch::Receiver<bool>),
+}
+
+impl Claim {
+    /// It will be given back soon.
+    pub(crate) fn ends(&self) {
+        self.claimed.ends.store(true, Ordering::Release);
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.core.claims.lock().expect("no one panics with the claims").remove(&self.name);
+        self.claimed.is_over.send_replace(true);
+    }
 }
 
 impl Core {
@@ -122,9 +161,24 @@ impl Core {
             report: OnceLock::new(),
             catalog: OnceLock::new(),
             ids: AtomicU64::new(0),
+            claims: Mutex::default(),
             #[cfg(feature = "tcp")]
             faults: Faults::default(),
         }
+    }
+
+    /// The name, if nobody has it.
+    pub(crate) fn claim(self: &Arc<Self>, name: &str) -> Result<Claim, Taken> {
+        let mut claims = self.claims.lock().expect("no one panics with the claims");
+        if let Some(other) = claims.get(name) {
+            return Err(match other.ends.load(Ordering::Acquire) {
+                true => Taken::Ending(other.is_over.subscribe()),
+                false => Taken::InUse,
+            });
+        }
+        let claimed = Arc::<Claimed>::default();
+        claims.insert(name.to_owned(), claimed.clone());
+        Ok(Claim { core: self.clone(), name: name.to_owned(), claimed })
     }
 
     pub(crate) fn clock(&self) -> &Clock {
@@ -218,7 +272,7 @@ impl Core {
     }
 
     /// Waits until the actor is gone.
-    pub(super) async fn ended(&self) {
+    pub(crate) async fn ended(&self) {
         // Cannot fail: `self` holds the sender.
         let _ = self.ended.subscribe().wait_for(|ended| *ended).await;
     }

@@ -4,6 +4,7 @@
 //! socket or an actor; `local` leads to the actors of this process.
 
 mod admin;
+pub(crate) mod backoff;
 pub(crate) mod local;
 #[cfg(feature = "tcp")]
 pub(crate) mod tcp;
@@ -16,12 +17,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::batch::{Batch, Compression};
 use crate::clock::Clock;
-use crate::error::Result;
+use crate::error::{Error, Result};
 pub(crate) use crate::group::{
     Commit, CommittedOffset, JoinGroup, Joined, MemberRef, SyncGroup, Synced,
 };
@@ -61,6 +63,11 @@ pub(crate) trait Transport: Debug + Send + Sync + 'static {
     /// that need not wait for nothing. `None` if there is no difference.
     fn unattended(&self) -> Option<Arc<dyn Transport>> {
         None
+    }
+
+    /// Whether there is somebody to ask: one attempt, for callers that want to know soon why not.
+    async fn reach(&self) -> Result<()> {
+        Ok(())
     }
 
     /// The topic as far as it is known here, without waiting. `None` sends the caller to
@@ -110,6 +117,13 @@ pub(crate) trait Transport: Debug + Send + Sync + 'static {
     /// turn comes, and its fate told exactly once, on whatever thread finishes the work (possibly
     /// before this returns, possibly this one).
     fn submit(&self, submission: Submission);
+
+    /// A number for somebody who numbers batches by itself.
+    async fn producer_id(&self) -> Result<ProducerId>;
+
+    /// Sends a batch that is ready as it is, once, and waits for what becomes of it. Dropped, it
+    /// may have been appended, or be later.
+    async fn produce(&self, at: &TopicPartition, topic_id: TopicId, batch: Bytes) -> Produced;
 
     /// A fetch session: many partitions, one place to wait. Brokers that have replicas learn where
     /// the reader stands (`client.rack`; empty: nowhere in particular).
@@ -188,6 +202,30 @@ impl Debug for Submission {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Submission").field("at", &self.at).finish_non_exhaustive()
     }
+}
+
+/// Who an idempotent producer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ProducerId {
+    pub(crate) id: i64,
+    pub(crate) epoch: i16,
+}
+
+/// What became of a batch that was sent once.
+#[derive(Debug)]
+pub(crate) enum Produced {
+    /// It is there, now or since before; where, if that is known.
+    Appended { base_offset: Option<i64> },
+    /// The numbers do not follow those that are there. It was not appended.
+    OutOfSequence(Error),
+    /// There are batches of a later epoch. It was not appended.
+    Fenced(Error),
+    /// It is too large, and was not appended.
+    TooLarge(Error),
+    /// Nobody knows, or it may go better later.
+    Again(Error),
+    /// It was refused.
+    Failed(Error),
 }
 
 /// A place in a partition's log.

@@ -20,6 +20,7 @@ mod kafka;
 mod killed;
 mod many;
 mod memory;
+mod mirror;
 mod model;
 #[cfg(feature = "tcp")]
 mod network;

@@ -21,8 +21,8 @@ use crate::error::{Error, GroupError, Result};
 use crate::topic::{TopicId, TopicName, TopicPartition};
 use crate::transport::{
     Administration, Commit, CommittedOffset, FetchPosition, Fetched, Fetcher, GroupSession,
-    JoinGroup, Joined, ListedOffset, MemberRef, OffsetSpec, Submission, SyncGroup, Synced,
-    TopicMetadata, Transport,
+    JoinGroup, Joined, ListedOffset, MemberRef, OffsetSpec, Produced, ProducerId, Submission,
+    SyncGroup, Synced, TopicMetadata, Transport,
 };
 
 /// What the records of [`Mock::append`] say of when they were made: their offset times this.
@@ -282,6 +282,14 @@ impl Transport for Mock {
     }
 
     fn submit(&self, _: Submission) {
+        unreachable!("a consumer produces nothing")
+    }
+
+    async fn producer_id(&self) -> Result<ProducerId> {
+        unreachable!("a consumer produces nothing")
+    }
+
+    async fn produce(&self, _: &TopicPartition, _: TopicId, _: Bytes) -> Produced {
         unreachable!("a consumer produces nothing")
     }
 

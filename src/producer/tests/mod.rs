@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, mpsc};
 use std::task::{Context, Poll, Waker};
 
 use async_trait::async_trait;
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use tokio::sync::watch;
 
 use super::*;
@@ -22,7 +22,7 @@ use crate::clock::{Clock, ManualClock};
 use crate::topic::{TopicId, TopicPartition};
 use crate::transport::{
     Administration, BatchMetadata, BatchPart, Completion, Fetcher, GroupSession, ListedOffset,
-    OffsetSpec, Submission, TopicMetadata,
+    OffsetSpec, Produced, ProducerId, Submission, TopicMetadata,
 };
 
 /// What a submission meets.
@@ -221,6 +221,14 @@ impl Transport for Mock {
                 panic!("a transport's own fault");
             }
         }
+    }
+
+    async fn producer_id(&self) -> Result<ProducerId> {
+        unreachable!("a producer submits its batches")
+    }
+
+    async fn produce(&self, _: &TopicPartition, _: TopicId, _: Bytes) -> Produced {
+        unreachable!("a producer submits its batches")
     }
 
     fn fetcher(&self, _: &str) -> Box<dyn Fetcher> {

@@ -11,6 +11,7 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, ready};
 
 use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
 use fnv::FnvHashMap;
 use tokio::sync::watch;
 
@@ -27,7 +28,7 @@ use crate::topic::{TopicId, TopicName, TopicPartition};
 use self::group::LocalGroup;
 use super::{
     Administration, FetchPosition, Fetched, Fetcher, GroupSession, ListedOffset, OffsetSpec,
-    Submission, TopicMetadata, Transport,
+    Produced, ProducerId, Submission, TopicMetadata, Transport,
 };
 
 /// Leads to the broker of this process that `handle` belongs to.
@@ -43,8 +44,13 @@ impl LocalTransport {
         LocalTransport { handle: user.0.clone(), user: Some(user) }
     }
 
+    /// Done when the broker is closed.
+    pub(crate) async fn ended(&self) {
+        self.handle.core.ended().await;
+    }
+
     /// The partition, if the broker is open, and the topic still the one that was meant.
-    fn partition(&self, at: &TopicPartition, id: Option<TopicId>) -> Result<Partition> {
+    pub(crate) fn partition(&self, at: &TopicPartition, id: Option<TopicId>) -> Result<Partition> {
         self.handle.core.check_open()?;
         self.find(at, id)
     }
@@ -55,6 +61,17 @@ impl LocalTransport {
         let topic = topic.filter(|topic| id.is_none_or(|id| id == topic.id()));
         let topic = topic.ok_or_else(|| unknown(&at.topic))?;
         topic.partition(at.partition).cloned()
+    }
+}
+
+fn refused(error: Error) -> Produced {
+    use crate::log::ProducerError::{InvalidEpoch, OutOfOrderSequence};
+    match &error {
+        Error::Producer { source: OutOfOrderSequence { .. }, .. } => Produced::OutOfSequence(error),
+        Error::Producer { source: InvalidEpoch { .. }, .. } => Produced::Fenced(error),
+        Error::MessageTooLarge { .. } => Produced::TooLarge(error),
+        _ if error.is_retriable() => Produced::Again(error),
+        _ => Produced::Failed(error),
     }
 }
 
@@ -128,6 +145,28 @@ impl Transport for LocalTransport {
             Ok(partition) if is_awaited => partition.append_awaited(batch),
             Ok(partition) => partition.append(batch),
             Err(error) => batch.fail(error),
+        }
+    }
+
+    async fn producer_id(&self) -> Result<ProducerId> {
+        // The rest of the block is nobody's: there are enough.
+        let ids = self.handle.producer_ids().await?;
+        Ok(ProducerId { id: ids.start, epoch: 0 })
+    }
+
+    async fn produce(&self, at: &TopicPartition, topic_id: TopicId, batch: Bytes) -> Produced {
+        let allowed = self.handle.core.check_writable();
+        let partition = allowed
+            .and_then(|()| check_not_internal(&at.topic))
+            .and_then(|()| self.partition(at, Some(topic_id)));
+        let batch = batch.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
+        let appended = match partition {
+            Ok(partition) => partition.append_one(batch).await,
+            Err(error) => Err(error),
+        };
+        match appended {
+            Ok(told) => Produced::Appended { base_offset: Some(told.base_offset) },
+            Err(error) => refused(error),
         }
     }
 

@@ -12,11 +12,12 @@ use super::connection::Connection;
 use super::errors::{Verdict, of_code, verdict};
 use super::metadata::{Leader, Metadata};
 use super::pool::Pool;
-use super::settings::{Address, Backoff, Settings};
+use super::settings::{Address, Settings};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::topic::{TopicId, TopicName, TopicPartition};
 use crate::transport::TopicMetadata;
+use crate::transport::backoff::Backoff;
 use crate::wire::ErrorCode;
 use crate::wire::metadata::{MetadataRequest, MetadataRequestTopic};
 
@@ -46,10 +47,10 @@ struct Wanted {
 }
 
 impl Cluster {
-    /// Connects to the first broker that can be reached, and asks for the others.
-    pub(super) async fn connect(bootstrap: Vec<Address>, settings: Settings) -> Result<Arc<Self>> {
+    /// A cluster of which nothing is known but where some of its brokers should be.
+    pub(super) fn new(bootstrap: Vec<Address>, settings: Settings) -> Arc<Self> {
         let settings = Arc::new(settings);
-        let cluster = Arc::new(Cluster {
+        Arc::new(Cluster {
             pool: Pool::new(settings.clone()),
             clock: settings.clock.clone(),
             settings,
@@ -61,10 +62,12 @@ impl Cluster {
             refreshing: tokio::sync::Mutex::default(),
             answered: watch::Sender::new(0),
             nudge: Notify::new(),
-        });
-        cluster.refresh().await?;
-        tokio::spawn(keep_fresh(Arc::downgrade(&cluster)));
-        Ok(cluster)
+        })
+    }
+
+    /// Keeps what is known of it fresh from now on.
+    pub(super) fn keep_fresh(self: &Arc<Self>) {
+        tokio::spawn(keep_fresh(Arc::downgrade(self)));
     }
 
     /// Rises when topics or partitions come or go.
@@ -276,19 +279,22 @@ impl Cluster {
     ) -> Result<T> {
         let mut backoff = Backoff::new(self.settings.retry_backoff);
         let begun = Instant::now();
+        let mut last = None;
         loop {
             let left = patience.saturating_sub(begun.elapsed());
             let late = || Error::Timeout { what: what.to_owned(), after: patience };
             let error = match timeout(left, attempt()).await {
                 Ok(Err(error)) if error.is_retriable() => error,
                 Ok(done) => return done,
-                Err(_) => return Err(late()),
+                // Why it was tried again says more.
+                Err(_) => return Err(last.unwrap_or_else(late)),
             };
             let pause = backoff.next();
             if begun.elapsed() + pause >= patience {
                 return Err(error);
             }
             tracing::debug!(what, %error, "tried again");
+            last = Some(error);
             sleep(pause).await;
             // Who leads, or coordinates, may be somebody else by now.
             let _ = timeout(self.settings.request_timeout, self.refresh()).await;

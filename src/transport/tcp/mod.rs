@@ -31,23 +31,25 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, Weak};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::clock::Clock;
 use crate::error::{Error, Result};
-use crate::topic::{TopicName, TopicPartition};
+use crate::topic::{TopicId, TopicName, TopicPartition};
 
 pub(crate) use self::settings::{Address, Settings};
 
 use self::cluster::Cluster;
 use self::fetch::TcpFetcher;
 use self::group::TcpGroup;
+use self::pool::Pool;
 use self::produce::Sender;
 use super::{
-    Administration, Buffered, Fetcher, GroupSession, ListedOffset, OffsetSpec, Submission,
-    TopicMetadata, Transport,
+    Administration, Buffered, Fetcher, GroupSession, ListedOffset, OffsetSpec, Produced,
+    ProducerId, Submission, TopicMetadata, Transport,
 };
 
 /// Where batches are closed, in bytes, as librdkafka has it. A request costs both ends much more
@@ -59,6 +61,8 @@ const BATCH_SIZE: usize = 1_000_000;
 pub(crate) struct TcpTransport {
     cluster: Arc<Cluster>,
     sender: Sender,
+    /// Connections for batches that are sent one by one.
+    single: Arc<Pool>,
     runtime: Handle,
     producers: Mutex<Vec<Weak<dyn Buffered>>>,
 }
@@ -66,14 +70,25 @@ pub(crate) struct TcpTransport {
 impl TcpTransport {
     /// Connects to the first broker that can be reached.
     pub(crate) async fn connect(bootstrap: Vec<Address>, settings: Settings) -> Result<Self> {
-        let cluster = Cluster::connect(bootstrap, settings).await?;
-        let sender = Sender::start(cluster.clone());
-        Ok(TcpTransport {
-            cluster,
-            sender,
+        let cluster = Cluster::new(bootstrap, settings);
+        cluster.refresh().await?;
+        Ok(TcpTransport::start(cluster))
+    }
+
+    /// The same, but whether a broker can be reached is seen when one is needed.
+    pub(crate) fn connect_later(bootstrap: Vec<Address>, settings: Settings) -> Self {
+        TcpTransport::start(Cluster::new(bootstrap, settings))
+    }
+
+    fn start(cluster: Arc<Cluster>) -> Self {
+        cluster.keep_fresh();
+        TcpTransport {
+            sender: Sender::start(cluster.clone()),
+            single: Arc::new(Pool::new(cluster.settings.clone())),
             runtime: Handle::current(),
             producers: Mutex::default(),
-        })
+            cluster,
+        }
     }
 }
 
@@ -95,6 +110,11 @@ async fn run_on<T: Send + 'static>(
 impl Transport for TcpTransport {
     fn clock(&self) -> &Clock {
         &self.cluster.clock
+    }
+
+    async fn reach(&self) -> Result<()> {
+        let cluster = self.cluster.clone();
+        run_on(&self.runtime, async move { cluster.any_broker().await.map(drop) }).await
     }
 
     fn known_topic(&self, topic: &str) -> Option<Arc<TopicMetadata>> {
@@ -148,6 +168,17 @@ impl Transport for TcpTransport {
 
     fn submit(&self, submission: Submission) {
         self.sender.submit(submission);
+    }
+
+    async fn producer_id(&self) -> Result<ProducerId> {
+        let cluster = self.cluster.clone();
+        run_on(&self.runtime, async move { produce::identified(&cluster).await }).await
+    }
+
+    async fn produce(&self, at: &TopicPartition, topic_id: TopicId, batch: Bytes) -> Produced {
+        let (cluster, pool, at) = (self.cluster.clone(), self.single.clone(), at.clone());
+        let send = async move { Ok(produce::once(&cluster, &pool, &at, topic_id, batch).await) };
+        run_on(&self.runtime, send).await.unwrap_or_else(Produced::Failed)
     }
 
     fn fetcher(&self, client_rack: &str) -> Box<dyn Fetcher> {

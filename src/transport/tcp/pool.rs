@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex};
 use tokio::time::{Instant, sleep_until};
 
 use super::connection::Connection;
-use super::settings::{Address, Backoff, Settings};
+use super::settings::{Address, Settings};
 use crate::error::Result;
+use crate::transport::backoff::Backoff;
 
 /// At most one connection to each broker.
 #[derive(Debug)]

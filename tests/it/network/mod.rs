@@ -3,7 +3,7 @@
 
 mod admin;
 mod anywhere;
-mod cluster;
+pub(crate) mod cluster;
 mod epochs;
 mod failures;
 mod fronts;

@@ -31,6 +31,7 @@ const FLOORS: &[&[&str]] = &[
     &["client"],
     &["producer", "consumer", "admin"],
     &["handles"],
+    &["mirror"],
     &["server"],
     &["bin"],
     &["lib"],

@@ -186,8 +186,8 @@ impl Shelf {
         std::mem::take(&mut self.damaged)
     }
 
-    /// The next that has come. Whether there is news for who fetches is told, too: there is room, or
-    /// something has to be fetched again.
+    /// The next that has come. Whether there is news for who fetches is told, too: there is room,
+    /// or something has to be fetched again.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> (Poll<Fetched>, bool) {
         let mut is_news = false;
         loop {
@@ -218,8 +218,8 @@ impl Shelf {
         }
     }
 
-    /// The batch at `index` is damaged. It is fetched once more: what came about on the way does not
-    /// come again. The second time it is an error.
+    /// The batch at `index` is damaged. It is fetched once more: what came about on the way does
+    /// not come again. The second time it is an error.
     fn is_broken(
         &mut self,
         at: &TopicPartition,

@@ -10,8 +10,9 @@ use crate::error::{Error, Result};
 use crate::record::Timestamp;
 use crate::topic::TopicPartition;
 use crate::transport::BatchMetadata;
+use crate::transport::backoff::Backoff;
+use crate::transport::tcp::cluster::Cluster;
 use crate::transport::tcp::errors::{Verdict, of_code, verdict};
-use crate::transport::tcp::settings::Backoff;
 use crate::wire::ErrorCode;
 use crate::wire::produce::{PartitionProduceResponse, ProduceResponse};
 
@@ -27,7 +28,7 @@ impl Actor {
                         said.index == at.partition && topic == at.topic.as_str()
                     });
                     let fate = match of_it {
-                        Some((_, said)) => self.fate(&at.clone(), said),
+                        Some((_, said)) => fate(&self.cluster, at, said),
                         None => Fate::Unknown,
                     };
                     self.settle(index, key, fate);
@@ -61,41 +62,46 @@ impl Actor {
             None => self.make_ready(index),
         }
     }
+}
 
-    fn fate(&mut self, at: &TopicPartition, said: &PartitionProduceResponse) -> Fate {
-        let error = said.error_code;
-        let hint = said.current_leader.clone();
-        let message = said.error_message.as_deref();
-        match error {
-            ErrorCode::NONE | ErrorCode::DUPLICATE_SEQUENCE_NUMBER => {
-                let time = Some(said.log_append_time_ms).filter(|time| *time >= 0);
-                return Fate::Appended(BatchMetadata {
-                    base_offset: said.base_offset,
-                    log_append_time: time.map(Timestamp::from_millis),
-                });
-            }
-            ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER => return Fate::OutOfSequence,
-            ErrorCode::UNKNOWN_PRODUCER_ID | ErrorCode::INVALID_PRODUCER_EPOCH => {
-                return Fate::Forgotten;
-            }
-            _ => tracing::debug!(%at, %error, message, "a batch was refused"),
+/// What an answer says of a batch. Who leads is learnt from it, too.
+pub(super) fn fate(
+    cluster: &Cluster,
+    at: &TopicPartition,
+    said: &PartitionProduceResponse,
+) -> Fate {
+    let error = said.error_code;
+    let hint = said.current_leader.clone();
+    let message = said.error_message.as_deref();
+    match error {
+        ErrorCode::NONE | ErrorCode::DUPLICATE_SEQUENCE_NUMBER => {
+            let time = Some(said.log_append_time_ms).filter(|time| *time >= 0);
+            return Fate::Appended(BatchMetadata {
+                base_offset: said.base_offset,
+                log_append_time: time.map(Timestamp::from_millis),
+            });
         }
-        if let ErrorCode::MESSAGE_TOO_LARGE | ErrorCode::RECORD_LIST_TOO_LARGE = error {
-            return Fate::TooLarge(refusal(at, said));
+        ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER => return Fate::OutOfSequence,
+        ErrorCode::UNKNOWN_PRODUCER_ID | ErrorCode::INVALID_PRODUCER_EPOCH => {
+            return Fate::Forgotten;
         }
-        match verdict(error) {
-            Verdict::Elsewhere => {
-                self.cluster.hint(at, hint.leader_id, hint.leader_epoch);
-                self.cluster.nudge();
-                Fate::Again
-            }
-            Verdict::Retry => Fate::Again,
-            Verdict::Final => Fate::Failed(refusal(at, said)),
+        _ => tracing::debug!(%at, %error, message, "a batch was refused"),
+    }
+    if let ErrorCode::MESSAGE_TOO_LARGE | ErrorCode::RECORD_LIST_TOO_LARGE = error {
+        return Fate::TooLarge(refusal(at, said));
+    }
+    match verdict(error) {
+        Verdict::Elsewhere => {
+            cluster.hint(at, hint.leader_id, hint.leader_epoch);
+            cluster.nudge();
+            Fate::Again
         }
+        Verdict::Retry => Fate::Again,
+        Verdict::Final => Fate::Failed(refusal(at, said)),
     }
 }
 
-fn refusal(at: &TopicPartition, said: &PartitionProduceResponse) -> Error {
+pub(super) fn refusal(at: &TopicPartition, said: &PartitionProduceResponse) -> Error {
     // Which record it was says more than that there was one.
     let first = said.record_errors.first();
     let message = first.and_then(|it| it.batch_index_error_message.as_deref());
@@ -110,7 +116,7 @@ fn refusal(at: &TopicPartition, said: &PartitionProduceResponse) -> Error {
     of_code(said.error_code, format!("producing to {at}"), message)
 }
 
-fn by_partition(response: ProduceResponse) -> Vec<(String, PartitionProduceResponse)> {
+pub(super) fn by_partition(response: ProduceResponse) -> Vec<(String, PartitionProduceResponse)> {
     let mut all = Vec::new();
     for topic in response.responses {
         for partition in topic.partition_responses {

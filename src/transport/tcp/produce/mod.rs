@@ -6,6 +6,7 @@
 //! went to the former one is answered.
 
 mod answers;
+mod once;
 mod queue;
 
 use std::cmp::Reverse;
@@ -23,14 +24,15 @@ use super::pool::Pool;
 use super::settings::millis;
 use crate::error::{Error, Result};
 use crate::topic::{TopicId, TopicPartition};
-use crate::transport::Submission;
+use crate::transport::{ProducerId, Submission};
 use crate::wire::init_producer_id::InitProducerIdRequest;
 use crate::wire::produce::{
     PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData,
 };
 use crate::wire::{ApiKey, ErrorCode, Records};
 
-use queue::{Identity, Outgoing, Queue};
+pub(super) use once::once;
+use queue::{Outgoing, Queue};
 
 /// Requests that are under way to a broker (`max.in.flight.requests.per.connection`).
 const MAX_IN_FLIGHT: usize = 5;
@@ -67,7 +69,7 @@ type Parts = Vec<(usize, u64)>;
 enum Done {
     Connected(i32, Result<Connection>),
     Answered(i32, Parts, Result<ProduceResponse>),
-    Identified(Result<Identity>),
+    Identified(Result<ProducerId>),
 }
 
 struct Actor {
@@ -86,7 +88,7 @@ struct Actor {
     parked: Vec<usize>,
     /// Queues that wait before they try again.
     delayed: BinaryHeap<Reverse<(Instant, usize)>>,
-    identity: Option<Identity>,
+    identity: Option<ProducerId>,
     identifies: bool,
     tasks: JoinSet<Done>,
     next_sweep: Instant,
@@ -449,7 +451,7 @@ fn put(topics: &mut Vec<TopicProduceData>, at: &TopicPartition, batch: bytes::By
 }
 
 /// Gets a producer id from any broker.
-async fn identified(cluster: &Cluster) -> Result<Identity> {
+pub(super) async fn identified(cluster: &Cluster) -> Result<ProducerId> {
     let what = "getting a producer id";
     let ask = || async {
         let connection = cluster.any_broker().await?;
@@ -460,7 +462,7 @@ async fn identified(cluster: &Cluster) -> Result<Identity> {
         let response = connection.ask(&request).await?;
         match response.error_code {
             ErrorCode::NONE => {
-                Ok(Identity { id: response.producer_id, epoch: response.producer_epoch })
+                Ok(ProducerId { id: response.producer_id, epoch: response.producer_epoch })
             }
             error => Err(of_code(error, what, None)),
         }

@@ -20,17 +20,10 @@ use tokio::time::{Duration, Instant};
 use crate::batch::{Batch, BatchHeader, halve, set_producer};
 use crate::error::{Error, Result};
 use crate::topic::{TopicId, TopicPartition};
-use crate::transport::{BatchMetadata, BatchPart, Completion, QueuedBatch};
+use crate::transport::{BatchMetadata, BatchPart, Completion, ProducerId, QueuedBatch};
 
 /// Batches of a partition that may be under way: brokers remember the last five of a producer.
 const MAX_IN_FLIGHT: usize = 5;
-
-/// Who a producer is to the brokers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Identity {
-    pub(super) id: i64,
-    pub(super) epoch: i16,
-}
 
 /// A partition's batches.
 pub(super) struct Queue {
@@ -47,7 +40,7 @@ pub(super) struct Queue {
     in_flight: usize,
     /// The broker that what is under way was sent to.
     pub(super) node: Option<i32>,
-    identity: Option<Identity>,
+    identity: Option<ProducerId>,
     next_sequence: i32,
     next_key: u64,
     /// Whether what is under way is waited for before anything else is sent.
@@ -165,7 +158,7 @@ impl Queue {
 
     /// The next batch to send, as `fresh` if the queue has no identity of its own. `Err` if one is
     /// needed that nobody has had.
-    pub(super) fn next(&mut self, fresh: Identity) -> Result<Option<Outgoing>, NeedsIdentity> {
+    pub(super) fn next(&mut self, fresh: ProducerId) -> Result<Option<Outgoing>, NeedsIdentity> {
         if !self.has_way() {
             return Ok(None);
         }
@@ -188,7 +181,7 @@ impl Queue {
     }
 
     /// Takes a batch: one that is full already goes before those of other sources.
-    fn take(&mut self, identity: Identity) {
+    fn take(&mut self, identity: ProducerId) {
         let full = self.sent.back().and_then(|last| {
             let End::Last { completion, .. } = &last.end else { return None };
             let (batch, completion) = completion.take_full()?;
@@ -259,10 +252,10 @@ impl Queue {
     }
 
     /// The numbers begin again under a new epoch; what waits gets new ones.
-    fn renew(&mut self, fresh: Identity) -> Result<(), NeedsIdentity> {
+    fn renew(&mut self, fresh: ProducerId) -> Result<(), NeedsIdentity> {
         let former = self.identity.unwrap_or(fresh);
         let identity = match former.epoch.checked_add(1) {
-            Some(epoch) => Identity { id: former.id, epoch },
+            Some(epoch) => ProducerId { id: former.id, epoch },
             None if fresh.id != former.id => fresh,
             None => return Err(NeedsIdentity),
         };

@@ -6,12 +6,14 @@
 //! * `nodes`: the brokers, as processes;
 //! * `proxy`: what stands between a broker and its clients;
 //! * `load`: producers, and a group of consumers, one of them Java's, at work all the time;
-//! * `history`: what has to hold of what they were told, what there is, and what they have read.
+//! * `history`: what has to hold of what they were told, what there is, and what they have read;
+//! * `mirrored`: a broker of ours that is mirrored to the cluster.
 
 mod history;
 mod load;
+mod mirrored;
 mod nodes;
-mod proxy;
+pub(crate) mod proxy;
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};

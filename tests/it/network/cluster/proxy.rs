@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Way {
+pub(crate) enum Way {
     Requests,
     Answers,
 }
@@ -27,58 +27,68 @@ struct Orders {
 }
 
 /// Forwards connections; ends with this.
-pub(super) struct Proxy {
+pub(crate) struct Proxy {
     _tasks: JoinSet<()>,
     orders: watch::Sender<Orders>,
     accepted: watch::Receiver<usize>,
+    /// How many requests have come.
+    requests: watch::Sender<usize>,
 }
 
 impl Proxy {
     /// Counts the connections that are cut.
-    pub(super) async fn start(at: SocketAddr, to: SocketAddr, cuts: watch::Sender<usize>) -> Proxy {
+    pub(crate) async fn start(at: SocketAddr, to: SocketAddr, cuts: watch::Sender<usize>) -> Proxy {
         let listener = TcpListener::bind(at).await.unwrap();
         let none = Orders { cut: (0, Way::Requests, 0), held: 0, delay: Duration::ZERO };
         let orders = watch::Sender::new(none);
         let (accept, accepted) = watch::channel(0);
         let mut tasks = JoinSet::new();
         let heard = orders.subscribe();
+        let requests = watch::Sender::new(0);
+        let counted = requests.clone();
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
                 let nth = *accept.borrow();
                 accept.send_replace(nth + 1);
-                connections.spawn(forward(client, to, nth, heard.clone(), cuts.clone()));
+                let count = (cuts.clone(), counted.clone());
+                connections.spawn(forward(client, to, nth, heard.clone(), count));
                 while connections.try_join_next().is_some() {}
             }
         });
-        Proxy { _tasks: tasks, orders, accepted }
+        Proxy { _tasks: tasks, orders, accepted, requests }
+    }
+
+    /// How many requests have come, held or not.
+    pub(crate) fn requests(&self) -> watch::Receiver<usize> {
+        self.requests.subscribe()
     }
 
     /// Cuts all connections that there are, each when so many bytes of its next frame are through,
     /// or all but one.
-    pub(super) fn cut(&self, way: Way, bytes: usize) {
+    pub(crate) fn cut(&self, way: Way, bytes: usize) {
         let there = *self.accepted.borrow();
         self.orders.send_modify(|orders| orders.cut = (there, way, bytes));
     }
 
     /// Holds what comes over the connections that there are, until it is released. New ones work.
-    pub(super) fn hold_those_there(&self) {
+    pub(crate) fn hold_those_there(&self) {
         let there = *self.accepted.borrow();
         self.orders.send_modify(|orders| orders.held = there);
     }
 
     /// Holds whatever comes.
-    pub(super) fn hold(&self) {
+    pub(crate) fn hold(&self) {
         self.orders.send_modify(|orders| orders.held = usize::MAX);
     }
 
     /// What was held arrives, also if its sender has given it up.
-    pub(super) fn release(&self) {
+    pub(crate) fn release(&self) {
         self.orders.send_modify(|orders| orders.held = 0);
     }
 
     /// Each frame takes so much longer.
-    pub(super) fn delay(&self, time: Duration) {
+    pub(crate) fn delay(&self, time: Duration) {
         self.orders.send_modify(|orders| orders.delay = time);
     }
 }
@@ -88,7 +98,7 @@ async fn forward(
     to: SocketAddr,
     nth: usize,
     orders: watch::Receiver<Orders>,
-    cuts: watch::Sender<usize>,
+    (cuts, seen): (watch::Sender<usize>, watch::Sender<usize>),
 ) {
     let Ok(broker) = TcpStream::connect(to).await else { return };
     for stream in [&client, &broker] {
@@ -96,8 +106,9 @@ async fn forward(
     }
     let (from_client, to_client) = client.into_split();
     let (from_broker, to_broker) = broker.into_split();
-    let requests = pass(from_client, to_broker, (nth, Way::Requests), orders.clone());
-    let answers = pass(from_broker, to_client, (nth, Way::Answers), orders);
+    let count = || seen.send_modify(|seen| *seen += 1);
+    let requests = pass(from_client, to_broker, (nth, Way::Requests), orders.clone(), count);
+    let answers = pass(from_broker, to_client, (nth, Way::Answers), orders, || {});
     tokio::pin!(requests, answers);
     let is_cut = tokio::select! {
         end = &mut requests => match end {
@@ -125,8 +136,10 @@ async fn pass(
     mut to: OwnedWriteHalf,
     (nth, way): (usize, Way),
     mut orders: watch::Receiver<Orders>,
+    count: impl Fn(),
 ) -> End {
     while let Some(frame) = read_frame(&mut from).await {
+        count();
         let Ok(orders) = orders.wait_for(|it| nth >= it.held).await.map(|it| *it) else { break };
         let (cut_before, cut_way, bytes) = orders.cut;
         if nth < cut_before && way == cut_way {

@@ -11,7 +11,7 @@ use crate::batch::BatchBuilder;
 use crate::transport::BatchSource;
 
 const PATIENCE: Duration = Duration::from_secs(10);
-const FRESH: Identity = Identity { id: 7, epoch: 0 };
+const FRESH: ProducerId = ProducerId { id: 7, epoch: 0 };
 
 #[derive(Debug, Clone)]
 enum Op {
