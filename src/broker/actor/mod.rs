@@ -72,7 +72,6 @@ pub(super) enum Command {
         total: i32,
         answer: Answer<()>,
     },
-    #[cfg_attr(not(feature = "tcp"), expect(dead_code))]
     ProducerIds {
         answer: Answer<Range<i64>>,
     },
