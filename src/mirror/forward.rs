@@ -190,7 +190,9 @@ impl Worker {
         loop {
             let invalid = |source| Error::InvalidRecord { at: at.clone(), source };
             let Some(next) = outgoing.next(place.next, form).map_err(invalid)? else {
-                match self.read(place.next, &mut *fetcher, &mut outgoing).await {
+                let from = place.next.max(outgoing.end());
+                self.settings.progress.update(&self.key, |entry| entry.next = from);
+                match self.read(from, &mut *fetcher, &mut outgoing).await {
                     Err(Error::Corrupt { from, to, .. }) => {
                         self.loses(to - from.max(place.next));
                         return Err(self.passed_over(place, from, to).await?);

@@ -16,6 +16,7 @@ use crate::record::TimestampType;
 #[derive(Debug, Default)]
 pub(super) struct Outgoing {
     batches: VecDeque<Batch>,
+    end: i64,
 }
 
 /// What is sent next.
@@ -45,7 +46,14 @@ pub(super) struct Form {
 
 impl Outgoing {
     pub(super) fn push(&mut self, batches: Vec<Batch>) {
+        self.end = batches.last().map_or(self.end, |last| last.header().next_offset());
         self.batches.extend(batches);
+    }
+
+    /// The source's offset behind all that was pushed. The last records may have been left out by
+    /// compaction.
+    pub(super) fn end(&self) -> i64 {
+        self.end
     }
 
     /// The next batch, of records from `from` on; `None` if there are none. What it has of what was

@@ -145,4 +145,8 @@ fn what_compaction_has_left_out_parts_batches_where_numbers_follow_offsets() {
     let next = outgoing.next(0, Form { without_holes: false, ..ANY }).unwrap().unwrap();
     assert_eq!((next.first, next.end, next.records), (1, 9, 5));
     assert!(outgoing.next(9, ANY).unwrap().is_none());
+    // Nothing is left of what comes then.
+    outgoing.push(vec![with_holes(9, &[5, 5, 5], |_| true)]);
+    assert!(outgoing.next(9, ANY).unwrap().is_none());
+    assert_eq!(outgoing.end(), 12);
 }

@@ -19,9 +19,10 @@ use tempfile::TempDir;
 use crate::support::{assert_error, at, copy_dir, read_topic, read_values, texts, within};
 
 /// What has to be the same on both sides: all but the offset.
-type Shown = (i32, i64, Option<Vec<u8>>, Option<Vec<u8>>, Vec<(String, Option<Vec<u8>>)>);
+pub(crate) type Shown =
+    (i32, i64, Option<Vec<u8>>, Option<Vec<u8>>, Vec<(String, Option<Vec<u8>>)>);
 
-fn show(record: &ConsumerRecord) -> Shown {
+pub(crate) fn show(record: &ConsumerRecord) -> Shown {
     let owned = |bytes: &[u8]| bytes.to_vec();
     let headers = record.headers.iter();
     let headers = headers.map(|it| (it.key.to_string(), it.value.map(owned))).collect();
@@ -417,6 +418,19 @@ async fn a_compacted_topic_arrives_at_least_once() {
     }
     let values: Vec<_> = latest.into_values().map(|it| String::from_utf8(it).unwrap()).collect();
     assert_eq!(values, ["196", "197", "198", "199", "193", "194", "195"]);
+
+    // What compaction has left out stays out, but from now on numbers may follow offsets.
+    let change = [("cleanup.policy", Some("delete"))];
+    source.admin().alter_configs("t", change).await.unwrap();
+    let (_target, client) = memory().await;
+    let mirror = source.mirror(["t"]).name("other").to(&client).await.unwrap();
+    within(mirror.caught_up()).await.unwrap();
+    let stats = mirror.stats();
+    assert_eq!(stats.partitions[0].guarantee, Guarantee::ExactlyOnce);
+    assert_eq!(stats.lost(), 0);
+    let sent = content(&source.client(), "t").await;
+    assert!((7..50).contains(&sent.len()), "{} records", sent.len());
+    assert_same(&sent, &content(&client, "t").await);
 }
 
 #[tokio::test]
@@ -539,5 +553,47 @@ async fn either_side_may_have_lost_its_latest_records() {
             long.cloned().collect::<Vec<_>>()
         };
         assert_same(&newest(&sent), &newest(&found));
+    }
+}
+
+/// A copy made while the broker was at work is like a disk that has lost what came after.
+#[tokio::test]
+async fn a_source_that_has_lost_its_end_is_mirrored_on() {
+    let (dir, copy, target_dir) =
+        (TempDir::new().unwrap(), TempDir::new().unwrap(), TempDir::new().unwrap());
+    let (source, target) = (open(&dir).await, open(&target_dir).await);
+    let producer = two_partitions(&source).await;
+    let mirror = source.mirror(["t"]).to(&target.client()).await.unwrap();
+    send(&producer, 0..50).await;
+    within(mirror.caught_up()).await.unwrap();
+    let noted = async {
+        loop {
+            let offsets = source.admin().group_offsets("ottla-mirror-default").await.unwrap();
+            if offsets.values().map(|it| it.offset).sum::<i64>() == 50 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    within(noted).await;
+    copy_dir(dir.path(), copy.path());
+    send(&producer, 50..100).await;
+    within(mirror.caught_up()).await.unwrap();
+    mirror.stop().await.unwrap();
+    source.shutdown().await.unwrap();
+
+    let source = open(&copy).await;
+    assert!(!source.recovery_report().unwrap().clean_shutdown);
+    let producer = source.producer().build();
+    // More than was lost, before anybody looks.
+    send(&producer, 1000..1100).await;
+    let mirror = source.mirror(["t"]).to(&target.client()).await.unwrap();
+    within(mirror.caught_up()).await.unwrap();
+    let found: Vec<usize> =
+        read_values(&target.client(), "t").await.iter().map(|it| it.parse().unwrap()).collect();
+    let of = |partition| found.iter().copied().filter(|n| n % 2 == partition).collect::<Vec<_>>();
+    for partition in 0..2 {
+        let expected = (0..100).chain(1000..1100).filter(|n| n % 2 == partition);
+        assert_eq!(of(partition), expected.collect::<Vec<_>>());
     }
 }

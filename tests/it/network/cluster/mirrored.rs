@@ -10,8 +10,18 @@ use tokio::task::block_in_place;
 use super::nodes::{Nodes, patiently};
 use super::{alone, kills};
 use crate::mirror::killed::{Agent, Heard, PARTITIONS, TOPIC, open};
-use crate::mirror::{assert_same, content};
-use crate::support::tell;
+use crate::mirror::{Shown, assert_same, content, show};
+use crate::support::{take, tell};
+
+/// All that is there.
+async fn read(client: &Client) -> Vec<Shown> {
+    let told = client.admin().describe_topic(TOPIC).await.unwrap();
+    let count: i64 = told.partitions.iter().map(|it| it.high_watermark).sum();
+    let mut consumer = client.consumer().subscribe([TOPIC]).await.unwrap();
+    let mut records = take(&mut consumer, count as usize).await;
+    records.sort_by_key(|record| (record.partition, record.offset));
+    records.iter().map(show).collect()
+}
 
 #[ignore = "tests/kafka/cluster makes the three Apache Kafkas that it needs"]
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
@@ -35,12 +45,13 @@ async fn a_mirror_loses_and_doubles_nothing_while_either_side_is_killed() {
         block_in_place(|| agent.listen(&mut heard, 1 + some / 3, 3_000));
         agent.kill(&mut heard);
         nodes.settled().await;
+        tell(&format!("cluster: a mirror, and broker {leader}: {} mirrored\n", heard.mirrored));
     }
     let mut last = Agent::start(dir.path(), &addresses, kills(), true);
     block_in_place(|| last.listen(&mut heard, u64::MAX, usize::MAX));
     let source = open(dir.path()).await;
     let sent = content(&source.client(), TOPIC).await;
-    let found = patiently("all is read", content(&client, TOPIC)).await;
+    let found = patiently("all is read", read(&client)).await;
     let value = |it: &Option<Vec<u8>>| String::from_utf8(it.clone().unwrap()).unwrap();
     let there: BTreeSet<_> = found.iter().map(|it| value(&it.3)).collect();
     let lost = heard.acknowledged.difference(&there).count();
