@@ -23,7 +23,7 @@ use crate::broker::core::{Claim, Taken};
 use crate::client::Client;
 use crate::consumer::Start;
 use crate::error::{Error, Result};
-use crate::topic::TopicName;
+use crate::topic::{TopicName, TopicPartition};
 use crate::transport::Transport;
 use crate::transport::local::LocalTransport;
 
@@ -80,6 +80,7 @@ pub struct MirrorBuilder {
 /// What all tasks of a mirror share.
 struct Settings {
     source: LocalTransport,
+    topics: Vec<TopicName>,
     target: Arc<dyn Transport>,
     group: String,
     backlog: Backlog,
@@ -259,6 +260,7 @@ impl MirrorBuilder {
         let source = LocalTransport::new(self.broker.0.clone());
         let settings = Arc::new(Settings {
             source,
+            topics,
             target: client.transport.clone(),
             group,
             backlog: self.backlog,
@@ -271,7 +273,7 @@ impl MirrorBuilder {
             producer: tokio::sync::Mutex::default(),
         });
         let (stop, is_stopped) = tokio::sync::watch::channel(false);
-        let watch = Watch::new(settings.clone(), topics, is_stopped);
+        let watch = Watch::new(settings.clone(), is_stopped);
         // From here on nothing that is not mirrored is dropped.
         let watch = watch.begun().await?;
         let task = core.context.runtime.spawn(watch.run());
@@ -291,7 +293,18 @@ impl Mirror {
     /// # Errors
     /// [`Error::Closed`] if the mirror has ended, since its broker has.
     pub async fn caught_up(&self) -> Result<()> {
-        self.settings.progress.caught_up().await
+        let Settings { source, topics, progress, .. } = &*self.settings;
+        source.check_open()?;
+        let mut ends = Vec::new();
+        for known in topics.iter().filter_map(|name| source.known_topic(name.as_str())) {
+            for partition in 0..known.partitions {
+                let at = TopicPartition { topic: known.name.clone(), partition };
+                if let Ok(found) = source.partition(&at, Some(known.id)) {
+                    ends.push(((at, known.id), found.reader().high_watermark()));
+                }
+            }
+        }
+        progress.caught_up(&ends, |(at, id)| source.partition(at, Some(*id)).is_err()).await
     }
 
     /// Stops, and notes how far it has come. What was under way is found again when a mirror of

@@ -155,27 +155,28 @@ impl Progress {
         self.told().unnoted.clone().map_or(Ok(()), Err)
     }
 
-    pub(super) async fn caught_up(&self) -> Result<()> {
+    /// Waits until these partitions are mirrored up to an offset each, or are gone.
+    pub(super) async fn caught_up(
+        &self,
+        ends: &[(Key, i64)],
+        is_gone: impl Fn(&Key) -> bool,
+    ) -> Result<()> {
         let mut changes = self.changes.subscribe();
-        let ends: Vec<(TopicPartition, TopicId, i64)> = {
-            let told = self.told();
-            let each = told.partitions.iter();
-            each.map(|(at, it)| (at.clone(), it.id, it.reader.high_watermark())).collect()
-        };
         loop {
             changes.mark_unchanged();
-            {
+            let waits = {
                 let told = self.told();
-                let is_there = |(at, id, end): &(TopicPartition, TopicId, i64)| {
-                    let entry = told.partitions.get(at).filter(|entry| entry.id == *id);
-                    entry.is_none_or(|entry| entry.next >= *end)
-                };
-                if ends.iter().all(is_there) && !told.has_ended {
-                    return Ok(());
-                }
                 if told.has_ended {
                     return Err(Error::closed("the mirror has ended"));
                 }
+                let is_there = |(key, end): &&(Key, i64)| {
+                    let entry = told.partitions.get(&key.0).filter(|entry| entry.id == key.1);
+                    entry.map_or_else(|| is_gone(key), |entry| entry.next >= *end)
+                };
+                !ends.iter().all(|it| is_there(&it))
+            };
+            if !waits {
+                return Ok(());
             }
             // Fails only without the sender, which is here.
             let _ = changes.changed().await;

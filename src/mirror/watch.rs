@@ -11,12 +11,11 @@ use super::forward::Worker;
 use super::stats::Key;
 use crate::consumer::Start;
 use crate::error::Result;
-use crate::topic::{TopicName, TopicPartition};
+use crate::topic::TopicPartition;
 use crate::transport::Transport;
 
 pub(super) struct Watch {
     settings: Arc<Settings>,
-    topics: Vec<TopicName>,
     is_stopped: watch::Receiver<bool>,
     working: BTreeSet<Key>,
     tasks: JoinSet<Key>,
@@ -25,13 +24,9 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    pub(super) fn new(
-        settings: Arc<Settings>,
-        topics: Vec<TopicName>,
-        is_stopped: watch::Receiver<bool>,
-    ) -> Self {
+    pub(super) fn new(settings: Arc<Settings>, is_stopped: watch::Receiver<bool>) -> Self {
         let (working, tasks) = (BTreeSet::new(), JoinSet::new());
-        Watch { settings, topics, is_stopped, working, tasks, retries: false }
+        Watch { settings, is_stopped, working, tasks, retries: false }
     }
 
     /// With a task for each partition that there is.
@@ -80,7 +75,7 @@ impl Watch {
 
     /// Starts what is not at work.
     async fn look(&mut self, start: Start, is_late: bool) -> Result<()> {
-        for topic in self.topics.clone() {
+        for topic in self.settings.clone().topics.iter() {
             let Some(known) = self.settings.source.known_topic(topic.as_str()) else { continue };
             for partition in 0..known.partitions {
                 let key = (TopicPartition { topic: topic.clone(), partition }, known.id);
