@@ -258,7 +258,8 @@ impl Log {
                 MemoryPolicy::DropOldest if !pressure.is_held() => return Ok(()),
                 MemoryPolicy::Block if !pressure.has_closed_segments() => return Ok(()),
                 _ => {
-                    let waits = self.blocks_when_full();
+                    // Under `Reject` nothing would be freed for who waits.
+                    let waits = can_drop && self.blocks_when_full();
                     return Err(AppendError::MemoryFull { limit: pressure.limit(), waits });
                 }
             }

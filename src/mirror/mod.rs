@@ -45,7 +45,9 @@ const RETRY: Duration = Duration::from_secs(1);
 /// used up, with records that are not mirrored yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Backlog {
-    /// Producers wait until there is room. Retention keeps what is not mirrored, too.
+    /// Producers wait until there is room. Retention keeps what is not mirrored, too. In memory,
+    /// topics share what there is: once nothing else can be dropped, producers of topics that are
+    /// not mirrored get [`Error::MemoryFull`].
     #[default]
     Block,
     /// The oldest records go, mirrored or not, as without a mirror; also those that are older than

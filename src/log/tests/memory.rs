@@ -90,6 +90,8 @@ fn a_full_log_refuses_until_there_is_room() {
     let mut pair = Pair::new(MemoryPolicy::Reject);
     let appended = pair.fill(0);
     assert!((50..84).contains(&appended), "{appended}");
+    // Whoever holds it: nothing would be freed.
+    let _hold = pair.logs[0].reader().hold(0, true);
     let error = pair.append(0).unwrap_err();
     assert!(matches!(error, AppendError::MemoryFull { limit: BUDGET, waits: false }), "{error}");
     assert_eq!(pair.start(0), 0);

@@ -1,4 +1,5 @@
-//! A stream of records that goes on while brokers come and go, and a group that reads it meanwhile.
+//! A stream of records that goes on while brokers come and go, and groups that read it meanwhile: one
+//! of ours alone, and one with a member of Kafka's own kind.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Stdio;
@@ -16,9 +17,8 @@ use super::history::{Entry, History, Id, Sent};
 use super::nodes::{Nodes, patiently};
 
 const PRODUCERS: usize = 4;
-/// Of the group: those that are ours, and one of Kafka's own kind.
+/// Of each group, those that are ours.
 const OURS: usize = 2;
-const MEMBERS: usize = OURS + 1;
 /// Many more than there are partitions.
 const KEYS: usize = 240;
 /// Of a producer, records that are not acknowledged yet.
@@ -62,19 +62,51 @@ impl Handed {
 pub(super) struct Load {
     permits: Arc<Semaphore>,
     acked: watch::Sender<Acked>,
-    handed: watch::Sender<Handed>,
     is_over: watch::Sender<bool>,
     granting: JoinHandle<()>,
     producers: JoinSet<History>,
+    groups: Vec<Group>,
+}
+
+/// A group that reads the topic.
+struct Group {
+    name: String,
+    handed: watch::Sender<Handed>,
     members: JoinSet<()>,
 }
 
+impl Group {
+    /// Members of ours, each with a client of its own.
+    async fn of_ours(
+        name: &str,
+        bootstrap: &str,
+        topic: &str,
+        is_over: &watch::Sender<bool>,
+    ) -> Group {
+        let (handed, mut members) = (watch::Sender::default(), JoinSet::new());
+        for member in 0..OURS {
+            let client = impatient(bootstrap).await;
+            let names = (name.to_owned(), topic.to_owned());
+            members.spawn(consume(client, names, member, handed.clone(), is_over.subscribe()));
+        }
+        Group { name: name.to_owned(), handed, members }
+    }
+
+    /// Waits until all its members together have been handed so many records.
+    async fn is_read(&self, records: usize) {
+        let mut handed = self.handed.subscribe();
+        let enough = |handed: &Handed| handed.distinct() >= records;
+        let what = format!("the group {} reads them", self.name);
+        drop(patiently(&what, handed.wait_for(enough)).await.unwrap());
+    }
+}
+
 impl Load {
-    /// Sends to the topic, and reads it, as the group of the same name: each with a client of its own.
+    /// Sends to the topic, and reads it: as the group of the same name, with Java, and as another.
     pub(super) async fn start(nodes: &Nodes, topic: &str) -> Load {
         let bootstrap = &nodes.addresses();
         let permits = Arc::new(Semaphore::new(0));
-        let (acked, handed) = (watch::Sender::default(), watch::Sender::default());
+        let acked = watch::Sender::default();
         let is_over = watch::Sender::new(false);
         let mut producers = JoinSet::new();
         for producer in 0..PRODUCERS {
@@ -85,21 +117,20 @@ impl Load {
             let (topic, permits) = (topic.to_owned(), permits.clone());
             producers.spawn(produce(client, topic, producer, permits, acked.clone()));
         }
-        let mut members = JoinSet::new();
-        for member in 0..OURS {
-            let client = impatient(bootstrap).await;
-            let (topic, is_over) = (topic.to_owned(), is_over.subscribe());
-            members.spawn(consume(client, topic, member, handed.clone(), is_over));
-        }
+        let alone = format!("{topic}-alone");
+        let alone = Group::of_ours(&alone, bootstrap, topic, &is_over).await;
+        let mut mixed = Group::of_ours(topic, bootstrap, topic, &is_over).await;
         let mut java = nodes.java("Member");
         java.args([bootstrap, topic, topic]);
-        members.spawn(consume_in_java(java, OURS, handed.clone(), is_over.subscribe()));
+        let handed = mixed.handed.clone();
+        mixed.members.spawn(consume_in_java(java, OURS, handed, is_over.subscribe()));
+        let groups = vec![mixed, alone];
         let granting = tokio::spawn(grant(permits.clone()));
-        Load { permits, acked, handed, is_over, granting, producers, members }
+        Load { permits, acked, is_over, granting, producers, groups }
     }
 
-    /// Waits until of each partition so many more records are acknowledged, and the group has read as
-    /// far as they are now.
+    /// Waits until of each partition so many more records are acknowledged, and the groups have read
+    /// as far as they are now.
     pub(super) async fn goes_on(&self, partitions: i32, records: usize) {
         let before = self.acked.borrow().clone();
         let has_gone_on = |acked: &Acked| {
@@ -111,7 +142,9 @@ impl Load {
         let mut acked = self.acked.subscribe();
         let waited = patiently("records are acknowledged", acked.wait_for(has_gone_on)).await;
         let now = waited.unwrap().values().sum();
-        self.is_read(now).await;
+        for group in &self.groups {
+            group.is_read(now).await;
+        }
     }
 
     /// Waits until so many records are acknowledged.
@@ -123,30 +156,30 @@ impl Load {
 
     /// Waits until each member has been handed something.
     pub(super) async fn is_shared(&self) {
-        let mut handed = self.handed.subscribe();
-        let all = |handed: &Handed| handed.members.len() == MEMBERS;
-        drop(patiently("all members read", handed.wait_for(all)).await.unwrap());
+        for group in &self.groups {
+            let mut handed = group.handed.subscribe();
+            let all = |handed: &Handed| handed.members.len() == group.members.len();
+            drop(patiently("all members read", handed.wait_for(all)).await.unwrap());
+        }
     }
 
-    async fn is_read(&self, records: usize) {
-        let mut handed = self.handed.subscribe();
-        let enough = |handed: &Handed| handed.distinct() >= records;
-        drop(patiently("the group reads them", handed.wait_for(enough)).await.unwrap());
-    }
-
-    /// Ends it, once the group has read all. What was sent, and what the group was handed.
-    pub(super) async fn finish(self) -> (History, Vec<Entry>) {
+    /// Ends it, once the groups have read all. What was sent, and what each group was handed.
+    pub(super) async fn finish(self) -> (History, Vec<(String, Vec<Entry>)>) {
         self.granting.abort();
         self.permits.close();
         let told = self.producers.join_all();
         let told = patiently("the last records are acknowledged", told).await;
         let records = self.acked.borrow().values().sum();
-        let mut handed = self.handed.subscribe();
-        let enough = |handed: &Handed| handed.distinct() >= records;
-        drop(patiently("the group reads the last", handed.wait_for(enough)).await.unwrap());
+        for group in &self.groups {
+            group.is_read(records).await;
+        }
         self.is_over.send_replace(true);
-        patiently("the members leave", self.members.join_all()).await;
-        (told.into_iter().flatten().collect(), self.handed.send_replace(Handed::default()).entries)
+        let mut handed = Vec::new();
+        for Group { name, handed: of_it, members } in self.groups {
+            patiently("the members leave", members.join_all()).await;
+            handed.push((name, of_it.send_replace(Handed::default()).entries));
+        }
+        (told.into_iter().flatten().collect(), handed)
     }
 }
 
@@ -204,12 +237,12 @@ async fn produce(
 /// Reads as a member of a group, and commits what it has read, until it is told to leave.
 async fn consume(
     client: Client,
-    topic: String,
+    (group, topic): (String, String),
     member: usize,
     handed: watch::Sender<Handed>,
     mut is_over: watch::Receiver<bool>,
 ) {
-    let mut consumer = client.consumer().group(&topic).subscribe([&topic]).await.unwrap();
+    let mut consumer = client.consumer().group(&group).subscribe([&topic]).await.unwrap();
     loop {
         let records = tokio::select! {
             biased;

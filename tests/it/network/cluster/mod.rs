@@ -5,7 +5,7 @@
 //!
 //! * `nodes`: the brokers, as processes;
 //! * `proxy`: what stands between a broker and its clients;
-//! * `load`: producers, and a group of consumers, one of them Java's, at work all the time;
+//! * `load`: producers, and two groups of consumers, one with Java's, at work all the time;
 //! * `history`: what has to hold of what they were told, what there is, and what they have read;
 //! * `mirrored`: a broker of ours that is mirrored to the cluster.
 
@@ -73,6 +73,8 @@ enum Fault {
     Late(i32),
     /// Each frame to and from its leader takes longer.
     Delay(i32),
+    /// As above; but it is given back while whoever asks is told how it was before.
+    Lagging(i32),
     /// There is one more partition.
     Grown,
 }
@@ -88,6 +90,7 @@ impl Fault {
             plan.push(match n % 5 {
                 0 => Fault::Late(partition),
                 1 => Fault::Grown,
+                2 if n % 10 == 2 => Fault::Lagging(partition),
                 2 => Fault::Moved(partition),
                 3 => Fault::Stall(partition),
                 _ => Fault::Delay(partition),
@@ -151,6 +154,15 @@ impl Scene {
                 let node = self.leader(partition).await;
                 self.without(node, false).await;
                 self.gives_back().await;
+            }
+            Fault::Lagging(partition) => {
+                let node = self.leader(partition).await;
+                self.without(node, false).await;
+                self.goes_on().await;
+                NODES.iter().for_each(|node| self.nodes.proxy(*node).lag(true));
+                self.gives_back().await;
+                self.goes_on().await;
+                NODES.iter().for_each(|node| self.nodes.proxy(*node).lag(false));
             }
             Fault::Rolling => {
                 for node in NODES {
@@ -241,15 +253,18 @@ async fn nothing_is_lost_while_brokers_go_and_come_back() {
     let Scene { nodes, client, topic, partitions, load } = scene;
     let (history, handed) = load.finish().await;
     let ours = read(&client, &topic, partitions).await;
-    let again = check_reading(&ours, &handed);
+    let again = handed.iter().map(|(_, handed)| check_reading(&ours, handed));
+    let again = again.sum::<Result<usize, String>>();
     let summary = summary(&plan, nodes.cuts(), Tally::of(&history, &ours), &again);
     tell(&format!("\n{summary}"));
     nodes.note("summary", &summary);
 
     let failed = history.iter().find(|(_, sent)| sent.told.is_err());
     assert!(failed.is_none(), "two minutes were not enough: {failed:?}");
-    let lag = client.admin().group_lag(&topic).await.unwrap();
-    assert!(lag.len() == partitions as usize && lag.values().all(|it| *it == 0), "{lag:?}");
+    for (group, _) in &handed {
+        let lag = client.admin().group_lag(group).await.unwrap();
+        assert!(lag.len() == partitions as usize && lag.values().all(|it| *it == 0), "{lag:?}");
+    }
     let added = (partitions - PARTITIONS) as usize;
     check_log(&history, &ours, added).unwrap();
     check_log(&history, &read_by_kafka(&nodes, &topic, history.len()).await, added).unwrap();
@@ -265,17 +280,18 @@ fn summary(plan: &[Fault], cuts: usize, tally: Tally, again: &Result<usize, Stri
     let stalls = count(|it| matches!(it, Fault::Stall(_) | Fault::Late(_)));
     let delays = count(|it| matches!(it, Fault::Delay(_)));
     let moved = count(|it| matches!(it, Fault::Moved(_)));
+    let lagging = count(|it| matches!(it, Fault::Lagging(_)));
     let rolling = count(|it| matches!(it, Fault::Rolling));
     let grown = count(|it| matches!(it, Fault::Grown));
     let group = match again {
-        Ok(again) => format!("{again} handed to the group again, none passed over"),
-        Err(why) => format!("the group: {why}"),
+        Ok(again) => format!("{again} handed to the groups again, none passed over"),
+        Err(why) => format!("a group: {why}"),
     };
     format!(
         "{tally}; {group}.\n\
          {kills} brokers killed, {cut} cuts of {cuts} connections, {stalls} stalls, \
-         {delays} delays, {moved} leaders moved, {rolling} rolling restarts, \
-         {grown} partitions added.\n"
+         {delays} delays, {moved} leaders moved, {lagging} under metadata that lag, \
+         {rolling} rolling restarts, {grown} partitions added.\n"
     )
 }
 
