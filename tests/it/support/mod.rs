@@ -64,7 +64,9 @@ impl Backend {
         if self == Backend::Kafka {
             // Kafka does not keep what is old already.
             let clock = ManualClock::starting_at(Clock::system().wall());
-            let client = impatient(&clock).connect(&kafka::address()).await.unwrap();
+            // Nor does it create a topic in no time that has just been deleted.
+            let client = impatient(&clock).topic_timeout(Duration::from_secs(3));
+            let client = client.connect(&kafka::address()).await.unwrap();
             return Host { client, clock, broker: None, _dir: None, _listener: None };
         }
         let clock = Clock::manual();
