@@ -18,14 +18,14 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
-use crate::broker::Broker;
 use crate::broker::core::{Claim, Taken};
+use crate::broker::{Broker, check_not_internal};
 use crate::client::Client;
 use crate::consumer::Start;
 use crate::error::{Error, Result};
 use crate::topic::{TopicName, TopicPartition};
-use crate::transport::Transport;
 use crate::transport::local::LocalTransport;
+use crate::transport::{ProducerId, Transport};
 
 pub use stats::{MirrorStats, MirroredPartition};
 
@@ -53,7 +53,8 @@ pub enum Backlog {
     /// The oldest records go, mirrored or not, as without a mirror; also those that are older than
     /// `retention.ms`. [`MirroredPartition::lost`] counts them.
     DropOldest,
-    /// Producers get [`Error::BacklogFull`]. Retention keeps what is not mirrored, too.
+    /// Producers get [`Error::BacklogFull`], in memory [`Error::MemoryFull`]. Retention keeps what
+    /// is not mirrored, too.
     Reject,
 }
 
@@ -95,7 +96,7 @@ struct Settings {
     /// Held by all tasks, so that none is left when the next mirror of this name begins.
     claim: Claim,
     /// Who the mirror is to the target, once somebody has asked.
-    producer: tokio::sync::Mutex<Option<crate::transport::ProducerId>>,
+    producer: tokio::sync::Mutex<Option<ProducerId>>,
 }
 
 /// A mirror at work. Dropped, it stops where it is; [`Mirror::stop`] waits until it has noted
@@ -204,8 +205,8 @@ impl MirrorBuilder {
     }
 
     /// How long batches are, in bytes before they are compressed (`batch.size`). Default: the
-    /// target's, which over the network is 1,000,000. One that the target takes for too large goes
-    /// in parts.
+    /// target's, which over the network is 1,000,000, but at least 256 KiB. One that the target
+    /// takes for too large goes in parts.
     pub fn batch_size(mut self, bytes: usize) -> Self {
         self.batch_size = Some(bytes);
         self
@@ -226,7 +227,7 @@ impl MirrorBuilder {
         let topics = self.topics.iter().map(|name| TopicName::parse(name));
         let topics = topics.collect::<Result<Vec<_>, _>>()?;
         for name in &topics {
-            crate::broker::check_not_internal(name)?;
+            check_not_internal(name)?;
         }
         if topics.is_empty() {
             return invalid("topics", "there are none to mirror".to_owned());

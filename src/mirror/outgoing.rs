@@ -8,9 +8,12 @@ use std::collections::VecDeque;
 use bytes::BytesMut;
 
 use crate::batch::{
-    Batch, BatchBuilder, BatchError, BatchHeader, Compression, copy_record, pack, patch,
+    Batch, BatchBuilder, BatchError, BatchHeader, Compression, RecordView, copy_record, pack, patch,
 };
 use crate::record::TimestampType;
+
+/// The bytes of a length, a varint, at most.
+const MAX_LENGTH: usize = 5;
 
 /// Batches that were read, and not sent yet.
 #[derive(Debug, Default)]
@@ -140,15 +143,14 @@ fn whole(batch: &Batch) -> Next {
     }
 }
 
-/// What a record takes at most.
-fn size(view: &crate::batch::RecordView<'_>) -> usize {
-    let headers: usize =
-        view.headers().map(|it| it.key.len() + it.value.map_or(0, <[u8]>::len) + 10).sum();
-    let parts = [view.key, view.value].map(|part| part.map_or(0, <[u8]>::len));
+/// What a record takes at most: that of an empty one, and its parts, each behind a length.
+fn size(view: &RecordView<'_>) -> usize {
+    let part = |bytes: Option<&[u8]>| MAX_LENGTH + bytes.map_or(0, <[u8]>::len);
+    let headers = view.headers().map(|it| part(Some(it.key.as_bytes())) + part(it.value));
     BatchBuilder::record_size_upper_bound(None, None, &[])
-        + parts.iter().sum::<usize>()
-        + 8
-        + headers
+        + part(view.key)
+        + part(view.value)
+        + headers.sum::<usize>()
 }
 
 #[cfg(test)]

@@ -49,6 +49,7 @@ impl Watch {
                         Ok(key) => drop(self.working.remove(&key)),
                         Err(panic) => {
                             tracing::error!(%panic, "a mirror has failed");
+                            self.tasks.shutdown().await;
                             break;
                         }
                     }
