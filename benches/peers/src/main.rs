@@ -1,0 +1,126 @@
+//! Ours and its peers, side by side, on the same work, in one run:
+//! `cargo run --release -p ottla-peers -- [--quick] [--json FILE] [ROW…]`.
+//!
+//! In each row all contenders run by turns, round after round; the medians count, and of ratios
+//! those of pairs in one round. What depends on the machine is a ratio. Payloads are random bytes
+//! that are built anew for each record; every consumer reads each of them to the last byte, and the
+//! sum is printed, which is that of all contenders that lose nothing.
+//!
+//! An aim that is missed is said, and is no failure.
+
+#![allow(clippy::print_stdout, reason = "a table on standard output is what this program is for")]
+
+mod channels;
+mod machine;
+mod measure;
+mod payload;
+mod report;
+mod rows;
+mod show;
+
+use std::path::PathBuf;
+
+use clap::Parser;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::report::Report;
+
+/// Ours and its peers, side by side.
+#[derive(Parser)]
+#[command(name = "ottla-peers")]
+struct Args {
+    /// Only shows that it runs: so little is measured that no figure means anything
+    #[arg(long)]
+    quick: bool,
+    /// Writes all figures to this file, too
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Writes the comparisons as a table for a README
+    #[arg(long, value_name = "FILE")]
+    markdown: Option<PathBuf>,
+    /// Runs only contenders with this in their name, and compares nothing: for a profiler
+    #[arg(long, value_name = "CONTENDER")]
+    only: Option<String>,
+    /// The rows that are wanted, or the beginnings of their names; all, if none is named
+    #[arg(value_name = "ROW")]
+    rows: Vec<String>,
+}
+
+/// How much is measured.
+#[derive(Clone, Copy)]
+struct Scale {
+    quick: bool,
+}
+
+impl Scale {
+    /// `full`, or in a quick run `quick`.
+    fn pick<T>(self, full: T, quick: T) -> T {
+        if self.quick { quick } else { full }
+    }
+
+    fn rounds(self) -> usize {
+        self.pick(7, 1)
+    }
+}
+
+/// What a row has to do with: the runtime is its own.
+struct Bench<'a> {
+    name: &'static str,
+    runtime: Runtime,
+    scale: Scale,
+    report: &'a mut Report,
+}
+
+impl Bench<'_> {
+    /// Runs a future on a worker; `block_on` alone would run it on a third thread.
+    fn on_worker<T: Send + 'static>(&self, future: impl Future<Output = T> + Send + 'static) -> T {
+        on_worker(&self.runtime, future)
+    }
+}
+
+fn on_worker<T: Send + 'static>(
+    runtime: &Runtime,
+    future: impl Future<Output = T> + Send + 'static,
+) -> T {
+    runtime.block_on(async { tokio::spawn(future).await.expect("the task does not panic") })
+}
+
+fn main() -> std::io::Result<()> {
+    let args = Args::parse();
+    if let Some(unknown) = args.rows.iter().find(|it| !rows::ALL.iter().any(|(n, _)| names(it, n)))
+    {
+        let known: Vec<&str> = rows::ALL.iter().map(|(name, _)| *name).collect();
+        eprintln!("there is no row {unknown:?}; the rows are: {}", known.join(" "));
+        std::process::exit(2);
+    }
+    let command: Vec<String> = std::env::args().skip(1).collect();
+    let command = format!("cargo run --release -p ottla-peers -- {}", command.join(" "));
+    let command = command.trim_end_matches([' ', '-']).to_owned();
+    let mut report = Report::start(machine::describe(), machine::when_and_what(), command);
+    report.only = args.only;
+    for (name, run) in rows::ALL {
+        if args.rows.is_empty() || args.rows.iter().any(|it| names(it, name)) {
+            let scale = Scale { quick: args.quick };
+            run(&mut Bench { name, runtime: runtime(), scale, report: &mut report });
+        }
+    }
+    report.end();
+    if let Some(file) = args.json {
+        std::fs::write(file, report.json())?;
+    }
+    if let Some(file) = args.markdown {
+        std::fs::write(file, report.markdown())?;
+    }
+    Ok(())
+}
+
+/// Whether this argument means that row.
+fn names(argument: &str, row: &str) -> bool {
+    row.starts_with(argument)
+}
+
+/// Two workers, as the machine that the aims are set for has two cores.
+fn runtime() -> Runtime {
+    let built = Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    built.expect("a runtime can be built")
+}
