@@ -3,22 +3,16 @@
 //! Every figure that depends on the machine is a ratio against a reference that is measured
 //! alternately in the same process. A row shows the medians, and of the ratios also the least and
 //! the greatest. `--quick` is for CI: sizes so small that only the running is tested. Names choose
-//! groups: `groups`, `commits`, `compaction`, `rebalance`, `memory`, `awaited`, `disk`, `life`,
-//! `reopen`, `commit`, `stream`, `catchup`. `reopen 10` reopens a log of 10 GiB as well, for which
+//! groups: `groups`, `commits`, `compaction`, `rebalance`, `life`, `reopen`. `reopen 10` reopens a log of 10 GiB as well, for which
 //! there has to be room.
 //!
-//! Both sides of a row in memory build each payload anew and read every byte of it.
+//! What ottla is measured against other libraries by is in `benches/peers`.
 
 #![allow(clippy::print_stdout, reason = "a table on standard output is what this program is for")]
 
-mod catchup;
-mod commit;
 mod compaction;
-mod counting;
-mod disk;
 mod groups;
 mod life;
-mod memory;
 mod payload;
 mod proc;
 mod rebalance;
@@ -50,20 +44,14 @@ impl Scale {
 
 type Group = fn(&Runtime, Scale, &mut Report);
 
-const GROUPS: [(&str, Group); 12] = [
+const GROUPS: [(&str, Group); 6] = [
     // First what is to show how memory grows: later, freed memory would hide some of it.
     ("groups", groups::run),
     ("commits", groups::awaited),
     ("compaction", compaction::run),
     ("rebalance", rebalance::run),
-    ("memory", memory::run),
-    ("awaited", memory::awaited),
-    ("disk", disk::run),
     ("life", life::run),
     ("reopen", reopen::run),
-    ("commit", commit::run),
-    ("stream", commit::streamed),
-    ("catchup", catchup::run),
 ];
 
 fn main() {

@@ -19,6 +19,7 @@ mod rows;
 mod show;
 
 use std::path::PathBuf;
+use std::process::{Command, ExitCode};
 
 use clap::Parser;
 use tokio::runtime::{Builder, Runtime};
@@ -38,6 +39,9 @@ struct Args {
     /// Writes the comparisons as a table for a README
     #[arg(long, value_name = "FILE")]
     markdown: Option<PathBuf>,
+    /// Runs each row for so many rounds, after one that warms up
+    #[arg(long, value_name = "ROUNDS")]
+    rounds: Option<usize>,
     /// Runs only contenders with this in their name, and compares nothing: for a profiler
     #[arg(long, value_name = "CONTENDER")]
     only: Option<String>,
@@ -50,6 +54,7 @@ struct Args {
 #[derive(Clone, Copy)]
 struct Scale {
     quick: bool,
+    rounds: Option<usize>,
 }
 
 impl Scale {
@@ -59,7 +64,7 @@ impl Scale {
     }
 
     fn rounds(self) -> usize {
-        self.pick(7, 1)
+        self.rounds.unwrap_or(self.pick(7, 1))
     }
 }
 
@@ -71,13 +76,7 @@ struct Bench<'a> {
     report: &'a mut Report,
 }
 
-impl Bench<'_> {
-    /// Runs a future on a worker; `block_on` alone would run it on a third thread.
-    fn on_worker<T: Send + 'static>(&self, future: impl Future<Output = T> + Send + 'static) -> T {
-        on_worker(&self.runtime, future)
-    }
-}
-
+/// Runs a future on a worker; `block_on` alone would run it on a third thread.
 fn on_worker<T: Send + 'static>(
     runtime: &Runtime,
     future: impl Future<Output = T> + Send + 'static,
@@ -85,13 +84,17 @@ fn on_worker<T: Send + 'static>(
     runtime.block_on(async { tokio::spawn(future).await.expect("the task does not panic") })
 }
 
-fn main() -> std::io::Result<()> {
+fn main() -> ExitCode {
+    // `walrus-rust` takes its folder, and whether it is to be silent, from the environment alone.
+    if std::env::var_os("WALRUS_DATA_DIR").is_none() {
+        return again_with_folder();
+    }
     let args = Args::parse();
     if let Some(unknown) = args.rows.iter().find(|it| !rows::ALL.iter().any(|(n, _)| names(it, n)))
     {
         let known: Vec<&str> = rows::ALL.iter().map(|(name, _)| *name).collect();
         eprintln!("there is no row {unknown:?}; the rows are: {}", known.join(" "));
-        std::process::exit(2);
+        return ExitCode::from(2);
     }
     let command: Vec<String> = std::env::args().skip(1).collect();
     let command = format!("cargo run --release -p ottla-peers -- {}", command.join(" "));
@@ -100,18 +103,30 @@ fn main() -> std::io::Result<()> {
     report.only = args.only;
     for (name, run) in rows::ALL {
         if args.rows.is_empty() || args.rows.iter().any(|it| names(it, name)) {
-            let scale = Scale { quick: args.quick };
+            let scale = Scale { quick: args.quick, rounds: args.rounds };
             run(&mut Bench { name, runtime: runtime(), scale, report: &mut report });
         }
     }
     report.end();
-    if let Some(file) = args.json {
-        std::fs::write(file, report.json())?;
+    let written = [(args.json, Report::json as fn(&_) -> _), (args.markdown, Report::markdown)];
+    for (file, text) in written.into_iter().filter_map(|(file, text)| Some((file?, text))) {
+        if let Err(error) = std::fs::write(&file, text(&report)) {
+            eprintln!("{}: {error}", file.display());
+            return ExitCode::FAILURE;
+        }
     }
-    if let Some(file) = args.markdown {
-        std::fs::write(file, report.markdown())?;
-    }
-    Ok(())
+    ExitCode::SUCCESS
+}
+
+/// This program once more, with a folder that goes when it has ended.
+fn again_with_folder() -> ExitCode {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let program = std::env::current_exe().expect("a program knows where it is");
+    let mut again = Command::new(program);
+    again.args(std::env::args_os().skip(1)).env("WALRUS_QUIET", "1");
+    let ended = again.env("WALRUS_DATA_DIR", folder.path().join("walrus")).status();
+    let code = ended.expect("it can be started").code().unwrap_or(1);
+    ExitCode::from(u8::try_from(code).unwrap_or(1))
 }
 
 /// Whether this argument means that row.

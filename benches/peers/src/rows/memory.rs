@@ -13,9 +13,6 @@ use crate::{Bench, on_worker, payload};
 const TOPIC: &str = "bench";
 /// What the broker may keep: little enough that memory is freed and used again all the time.
 const BOUNDED: usize = 64 << 20;
-fn bounded() -> usize {
-    std::env::var("B").map_or(BOUNDED, |b| b.parse::<usize>().unwrap() << 10)
-}
 const CHUNK: usize = 1 << 20;
 
 const POLL: &str = "ottla, poll";
@@ -42,12 +39,8 @@ pub(crate) fn one_to_one<const N: usize>(bench: &mut Bench<'_>) {
     let count = bench.scale.pick(400 << 20, 2 << 20) / N as u64;
     let runtime = &bench.runtime;
     Row::new(bench.name, setup(N, 1))
-        .contender(POLL, || {
-            on_worker(runtime, through_log::<N>(count, bounded(), 1, Receive::Poll))
-        })
-        .contender(RECV, || {
-            on_worker(runtime, through_log::<N>(count, bounded(), 1, Receive::Recv))
-        })
+        .contender(POLL, || on_worker(runtime, through_log::<N>(count, BOUNDED, 1, Receive::Poll)))
+        .contender(RECV, || on_worker(runtime, through_log::<N>(count, BOUNDED, 1, Receive::Recv)))
         .contender(MANY, || on_worker(runtime, channels::mpsc_recv_many(N, count)))
         .contender(ONE, || on_worker(runtime, channels::mpsc_recv(N, count)))
         .contender("flume", || on_worker(runtime, channels::flume(N, count)))
@@ -73,12 +66,8 @@ pub(crate) fn one_to_four<const N: usize>(bench: &mut Bench<'_>) {
     const ALONE: &str = "ottla, 1 consumer";
     let runtime = &bench.runtime;
     Row::new(bench.name, setup(N, 4))
-        .contender(FOUR, || {
-            on_worker(runtime, through_log::<N>(count, bounded(), 4, Receive::Poll))
-        })
-        .contender(ALONE, || {
-            on_worker(runtime, through_log::<N>(count, bounded(), 1, Receive::Poll))
-        })
+        .contender(FOUR, || on_worker(runtime, through_log::<N>(count, BOUNDED, 4, Receive::Poll)))
+        .contender(ALONE, || on_worker(runtime, through_log::<N>(count, BOUNDED, 1, Receive::Poll)))
         .contender(CLONED, || on_worker(runtime, channels::async_broadcast(N, count, 4)))
         .contender(LOSSY, || on_worker(runtime, channels::broadcast(N, count, 4)))
         .figure(LOST)

@@ -1,27 +1,48 @@
-//! Files whose syncs are counted.
+//! Files whose syncs are counted and timed.
 
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use bytes::Bytes;
 use ottla::storage::{DirEntry, FileStorage, Storage, StorageFile};
 
-/// A [`FileStorage`] that counts how often a segment is synced.
-#[derive(Debug)]
-pub(crate) struct CountingStorage {
-    files: FileStorage,
-    syncs: Arc<AtomicU64>,
+/// How often segments were synced, and how long that took.
+#[derive(Debug, Default)]
+pub(super) struct Syncs {
+    count: AtomicU64,
+    nanos: AtomicU64,
 }
 
-impl CountingStorage {
-    pub(crate) fn new(root: &Path, syncs: Arc<AtomicU64>) -> Self {
-        CountingStorage { files: FileStorage::new(root, 256), syncs }
+impl Syncs {
+    /// To be given to [`Syncs::since`].
+    pub(super) fn so_far(&self) -> (u64, u64) {
+        (self.count.load(Ordering::Relaxed), self.nanos.load(Ordering::Relaxed))
+    }
+
+    /// How many, and seconds: of two at once, both count.
+    pub(super) fn since(&self, (count, nanos): (u64, u64)) -> (f64, f64) {
+        let (count_now, nanos_now) = self.so_far();
+        ((count_now - count) as f64, (nanos_now - nanos) as f64 / 1e9)
     }
 }
 
-impl Storage for CountingStorage {
+/// A [`FileStorage`] that watches the syncs of segments.
+#[derive(Debug)]
+pub(super) struct WatchedStorage {
+    files: FileStorage,
+    syncs: Arc<Syncs>,
+}
+
+impl WatchedStorage {
+    pub(super) fn new(root: &Path, syncs: Arc<Syncs>) -> Self {
+        WatchedStorage { files: FileStorage::new(root, 256), syncs }
+    }
+}
+
+impl Storage for WatchedStorage {
     fn may_block(&self) -> bool {
         self.files.may_block()
     }
@@ -31,7 +52,7 @@ impl Storage for CountingStorage {
         if path.extension().is_none_or(|it| it != "log") {
             return Ok(file);
         }
-        Ok(Arc::new(CountingFile { file, syncs: self.syncs.clone() }))
+        Ok(Arc::new(WatchedFile { file, syncs: self.syncs.clone() }))
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
@@ -60,12 +81,12 @@ impl Storage for CountingStorage {
 }
 
 #[derive(Debug)]
-struct CountingFile {
+struct WatchedFile {
     file: Arc<dyn StorageFile>,
-    syncs: Arc<AtomicU64>,
+    syncs: Arc<Syncs>,
 }
 
-impl StorageFile for CountingFile {
+impl StorageFile for WatchedFile {
     fn len(&self) -> io::Result<u64> {
         self.file.len()
     }
@@ -87,7 +108,11 @@ impl StorageFile for CountingFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.syncs.fetch_add(1, Ordering::Relaxed);
-        self.file.sync()
+        let started = Instant::now();
+        self.file.sync()?;
+        self.syncs.count.fetch_add(1, Ordering::Relaxed);
+        let nanos = started.elapsed().as_nanos() as u64;
+        self.syncs.nanos.fetch_add(nanos, Ordering::Relaxed);
+        Ok(())
     }
 }
