@@ -30,6 +30,9 @@ pub(super) struct Buffer {
     compressed: Option<BatchError>,
     /// What a batch may take once it is decompressed.
     limit_bytes: usize,
+    /// Whether its records, unless they are compressed, need not be looked at before they are
+    /// handed out.
+    is_sound: bool,
     error: Option<Error>,
 }
 
@@ -63,6 +66,7 @@ impl Buffer {
             left: 0,
             compressed: None,
             limit_bytes,
+            is_sound: fetched.is_sound,
             error,
         };
         buffer.open(position);
@@ -112,7 +116,8 @@ impl Buffer {
         Ok((view, batch, &self.at))
     }
 
-    /// Takes up to `max` records that lie in one batch, all of which have been decoded.
+    /// Takes up to `max` records that lie in one batch, all of which have been decoded, or are
+    /// known to be sound.
     pub(super) fn take_part(
         &mut self,
         position: &mut Position,
@@ -127,6 +132,12 @@ impl Buffer {
         let batch = self.batches.as_slice().first().expect("`advance` has found a record");
         let start = self.cursor.clone();
         let mut count = 0;
+        let is_whole = self.left == batch.header().record_count && self.left as usize <= max;
+        if self.is_sound && is_whole && self.compressed.is_none() {
+            // Going over them would be to wait for each in its turn to come into the cache.
+            count = std::mem::take(&mut self.left) as usize;
+            *position = Position::after(batch.header());
+        }
         while self.left > 0 && count < max {
             let before = self.cursor.clone();
             match self.cursor.next(batch) {

@@ -21,14 +21,14 @@ use tracing::{debug, warn};
 use super::Acks;
 use super::delivery::{BatchAck, Delivery, Outcome, Place};
 use super::linger::Linger;
-use super::shared::Shared;
+use super::shared::{Room, Shared};
 use super::stamp::Stamper;
 use super::topics::Sticky;
 use crate::batch::{Batch, BatchBuilder, Compression, HEADER_LEN, compress};
 use crate::error::Result;
 use crate::record::Record;
 use crate::topic::{TopicId, TopicPartition};
-use crate::transport::{BatchMetadata, BatchPart, BatchSource, QueuedBatch, Submission};
+use crate::transport::{BatchMetadata, BatchPart, BatchSource, QueuedBatch, Submission, Then};
 
 /// The batches of one partition, in one life of its topic.
 pub(super) struct Partition {
@@ -58,12 +58,23 @@ struct PendingBatch {
     codec: Compression,
     ack: Arc<BatchAck>,
     stamper: Stamper,
-    /// What its records hold of the buffer's budget.
+    /// What it holds of the buffer's budget: at least what its records may take.
     reserved: usize,
+    /// How much of that is for records to come.
+    spare: usize,
     /// When its linger is over, by the clock's `instant`.
     linger_until: Duration,
     /// Whether it may go although it is not full.
     due: bool,
+}
+
+impl PendingBatch {
+    /// Keeps no more of the budget than its records have. Returns what is to be given back.
+    fn trim(&mut self) -> usize {
+        let surplus = std::mem::take(&mut self.spare);
+        self.reserved -= surplus;
+        surplus
+    }
 }
 
 /// What is to be remembered of a batch while the transport has it.
@@ -85,6 +96,14 @@ pub(super) enum Caller {
     Streams,
     /// Waits for the acknowledgement.
     Waits,
+}
+
+/// Why a record was not buffered.
+pub(super) enum Unbuffered {
+    /// The buffer has no room for it.
+    Full,
+    /// The open batch had none; it is closed now, and the record may open one elsewhere.
+    Moves,
 }
 
 /// What an append must know besides the record.
@@ -112,40 +131,65 @@ impl Partition {
         &self.at
     }
 
-    /// Buffers a record and, if nothing is in flight and nothing lingers, sends it.
-    ///
-    /// `None`: the open batch had no room, is closed now, and the record `may_move` elsewhere
-    /// instead of opening the next one here.
+    /// Buffers a record and, if nothing is in flight and nothing lingers, sends it. It takes the
+    /// `room` that the caller has waited for, or some of the buffer's.
     #[inline]
     pub(super) fn append(
         self: &Arc<Self>,
         record: &Record<'_>,
         sizing: Sizing,
+        room: &mut Option<Room<'_>>,
         may_move: bool,
         caller: Caller,
-    ) -> Option<Delivery> {
+    ) -> Result<Delivery, Unbuffered> {
         let mut queue = self.lock();
         let full = |open: &PendingBatch| open.builder.len() + sizing.record > sizing.batch_limit;
+        let mut surplus = 0;
         if queue.open.as_ref().is_some_and(full) {
-            self.close_open(&mut queue);
+            surplus = self.close_open(&mut queue);
             if may_move {
                 self.submit_next(queue, Caller::Streams);
-                return None;
+                self.shared.memory.release(surplus);
+                return Err(Unbuffered::Moves);
             }
         }
+        let spare = queue.open.as_ref().map_or(0, |open| open.spare);
+        let taken = match room.take() {
+            // It is given back when the batch completes.
+            Some(room) => room.keep(),
+            None if spare >= sizing.record => 0,
+            None => match self.shared.memory.take_room(sizing.record) {
+                Some(taken) => taken,
+                None => {
+                    self.submit_next(queue, Caller::Streams);
+                    self.shared.memory.release(surplus);
+                    return Err(Unbuffered::Full);
+                }
+            },
+        };
         let opens = queue.open.is_none();
-        let delivery = self.push(&mut queue, record, sizing);
+        let delivery = self.push(&mut queue, record, sizing, taken);
+        if queue.open.as_ref().is_some_and(|open| open.builder.len() >= sizing.batch_limit) {
+            surplus += self.close_open(&mut queue);
+        }
         let lingers = opens && queue.open.as_ref().is_some_and(|open| !open.due);
         self.submit_next(queue, caller);
+        self.shared.memory.release(surplus);
         if lingers {
             self.start_lingering();
         }
-        Some(delivery)
+        Ok(delivery)
     }
 
-    /// Adds a record to the open batch.
+    /// Adds a record to the open batch, for which so much of the budget was `taken`.
     #[inline]
-    fn push(&self, queue: &mut Queue, record: &Record<'_>, sizing: Sizing) -> Delivery {
+    fn push(
+        &self,
+        queue: &mut Queue,
+        record: &Record<'_>,
+        sizing: Sizing,
+        taken: usize,
+    ) -> Delivery {
         let open = queue.open.get_or_insert_with(|| self.open_batch(sizing));
         let (key, value) = (record.key.as_deref(), record.value.as_deref());
         let timestamp = match record.timestamp {
@@ -153,14 +197,10 @@ impl Partition {
             None => open.stamper.next(|| self.shared.transport.clock()),
         };
         let index = open.builder.push(timestamp.as_millis(), key, value, &record.headers);
-        open.reserved += sizing.record;
-        let explicit_partition = record.partition.is_some();
-        let place = Place { index, timestamp, explicit_partition };
-        let delivery = Delivery::new(Arc::clone(&open.ack), place);
-        if open.builder.len() >= sizing.batch_limit {
-            self.close_open(queue);
-        }
-        delivery
+        open.reserved += taken;
+        open.spare = open.spare + taken - sizing.record;
+        let place = Place::new(index, timestamp, record.partition.is_some());
+        Delivery::new(Arc::clone(&open.ack), place)
     }
 
     /// Sends what there is without lingering. Returns the acknowledgement after which all records
@@ -214,18 +254,21 @@ impl Partition {
             ack: Arc::new(BatchAck::new(self.at.clone(), settings.acks != Acks::None)),
             stamper: Stamper::new(),
             reserved: 0,
+            spare: 0,
             linger_until,
             due: !lingers,
         }
     }
 
+    /// Returns the room that the batch did not need, to be given back when the lock is.
     #[cold]
-    fn close_open(&self, queue: &mut Queue) {
-        if let Some(batch) = queue.open.take() {
-            queue.ready.push_back(batch);
-            self.leave();
-            self.shared.note_filled();
-        }
+    fn close_open(&self, queue: &mut Queue) -> usize {
+        let Some(mut batch) = queue.open.take() else { return 0 };
+        let surplus = batch.trim();
+        queue.ready.push_back(batch);
+        self.leave();
+        self.shared.note_filled();
+        surplus
     }
 
     /// Records without a key go to the next partition from now on.
@@ -303,11 +346,13 @@ impl Partition {
     }
 
     /// Takes note of a batch that is taken now, and gives its bytes.
-    fn depart(&self, mut queue: MutexGuard<'_, Queue>, batch: PendingBatch) -> BytesMut {
+    fn depart(&self, mut queue: MutexGuard<'_, Queue>, mut batch: PendingBatch) -> BytesMut {
+        let surplus = batch.trim();
         let PendingBatch { builder, codec, ack, reserved, .. } = batch;
         let records = builder.count();
         queue.flights.push_back(Flight { ack, codec, records, reserved });
         drop(queue);
+        self.shared.memory.release(surplus);
         let plain = builder.finish();
         if codec == Compression::None {
             return plain;
@@ -395,8 +440,8 @@ fn expanded(bytes: Bytes) -> Bytes {
 impl BatchSource for Partition {
     fn records(&self) -> usize {
         let queue = self.lock();
-        let next = queue.ready.front().or(queue.open.as_ref());
-        next.map_or(0, |batch| batch.builder.count() as usize)
+        let open = queue.open.as_ref().filter(|open| open.due);
+        queue.ready.iter().chain(open).map(|batch| batch.builder.count() as usize).sum()
     }
 
     fn bytes(&self) -> usize {
@@ -413,10 +458,13 @@ impl BatchSource for Partition {
         batch.map(|batch| self.depart(queue, batch)).unwrap_or_default()
     }
 
-    fn take_full(&self) -> Option<BytesMut> {
+    fn take_more(&self, which: Then) -> Option<BytesMut> {
         let mut queue = self.lock();
-        let batch = queue.ready.pop_front()?;
-        Some(self.depart(queue, batch))
+        let mut batch = queue.ready.pop_front();
+        if batch.is_none() && which == Then::All {
+            batch = queue.open.take_if(|open| open.due).inspect(|_| self.leave());
+        }
+        batch.map(|batch| self.depart(queue, batch))
     }
 
     fn complete(self: Arc<Self>, batch: BytesMut, result: Result<BatchMetadata>) {

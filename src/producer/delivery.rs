@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::mem;
+use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::task::{Context, Poll, Waker};
@@ -25,18 +26,36 @@ use crate::transport::{BatchMetadata, BatchPart, wake};
 pub struct Delivery {
     ack: Arc<BatchAck>,
     place: Place,
-    /// Where among the batch's waiters this one is, once it is.
-    slot: Option<usize>,
+    slot: Slot,
 }
 
-/// One record of a batch, and what its batch does not say of it.
+/// Where among the batch's waiters one is, once it is; counted from 1.
+type Slot = Option<NonZeroU32>;
+
+/// One record of a batch, and what its batch does not say of it. In as few bytes as there can be,
+/// with no gap between them: it is handed through several functions for each record.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place {
-    /// Which record of the batch, from 0.
-    pub(super) index: i32,
     pub(super) timestamp: Timestamp,
+    /// The record's index, or if the caller chose the partition its complement.
+    marked_index: i32,
+}
+
+impl Place {
+    /// Of the record with this index in its batch, from 0.
+    #[inline]
+    pub(super) fn new(index: i32, timestamp: Timestamp, explicit_partition: bool) -> Self {
+        Place { timestamp, marked_index: if explicit_partition { !index } else { index } }
+    }
+
+    pub(super) fn index(self) -> i32 {
+        if self.explicit_partition() { !self.marked_index } else { self.marked_index }
+    }
+
     /// Whether the caller chose the partition.
-    pub(super) explicit_partition: bool,
+    pub(super) fn explicit_partition(self) -> bool {
+        self.marked_index < 0
+    }
 }
 
 impl Delivery {
@@ -66,7 +85,7 @@ impl Future for Delivery {
             return Poll::Ready(Ok(metadata));
         }
         Poll::Ready(match this.ack.poll_outcome(cx, &mut this.slot) {
-            Poll::Ready(outcome) => match outcome.of(this.place.index) {
+            Poll::Ready(outcome) => match outcome.of(this.place.index()) {
                 Ok((batch, index)) => Ok(this.metadata(batch, index)),
                 Err(error) => {
                     Err(ProduceError::after_buffering(error.clone(), &this.ack, this.place))
@@ -81,7 +100,7 @@ impl fmt::Debug for Delivery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Delivery")
             .field("at", &self.ack.at)
-            .field("index", &self.place.index)
+            .field("index", &self.place.index())
             .field("outcome", &self.ack.outcome.get())
             .finish()
     }
@@ -166,7 +185,7 @@ impl BatchAck {
         std::future::poll_fn(|cx| self.poll_outcome(cx, &mut waiting.slot).map(|_| ())).await;
     }
 
-    fn poll_outcome(&self, cx: &mut Context<'_>, slot: &mut Option<usize>) -> Poll<&Outcome> {
+    fn poll_outcome(&self, cx: &mut Context<'_>, slot: &mut Slot) -> Poll<&Outcome> {
         if let Some(outcome) = self.outcome.get() {
             return Poll::Ready(outcome);
         }
@@ -195,7 +214,7 @@ impl BatchAck {
 /// A place among the waiters, given back by who gives up.
 struct Waiting<'a> {
     ack: &'a BatchAck,
-    slot: Option<usize>,
+    slot: Slot,
 }
 
 impl Drop for Waiting<'_> {
@@ -218,29 +237,34 @@ pub(super) struct Waiters {
 
 impl Waiters {
     /// Adds a waiter, or replaces the waker that it left at `slot` before.
-    fn put(&mut self, slot: &mut Option<usize>, waker: &Waker) {
-        match *slot {
-            Some(0) => self.first.get_or_insert_with(|| waker.clone()).clone_from(waker),
-            Some(place) => match &mut self.more[place - 1] {
-                Some(former) => former.clone_from(waker),
-                vacant => *vacant = Some(waker.clone()),
-            },
-            None if self.first.is_none() => {
-                self.first = Some(waker.clone());
-                *slot = Some(0);
-            }
-            None => {
-                self.more.push(Some(waker.clone()));
-                *slot = Some(self.more.len());
-            }
-        }
+    fn put(&mut self, slot: &mut Slot, waker: &Waker) {
+        let Some(place) = *slot else {
+            let place = match self.first {
+                None => {
+                    self.first = Some(waker.clone());
+                    1
+                }
+                Some(_) => {
+                    self.more.push(Some(waker.clone()));
+                    // No batch has so many records that this is too much for 32 bits.
+                    self.more.len() as u32 + 1
+                }
+            };
+            *slot = NonZeroU32::new(place);
+            return;
+        };
+        let former = match place.get() {
+            1 => &mut self.first,
+            place => &mut self.more[place as usize - 2],
+        };
+        former.get_or_insert_with(|| waker.clone()).clone_from(waker);
     }
 
     /// Whoever has this slot does not wait any more. Does nothing once all were woken.
-    fn vacate(&mut self, slot: usize) {
-        match slot.checked_sub(1) {
-            None => self.first = None,
-            Some(place) => drop(self.more.get_mut(place).map(Option::take)),
+    fn vacate(&mut self, slot: NonZeroU32) {
+        match slot.get() {
+            1 => self.first = None,
+            place => drop(self.more.get_mut(place as usize - 2).map(Option::take)),
         }
         while self.more.pop_if(|last| last.is_none()).is_some() {}
     }

@@ -100,11 +100,11 @@ impl std::error::Error for ProduceError {
 fn decode(ack: &BatchAck, place: Place) -> Option<Record<'static>> {
     let batch = ack.outcome().and_then(Outcome::batch)?;
     let batch = Batch::parse(batch.clone()).ok()?;
-    let view = batch.records().nth(usize::try_from(place.index).ok()?)?.ok()?;
+    let view = batch.records().nth(usize::try_from(place.index()).ok()?)?.ok()?;
     let mut record = to_record(&view, batch.bytes(), ack.at.topic.as_str());
     // Not the view's: a broker may have written its own time into the batch before it failed.
     record.timestamp = Some(place.timestamp);
-    record.partition = place.explicit_partition.then_some(ack.at.partition);
+    record.partition = place.explicit_partition().then_some(ack.at.partition);
     Some(record)
 }
 

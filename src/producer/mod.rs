@@ -27,7 +27,6 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 
-use tokio::sync::SemaphorePermit;
 use tokio::task::coop::consume_budget;
 
 pub use builder::{Acks, ProducerBuilder};
@@ -35,10 +34,10 @@ pub use delivery::Delivery;
 pub use error::ProduceError;
 pub use partitioner::{CustomPartitioner, Partitioner, PartitionerInput};
 
-use self::accumulator::Caller;
+use self::accumulator::{Caller, Unbuffered};
 use self::blocking::block_on;
 use self::builder::Settings;
-use self::shared::Shared;
+use self::shared::{Room, Shared};
 use self::topics::{Topic, Topics};
 use crate::error::{Error, Result};
 use crate::record::{Record, RecordMetadata, Timestamp};
@@ -79,8 +78,15 @@ enum Refusal {
     UnknownTopic,
     /// There is no room for so many bytes.
     Full { bytes: usize },
-    /// It never can.
-    Invalid(Error),
+    /// It never can. In a box, as what is returned for each record is to be small.
+    Invalid(Box<Error>),
+}
+
+impl Refusal {
+    #[cold]
+    fn invalid(error: Error) -> Self {
+        Refusal::Invalid(Box::new(error))
+    }
 }
 
 impl Producer {
@@ -166,7 +172,7 @@ impl Producer {
     pub fn try_send(&self, record: Record<'_>) -> Result<Delivery, ProduceError> {
         self.attempt(&record, None, Caller::Streams).map_err(|refusal| {
             let error = match refusal {
-                Refusal::Invalid(error) => error,
+                Refusal::Invalid(error) => *error,
                 Refusal::Full { .. } => self.buffer_full(),
                 Refusal::UnknownTopic => match self.inner.shared.transport.check_open() {
                     Ok(()) => unknown_topic(&record.topic),
@@ -249,7 +255,7 @@ impl Producer {
     fn attempt(
         &self,
         record: &Record<'_>,
-        room: Option<SemaphorePermit<'_>>,
+        room: Option<Room<'_>>,
         caller: Caller,
     ) -> Result<Delivery, Refusal> {
         if let Some(topic) = self.first.get()
@@ -268,38 +274,36 @@ impl Producer {
         &self,
         topic: &Topic,
         record: &Record<'_>,
-        room: Option<SemaphorePermit<'_>>,
+        room: Option<Room<'_>>,
         caller: Caller,
     ) -> Result<Delivery, Refusal> {
         let shared = &*self.inner.shared;
         if let Some(timestamp) = record.timestamp.map(Timestamp::as_millis)
             && timestamp < 0
         {
-            return Err(Refusal::Invalid(Error::InvalidTimestamp { timestamp }));
+            return Err(Refusal::invalid(Error::InvalidTimestamp { timestamp }));
         }
-        let sizing = topic.size(record).map_err(Refusal::Invalid)?;
-        let place = || topic.place(record, &shared.settings.partitioner).map_err(Refusal::Invalid);
+        let sizing = topic.size(record).map_err(Refusal::invalid)?;
+        let place = || topic.place(record, &shared.settings.partitioner).map_err(Refusal::invalid);
         let partition = place()?;
         if record.key.is_none() && topic.needs_keys() {
             let at = partition.at().clone();
-            return Err(Refusal::Invalid(Error::MissingKey { at, index: 0 }));
+            return Err(Refusal::invalid(Error::MissingKey { at, index: 0 }));
         }
-        let bytes = sizing.record;
-        let room = match room {
-            Some(room) => room,
-            None => shared.memory.try_room(bytes).ok_or(Refusal::Full { bytes })?,
-        };
+        let mut room = room;
         let may_move = record.partition.is_none() && record.key.is_none();
-        let delivery = match partition.append(record, sizing, may_move, caller) {
-            Some(delivery) => delivery,
-            None => {
-                let moved = place()?.append(record, sizing, false, caller);
-                moved.expect("a record that may not move is appended")
+        let appended = partition.append(record, sizing, &mut room, may_move, caller);
+        match appended {
+            Ok(delivery) => return Ok(delivery),
+            Err(Unbuffered::Full) => {}
+            Err(Unbuffered::Moves) => {
+                let moved = place()?.append(record, sizing, &mut room, false, caller);
+                if let Ok(delivery) = moved {
+                    return Ok(delivery);
+                }
             }
-        };
-        // The batch gives it back when it completes.
-        room.forget();
-        Ok(delivery)
+        }
+        Err(Refusal::Full { bytes: sizing.record })
     }
 
     /// Waits for what the record lacks, until it can be buffered.
@@ -311,7 +315,7 @@ impl Producer {
     ) -> Result<Delivery, ProduceError> {
         let mut has_looked = false;
         loop {
-            let is_unknown = matches!(refusal, Refusal::Invalid(Error::UnknownPartition { .. }));
+            let is_unknown = matches!(&refusal, Refusal::Invalid(it) if matches!(**it, Error::UnknownPartition { .. }));
             // It may have been added just now.
             if is_unknown && !std::mem::replace(&mut has_looked, true) {
                 if self.inner.shared.transport.looks_again().await {
@@ -334,13 +338,9 @@ impl Producer {
     }
 
     /// Waits for what a record lacks; room, if that is it.
-    async fn wait_for(
-        &self,
-        record: &Record<'_>,
-        refusal: Refusal,
-    ) -> Result<Option<SemaphorePermit<'_>>> {
+    async fn wait_for(&self, record: &Record<'_>, refusal: Refusal) -> Result<Option<Room<'_>>> {
         match refusal {
-            Refusal::Invalid(error) => Err(error),
+            Refusal::Invalid(error) => Err(*error),
             Refusal::Full { bytes } => Ok(Some(self.inner.shared.wait_for_room(bytes).await)),
             Refusal::UnknownTopic => {
                 self.inner.topics.find(&record.topic).await?;

@@ -19,6 +19,10 @@ use crate::transport::{Buffered, Transport};
 /// So many bytes that wait are too many to go on: about what a processor's cache holds.
 const BACKLOG: usize = 1 << 20;
 
+/// So much room is taken at once, of a buffer that has [`AMPLE`] times as much.
+const AHEAD: usize = 4 << 10;
+const AMPLE: usize = 256;
+
 /// A buffer that is not taken from the spares begins with this much.
 const FIRST_CAPACITY: usize = 4 << 10;
 
@@ -97,12 +101,24 @@ impl Shared {
 
     /// Waits for room in the buffer, first come, first served. Cancel safe: room that was set
     /// aside for a caller who gave up goes to the next one.
-    pub(super) async fn wait_for_room(&self, bytes: usize) -> SemaphorePermit<'_> {
+    pub(super) async fn wait_for_room(&self, bytes: usize) -> Room<'_> {
         let _waiting = Waiting::new(&self.memory.waiting);
         // From here on nothing lingers; what lingers already might be the room that we wait for.
         self.send_lingering();
         let room = self.memory.room.acquire_many(permits(bytes)).await;
-        room.expect("the semaphore is never closed")
+        Room(room.expect("the semaphore is never closed"))
+    }
+}
+
+/// Room that somebody has waited for; given back when it is dropped.
+pub(super) struct Room<'a>(SemaphorePermit<'a>);
+
+impl Room<'_> {
+    /// How much it is, to be given back by [`Memory::release`].
+    pub(super) fn keep(self) -> usize {
+        let bytes = self.0.num_permits();
+        self.0.forget();
+        bytes
     }
 }
 
@@ -144,14 +160,24 @@ impl Memory {
         self.limit - self.room.available_permits().min(self.limit)
     }
 
-    /// Room for `bytes`, unless the buffer is full or others have been waiting.
-    #[inline(always)]
-    pub(super) fn try_room(&self, bytes: usize) -> Option<SemaphorePermit<'_>> {
-        self.room.try_acquire_many(permits(bytes)).ok()
+    /// Takes room for `bytes`, unless the buffer is full or others have been waiting. More than
+    /// that if there is plenty, so that the records that follow need not ask. Returns how much.
+    pub(super) fn take_room(&self, bytes: usize) -> Option<usize> {
+        let ample = bytes.max(self.limit.min(AHEAD * AMPLE) / AMPLE);
+        [ample, bytes].into_iter().find(|bytes| match self.room.try_acquire_many(permits(*bytes)) {
+            Ok(room) => {
+                room.forget();
+                true
+            }
+            Err(_) => false,
+        })
     }
 
+    #[inline]
     pub(super) fn release(&self, bytes: usize) {
-        self.room.add_permits(bytes);
+        if bytes > 0 {
+            self.room.add_permits(bytes);
+        }
     }
 }
 

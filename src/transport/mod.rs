@@ -30,7 +30,9 @@ pub(crate) use crate::group::{
 #[cfg(any(test, feature = "tcp"))]
 pub(crate) use crate::partition::Completion;
 pub(crate) use crate::partition::ready::wake;
-pub(crate) use crate::partition::{BatchMetadata, BatchPart, BatchSource, Buffered, QueuedBatch};
+pub(crate) use crate::partition::{
+    BatchMetadata, BatchPart, BatchSource, Buffered, QueuedBatch, Then,
+};
 use crate::record::Timestamp;
 use crate::topic::{TopicId, TopicName, TopicPartition};
 
@@ -264,6 +266,9 @@ pub(crate) struct Fetched {
     pub(crate) at: TopicPartition,
     /// Whole batches; the first may begin before the position asked for. Never empty.
     pub(crate) result: Result<Vec<Batch>>,
+    /// Whether the records are known to be well formed: they have been in this process's memory
+    /// from when they were encoded, or validated.
+    pub(crate) is_sound: bool,
 }
 
 /// Which offset of a partition is meant.

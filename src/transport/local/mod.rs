@@ -290,6 +290,7 @@ impl Fetcher for LocalFetcher {
                 let key = reading.key;
                 self.reading = None;
                 if let Some(fetched) = self.take_in(key, done) {
+                    self.read_ahead(cx, max_bytes);
                     return Poll::Ready(fetched);
                 }
                 continue;
@@ -343,6 +344,27 @@ impl LocalFetcher {
         None
     }
 
+    /// Begins to read what comes next, if there is more and it is on a disk: meanwhile the caller
+    /// does something with what it has.
+    fn read_ahead(&mut self, cx: &mut Context<'_>, max_bytes: usize) {
+        let Poll::Ready(key) = self.ready.poll_pop(cx) else { return };
+        let partition = self.slots.get(&key).and_then(|slot| {
+            let partition = slot.partition.as_ref().ok()?;
+            let has_more = partition.reader().high_watermark() > slot.cursor.offset;
+            (has_more && partition.may_block()).then_some(partition)
+        });
+        if partition.is_none() {
+            return self.ready.push(key);
+        }
+        self.read(key, max_bytes);
+        // It begins when it is polled.
+        if let Some(reading) = &mut self.reading
+            && let Poll::Ready(done) = reading.done.as_mut().poll(cx)
+        {
+            reading.done = Box::pin(std::future::ready(done));
+        }
+    }
+
     fn take_in(&mut self, key: u64, done: ReadDone) -> Option<Fetched> {
         let slot = self.slots.get_mut(&key)?;
         match done {
@@ -370,7 +392,8 @@ impl LocalFetcher {
                     position.advance(slot.cursor.offset);
                 }
                 self.ready.push(key);
-                Some(Fetched { at: slot.at.clone(), result: Ok(batches) })
+                let is_sound = slot.partition.as_ref().is_ok_and(|it| !it.may_block());
+                Some(Fetched { at: slot.at.clone(), result: Ok(batches), is_sound })
             }
             Err(error) => self.failed(key, error),
         }
@@ -382,6 +405,6 @@ impl LocalFetcher {
         let slot = self.slots.remove(&key)?;
         self.keys.remove(&slot.at);
         let gone = self.transport.partition(&slot.at, Some(slot.topic_id)).err();
-        Some(Fetched { at: slot.at, result: Err(gone.unwrap_or(error)) })
+        Some(Fetched { at: slot.at, result: Err(gone.unwrap_or(error)), is_sound: false })
     }
 }

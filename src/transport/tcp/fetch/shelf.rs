@@ -198,7 +198,12 @@ impl Shelf {
             };
             let Read { mut batches, from, node } = match result {
                 Ok(read) => read,
-                Err(error) => return (Poll::Ready(Fetched { at, result: Err(error) }), is_news),
+                Err(error) => {
+                    return (
+                        Poll::Ready(Fetched { at, result: Err(error), is_sound: false }),
+                        is_news,
+                    );
+                }
             };
             let broken = batches.iter().position(|batch| check_crc(batch.bytes()).is_err());
             let result = match broken {
@@ -214,7 +219,7 @@ impl Shelf {
                     }
                 }
             };
-            return (Poll::Ready(Fetched { at, result }), is_news);
+            return (Poll::Ready(Fetched { at, result, is_sound: false }), is_news);
         }
     }
 
