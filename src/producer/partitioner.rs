@@ -60,7 +60,8 @@ impl Partitioner {
     /// The partition of a record with this key, in a topic of `partitions` (at least one).
     ///
     /// In range for every hash; for a custom function the caller has to check.
-    pub(crate) fn partition_for_key(&self, topic: &str, key: &[u8], partitions: i32) -> i32 {
+    #[doc(hidden)]
+    pub fn partition_for_key(&self, topic: &str, key: &[u8], partitions: i32) -> i32 {
         debug_assert!(partitions > 0, "a topic has at least one partition");
         match self {
             // Not `hash.abs() % partitions`: i32::MIN has no absolute value. Its remainder has.

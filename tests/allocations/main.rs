@@ -1,4 +1,5 @@
-//! What reading takes: at most `MAX_GROWTH` times a frame's length, whatever the frame says.
+//! What reading takes: at most `MAX_GROWTH` times a frame's length, whatever the frame says; and
+//! what the hot paths take (`hot`).
 //!
 //! A binary of its own: the allocator that counts is the whole process's.
 
@@ -7,6 +8,7 @@ mod apis;
 #[path = "../it/fuzzed/request/frames.rs"]
 mod frames;
 mod greed;
+mod hot;
 #[path = "../it/fuzzed/inputs.rs"]
 mod inputs;
 mod responses;
