@@ -3,18 +3,21 @@
 
 use std::borrow::Cow;
 
-use bytes::{BufMut, BytesMut};
+use bytes::BytesMut;
 
 use super::header::seal;
 use super::{
     BatchHeader, HEADER_LEN, LOG_OVERHEAD, MAGIC, NO_PRODUCER_EPOCH, NO_PRODUCER_ID, NO_SEQUENCE,
 };
-use crate::codec::{put_varint, put_varlong, varint_len, varlong_len};
+use crate::codec::Varint;
 use crate::record::Payload;
 
 /// The longest varint of 32 bits, and of 64.
 const MAX_VARINT: usize = 5;
 const MAX_VARLONG: usize = 10;
+
+/// The length of a word.
+const SLACK: usize = 8;
 
 /// So many bytes are filled with zeros in advance at most.
 const MAX_GROWTH: usize = 2 << 10;
@@ -62,7 +65,7 @@ impl BatchBuilder {
         value: Option<&[u8]>,
         headers: &[(Cow<'_, str>, Option<Payload<'_>>)],
     ) -> usize {
-        MAX_VARINT + 1 + MAX_VARLONG + MAX_VARINT + content_len(key, value, headers)
+        MAX_VARINT + 1 + MAX_VARLONG + MAX_VARINT + content_bound(key, value, headers)
     }
 
     /// The size of a batch that holds just such a record.
@@ -72,8 +75,10 @@ impl BatchBuilder {
         headers: &[(Cow<'_, str>, Option<Payload<'_>>)],
     ) -> usize {
         // The deltas of timestamp and offset are 0: one byte each, after one of attributes.
-        let body = 3 + content_len(key, value, headers);
-        HEADER_LEN + varint_len(i32::try_from(body).unwrap_or(i32::MAX)) + body
+        let count = Varint::of(headers.len() as i32).len();
+        let content = nullable_len(key) + nullable_len(value) + count + headers_len(headers);
+        let body = 3 + content;
+        HEADER_LEN + Varint::of(i32::try_from(body).unwrap_or(i32::MAX)).len() + body
     }
 
     /// Adds a record and returns its offset, relative to the batch's first (its index).
@@ -88,25 +93,31 @@ impl BatchBuilder {
         headers: &[(Cow<'_, str>, Option<Payload<'_>>)],
     ) -> i32 {
         let offset_delta = self.count;
-        let timestamp_delta = self.note_timestamp(timestamp);
-        let body = 1
-            + varlong_len(timestamp_delta)
-            + varint_len(offset_delta)
-            + content_len(key, value, headers);
-        let most = self.end + MAX_VARINT + body;
+        let timestamp_delta = Varint::of_long(self.note_timestamp(timestamp));
+        let offset = Varint::of(offset_delta);
+        let (key_len, value_len) = (Varint::of_len(key), Varint::of_len(value));
+        let header_count = Varint::of(headers.len() as i32);
+        let (key, value) = (key.unwrap_or_default(), value.unwrap_or_default());
+        let lengths = [&timestamp_delta, &offset, &key_len, &value_len, &header_count];
+        let lengths: usize = lengths.into_iter().map(Varint::len).sum();
+        let body = 1 + lengths + key.len() + value.len() + headers_len(headers);
+        let most = self.end + MAX_VARINT + body + SLACK;
         assert!(most <= i32::MAX as usize, "a batch is limited to 2^31 - 1 bytes");
         if most > self.buf.len() {
             self.grow(most);
         }
-        let mut to = &mut self.buf[self.end..most];
-        put_varint(&mut to, body as i32);
-        to.put_i8(0); // attributes: none are defined
-        put_varlong(&mut to, timestamp_delta);
-        put_varint(&mut to, offset_delta);
-        put_nullable(&mut to, key);
-        put_nullable(&mut to, value);
-        put_headers(&mut to, headers);
-        self.end = most - to.len();
+        let mut to = Writer { to: &mut self.buf[self.end..most], at: 0 };
+        to.put(Varint::of(body as i32));
+        to.put(Varint::of(0)); // attributes: none are defined
+        to.put(timestamp_delta);
+        to.put(offset);
+        to.put(key_len);
+        to.put_slice(key);
+        to.put(value_len);
+        to.put_slice(value);
+        to.put(header_count);
+        to.put_headers(headers);
+        self.end += to.at;
         self.count += 1;
         offset_delta
     }
@@ -182,14 +193,21 @@ impl BatchBuilder {
     }
 }
 
-/// Length of a record from the key's length on.
+/// Length of a record from the key's length on, at most.
 #[inline(always)]
-fn content_len(
+fn content_bound(
     key: Option<&[u8]>,
     value: Option<&[u8]>,
     headers: &[(Cow<'_, str>, Option<Payload<'_>>)],
 ) -> usize {
-    let mut len = nullable_len(key) + nullable_len(value) + varint_len(headers.len() as i32);
+    let bytes = key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len);
+    3 * MAX_VARINT + bytes + headers_len(headers)
+}
+
+/// Length of the headers without their count.
+#[inline(always)]
+fn headers_len(headers: &[(Cow<'_, str>, Option<Payload<'_>>)]) -> usize {
+    let mut len = 0;
     for (key, value) in headers {
         len += nullable_len(Some(key.as_bytes())) + nullable_len(value.as_deref());
     }
@@ -198,27 +216,40 @@ fn content_len(
 
 #[inline]
 fn nullable_len(bytes: Option<&[u8]>) -> usize {
-    varint_len(encoded_len(bytes)) + bytes.map_or(0, <[u8]>::len)
+    Varint::of_len(bytes).len() + bytes.map_or(0, <[u8]>::len)
 }
 
-/// The length as written, -1 for null. One beyond an i32 is cut here and refused by `push`.
-#[inline]
-fn encoded_len(bytes: Option<&[u8]>) -> i32 {
-    bytes.map_or(-1, |bytes| bytes.len() as i32)
+/// A part of a batch's buffer that is being written. There is room for [`SLACK`] bytes more than
+/// will be used, so that a varint is written as one word.
+struct Writer<'a> {
+    to: &'a mut [u8],
+    at: usize,
 }
 
-#[inline]
-fn put_nullable(buf: &mut &mut [u8], bytes: Option<&[u8]>) {
-    put_varint(buf, encoded_len(bytes));
-    buf.put_slice(bytes.unwrap_or_default());
-}
+impl Writer<'_> {
+    #[inline(always)]
+    fn put(&mut self, varint: Varint) {
+        match varint.word() {
+            Some(word) => self.to[self.at..self.at + SLACK].copy_from_slice(&word),
+            None => varint.write(&mut &mut self.to[self.at..]),
+        }
+        self.at += varint.len();
+    }
 
-#[inline]
-fn put_headers(buf: &mut &mut [u8], headers: &[(Cow<'_, str>, Option<Payload<'_>>)]) {
-    put_varint(buf, headers.len() as i32);
-    for (key, value) in headers {
-        put_nullable(buf, Some(key.as_bytes()));
-        put_nullable(buf, value.as_deref());
+    #[inline(always)]
+    fn put_slice(&mut self, bytes: &[u8]) {
+        self.to[self.at..self.at + bytes.len()].copy_from_slice(bytes);
+        self.at += bytes.len();
+    }
+
+    #[inline]
+    fn put_headers(&mut self, headers: &[(Cow<'_, str>, Option<Payload<'_>>)]) {
+        for (key, value) in headers {
+            for bytes in [Some(key.as_bytes()), value.as_deref()] {
+                self.put(Varint::of_len(bytes));
+                self.put_slice(bytes.unwrap_or_default());
+            }
+        }
     }
 }
 

@@ -10,7 +10,8 @@ mod varint;
 pub use reader::Reader;
 pub use text::{put_compact_string, put_nullable_string, put_sized_bytes, put_string};
 pub use varint::{
-    put_unsigned_varint, put_varint, put_varlong, unsigned_varint_len, varint_len, varlong_len,
+    Varint, put_unsigned_varint, put_varint, put_varlong, unsigned_varint_len, varint_len,
+    varlong_len,
 };
 
 /// Why bytes could not be decoded.

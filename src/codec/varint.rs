@@ -38,6 +38,67 @@ pub fn varlong_len(value: i64) -> usize {
     groups(zigzag_long(value))
 }
 
+/// A zigzag varint that is to be written: worked out once, for its length and its bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct Varint {
+    zigzag: u64,
+    len: usize,
+}
+
+impl Varint {
+    /// Values below this are written as one word.
+    const WORDS: u64 = 1 << 35;
+
+    /// Of 32 bits.
+    #[inline(always)]
+    pub fn of(value: i32) -> Self {
+        Varint::of_zigzag(zigzag(value).into())
+    }
+
+    /// Of 64 bits.
+    #[inline(always)]
+    pub fn of_long(value: i64) -> Self {
+        Varint::of_zigzag(zigzag_long(value))
+    }
+
+    /// The length of these bytes as Kafka writes it, -1 for null. One beyond an i32 is cut.
+    #[inline(always)]
+    pub fn of_len(bytes: Option<&[u8]>) -> Self {
+        Varint::of(bytes.map_or(-1, |bytes| bytes.len() as i32))
+    }
+
+    #[inline(always)]
+    fn of_zigzag(zigzag: u64) -> Self {
+        Varint { zigzag, len: groups(zigzag) }
+    }
+
+    /// How many bytes it takes.
+    #[inline(always)]
+    #[expect(clippy::len_without_is_empty, reason = "it is one byte at least")]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Its bytes, and zeros behind them, if they are five at most.
+    #[inline(always)]
+    pub fn word(&self) -> Option<[u8; 8]> {
+        let it = self.zigzag;
+        if it >= Varint::WORDS {
+            return None;
+        }
+        // Each group moves up by the bits that those below it have more.
+        let low = (it & 0x7f) | (it & 0x3f80) << 1 | (it & 0x1f_c000) << 2;
+        let groups = low | (it & 0xfe0_0000) << 3 | (it & 0x7_f000_0000) << 4;
+        let all_but_last = (1 << (8 * (self.len - 1))) - 1;
+        Some((groups | (0x80_8080_8080 & all_but_last)).to_le_bytes())
+    }
+
+    /// Writes it. Panics if `buf` cannot grow and is full.
+    pub fn write(&self, buf: &mut impl BufMut) {
+        put_groups(buf, self.zigzag);
+    }
+}
+
 #[inline]
 fn zigzag(value: i32) -> u32 {
     ((value << 1) ^ (value >> 31)) as u32
@@ -74,6 +135,18 @@ mod tests {
         (any::<i64>(), 0u32..64).prop_map(|(bits, shift)| bits >> shift)
     }
 
+    /// As a batch's builder writes it.
+    fn written(varint: Varint) -> Vec<u8> {
+        let mut buf = Vec::new();
+        match varint.word() {
+            Some(word) => buf.extend(&word[..varint.len()]),
+            None => varint.write(&mut buf),
+        }
+        assert!(varint.word().is_none_or(|word| word[varint.len()..].iter().all(|it| *it == 0)));
+        assert_eq!(buf.len(), varint.len());
+        buf
+    }
+
     #[test]
     fn known_encodings() {
         // From Kafka's ByteUtilsTest.
@@ -87,6 +160,7 @@ mod tests {
             (i32::MAX, &[0xfe, 0xff, 0xff, 0xff, 0x0f]),
             (i32::MIN, &[0xff, 0xff, 0xff, 0xff, 0x0f]),
         ] {
+            assert_eq!(written(Varint::of(value)), expected);
             let mut buf = Vec::new();
             put_varint(&mut buf, value);
             assert_eq!(buf, expected, "{value}");
@@ -99,6 +173,7 @@ mod tests {
             let mut buf = Vec::new();
             put_varlong(&mut buf, value);
             prop_assert_eq!(buf.len(), varlong_len(value));
+            prop_assert_eq!(&written(Varint::of_long(value)), &buf);
             put_varint(&mut buf, value as i32);
             prop_assert_eq!(buf.len(), varlong_len(value) + varint_len(value as i32));
             let signed = buf.len();
