@@ -41,13 +41,14 @@ pub fn varlong_len(value: i64) -> usize {
 /// A zigzag varint that is to be written: worked out once, for its length and its bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct Varint {
-    zigzag: u64,
+    /// Its bytes, the first one lowest, if they are five at most; else what they stand for.
+    bits: u64,
     len: usize,
 }
 
 impl Varint {
-    /// Values below this are written as one word.
-    const WORDS: u64 = 1 << 35;
+    /// The longest that is written as one word.
+    const WORD: usize = 5;
 
     /// Of 32 bits.
     #[inline(always)]
@@ -67,9 +68,29 @@ impl Varint {
         Varint::of(bytes.map_or(-1, |bytes| bytes.len() as i32))
     }
 
+    /// Nearly all there are in a batch have one byte or two.
     #[inline(always)]
-    fn of_zigzag(zigzag: u64) -> Self {
-        Varint { zigzag, len: groups(zigzag) }
+    fn of_zigzag(value: u64) -> Self {
+        match value {
+            0..0x80 => Varint { bits: value, len: 1 },
+            0x80..0x4000 => Varint { bits: (value & 0x7f) | 0x80 | (value >> 7) << 8, len: 2 },
+            _ => Varint::of_many(value),
+        }
+    }
+
+    #[inline(never)]
+    fn of_many(value: u64) -> Self {
+        let len = groups(value);
+        if len > Varint::WORD {
+            return Varint { bits: value, len };
+        }
+        let (mut bits, mut left) = (0, value);
+        for group in 0..len {
+            let continues = if group + 1 < len { 0x80 } else { 0 };
+            bits |= ((left & 0x7f) | continues) << (8 * group);
+            left >>= 7;
+        }
+        Varint { bits, len }
     }
 
     /// How many bytes it takes.
@@ -82,20 +103,15 @@ impl Varint {
     /// Its bytes, and zeros behind them, if they are five at most.
     #[inline(always)]
     pub fn word(&self) -> Option<[u8; 8]> {
-        let it = self.zigzag;
-        if it >= Varint::WORDS {
-            return None;
-        }
-        // Each group moves up by the bits that those below it have more.
-        let low = (it & 0x7f) | (it & 0x3f80) << 1 | (it & 0x1f_c000) << 2;
-        let groups = low | (it & 0xfe0_0000) << 3 | (it & 0x7_f000_0000) << 4;
-        let all_but_last = (1 << (8 * (self.len - 1))) - 1;
-        Some((groups | (0x80_8080_8080 & all_but_last)).to_le_bytes())
+        (self.len <= Varint::WORD).then(|| self.bits.to_le_bytes())
     }
 
     /// Writes it. Panics if `buf` cannot grow and is full.
     pub fn write(&self, buf: &mut impl BufMut) {
-        put_groups(buf, self.zigzag);
+        match self.word() {
+            Some(word) => buf.put_slice(&word[..self.len]),
+            None => put_groups(buf, self.bits),
+        }
     }
 }
 

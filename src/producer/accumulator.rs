@@ -10,6 +10,7 @@
 //! * A transport that completes a batch before `submit` returns does not recurse: that completion
 //!   leaves the next batch to the loop that is submitting.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -26,7 +27,7 @@ use super::stamp::Stamper;
 use super::topics::Sticky;
 use crate::batch::{Batch, BatchBuilder, Compression, HEADER_LEN, compress};
 use crate::error::Result;
-use crate::record::Record;
+use crate::record::{Payload, Record, Timestamp};
 use crate::topic::{TopicId, TopicPartition};
 use crate::transport::{BatchMetadata, BatchPart, BatchSource, QueuedBatch, Submission, Then};
 
@@ -69,6 +70,12 @@ struct PendingBatch {
 }
 
 impl PendingBatch {
+    /// Whether such a record can be added without more ado, and leaves room in the batch.
+    #[inline(always)]
+    fn has_room(&self, sizing: Sizing) -> bool {
+        self.spare >= sizing.record && self.builder.len() + sizing.record < sizing.batch_limit
+    }
+
     /// Keeps no more of the budget than its records have. Returns what is to be given back.
     fn trim(&mut self) -> usize {
         let surplus = std::mem::take(&mut self.spare);
@@ -106,6 +113,29 @@ pub(super) enum Unbuffered {
     Moves,
 }
 
+/// What a batch takes of a record, and what says where it goes.
+#[derive(Clone, Copy)]
+pub(super) struct Parts<'a> {
+    pub(super) partition: Option<i32>,
+    pub(super) key: Option<&'a [u8]>,
+    pub(super) value: Option<&'a [u8]>,
+    pub(super) timestamp: Option<Timestamp>,
+    pub(super) headers: &'a [(Cow<'a, str>, Option<Payload<'a>>)],
+}
+
+impl<'a> Parts<'a> {
+    #[inline(always)]
+    pub(super) fn of(record: &'a Record<'a>) -> Self {
+        Parts {
+            partition: record.partition,
+            key: record.key.as_deref(),
+            value: record.value.as_deref(),
+            timestamp: record.timestamp,
+            headers: &record.headers,
+        }
+    }
+}
+
 /// What an append must know besides the record.
 #[derive(Clone, Copy)]
 pub(super) struct Sizing {
@@ -133,16 +163,38 @@ impl Partition {
 
     /// Buffers a record and, if nothing is in flight and nothing lingers, sends it. It takes the
     /// `room` that the caller has waited for, or some of the buffer's.
-    #[inline]
+    #[inline(always)]
     pub(super) fn append(
         self: &Arc<Self>,
-        record: &Record<'_>,
+        record: Parts<'_>,
         sizing: Sizing,
         room: &mut Option<Room<'_>>,
         may_move: bool,
         caller: Caller,
     ) -> Result<Delivery, Unbuffered> {
         let mut queue = self.lock();
+        // In a stream it is so for all but a few.
+        let is_submitted = queue.submitted;
+        if let Some(open) = &mut queue.open
+            && is_submitted
+            && room.is_none()
+            && open.has_room(sizing)
+        {
+            return Ok(self.push(open, record, sizing, 0));
+        }
+        self.append_and_submit(queue, record, sizing, room, may_move, caller)
+    }
+
+    #[inline(never)]
+    fn append_and_submit(
+        self: &Arc<Self>,
+        mut queue: MutexGuard<'_, Queue>,
+        record: Parts<'_>,
+        sizing: Sizing,
+        room: &mut Option<Room<'_>>,
+        may_move: bool,
+        caller: Caller,
+    ) -> Result<Delivery, Unbuffered> {
         let full = |open: &PendingBatch| open.builder.len() + sizing.record > sizing.batch_limit;
         let mut surplus = 0;
         if queue.open.as_ref().is_some_and(full) {
@@ -156,20 +208,19 @@ impl Partition {
         let spare = queue.open.as_ref().map_or(0, |open| open.spare);
         let taken = match room.take() {
             // It is given back when the batch completes.
-            Some(room) => room.keep(),
-            None if spare >= sizing.record => 0,
-            None => match self.shared.memory.take_room(sizing.record) {
-                Some(taken) => taken,
-                None => {
-                    self.submit_next(queue, Caller::Streams);
-                    self.shared.memory.release(surplus);
-                    return Err(Unbuffered::Full);
-                }
-            },
+            Some(room) => Some(room.keep()),
+            None if spare >= sizing.record => Some(0),
+            None => self.shared.memory.take_room(sizing.record),
+        };
+        let Some(taken) = taken else {
+            self.submit_next(queue, Caller::Streams);
+            self.shared.memory.release(surplus);
+            return Err(Unbuffered::Full);
         };
         let opens = queue.open.is_none();
-        let delivery = self.push(&mut queue, record, sizing, taken);
-        if queue.open.as_ref().is_some_and(|open| open.builder.len() >= sizing.batch_limit) {
+        let open = queue.open.get_or_insert_with(|| self.open_batch(sizing));
+        let delivery = self.push(open, record, sizing, taken);
+        if open.builder.len() >= sizing.batch_limit {
             surplus += self.close_open(&mut queue);
         }
         let lingers = opens && queue.open.as_ref().is_some_and(|open| !open.due);
@@ -182,21 +233,20 @@ impl Partition {
     }
 
     /// Adds a record to the open batch, for which so much of the budget was `taken`.
-    #[inline]
+    #[inline(always)]
     fn push(
         &self,
-        queue: &mut Queue,
-        record: &Record<'_>,
+        open: &mut PendingBatch,
+        record: Parts<'_>,
         sizing: Sizing,
         taken: usize,
     ) -> Delivery {
-        let open = queue.open.get_or_insert_with(|| self.open_batch(sizing));
-        let (key, value) = (record.key.as_deref(), record.value.as_deref());
         let timestamp = match record.timestamp {
             Some(timestamp) => timestamp,
             None => open.stamper.next(|| self.shared.transport.clock()),
         };
-        let index = open.builder.push(timestamp.as_millis(), key, value, &record.headers);
+        let Parts { key, value, headers, .. } = record;
+        let index = open.builder.push(timestamp.as_millis(), key, value, headers);
         open.reserved += taken;
         open.spare = open.spare + taken - sizing.record;
         let place = Place::new(index, timestamp, record.partition.is_some());

@@ -34,7 +34,7 @@ pub use delivery::Delivery;
 pub use error::ProduceError;
 pub use partitioner::{CustomPartitioner, Partitioner, PartitionerInput};
 
-use self::accumulator::{Caller, Unbuffered};
+use self::accumulator::{Caller, Parts, Unbuffered};
 use self::blocking::block_on;
 use self::builder::Settings;
 use self::shared::{Room, Shared};
@@ -278,6 +278,7 @@ impl Producer {
         caller: Caller,
     ) -> Result<Delivery, Refusal> {
         let shared = &*self.inner.shared;
+        let record = Parts::of(record);
         if let Some(timestamp) = record.timestamp.map(Timestamp::as_millis)
             && timestamp < 0
         {

@@ -11,11 +11,10 @@ use std::sync::{Arc, RwLock};
 use tokio::sync::watch;
 
 use super::Partitioner;
-use super::accumulator::{Partition, Sizing};
+use super::accumulator::{Partition, Parts, Sizing};
 use super::shared::Shared;
 use crate::batch::{BatchBuilder, BatchError, Compression, HEADER_LEN};
 use crate::error::{Error, Result};
-use crate::record::Record;
 use crate::topic::{TopicName, TopicPartition};
 use crate::transport::TopicMetadata;
 
@@ -187,11 +186,11 @@ impl Topic {
     #[inline(always)]
     pub(super) fn place(
         &self,
-        record: &Record<'_>,
+        record: Parts<'_>,
         partitioner: &Partitioner,
     ) -> Result<&Arc<Partition>> {
         let partitions = self.partition_count();
-        let partition = match (record.partition, record.key.as_deref()) {
+        let partition = match (record.partition, record.key) {
             (Some(partition), _) => partition,
             (None, Some(key)) => partitioner.partition_for_key(self.name(), key, partitions),
             // An older snapshot may have fewer partitions than the sticky one's number.
@@ -214,9 +213,9 @@ impl Topic {
     /// more than the buffer can hold: the bound is looser than the exact size by less than a
     /// batch's header, which it does not count.
     #[inline(always)]
-    pub(super) fn size(&self, record: &Record<'_>) -> Result<Sizing> {
-        let (key, value) = (record.key.as_deref(), record.value.as_deref());
-        let size = BatchBuilder::record_size_upper_bound(key, value, &record.headers);
+    pub(super) fn size(&self, record: Parts<'_>) -> Result<Sizing> {
+        let Parts { key, value, headers, .. } = record;
+        let size = BatchBuilder::record_size_upper_bound(key, value, headers);
         if HEADER_LEN + size > self.record_limit {
             self.check_exact_size(record)?;
         }
@@ -233,9 +232,9 @@ impl Topic {
     }
 
     #[cold]
-    fn check_exact_size(&self, record: &Record<'_>) -> Result<()> {
-        let (key, value) = (record.key.as_deref(), record.value.as_deref());
-        let size = BatchBuilder::single_record_size(key, value, &record.headers);
+    fn check_exact_size(&self, record: Parts<'_>) -> Result<()> {
+        let Parts { key, value, headers, .. } = record;
+        let size = BatchBuilder::single_record_size(key, value, headers);
         let (limit, setting) = (self.record_limit, self.record_limit_setting);
         match size <= limit {
             true => Ok(()),

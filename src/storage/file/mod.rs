@@ -28,6 +28,9 @@ pub const DEFAULT_MAX_OPEN_FILES: usize = 256;
 /// Reads up to this long are not worth a look at the file's length first.
 const UNCHECKED_READ: usize = 64 << 10;
 
+/// Parts of this length are written where they lie: a call costs less than to copy them.
+const GATHERED: usize = 32 << 10;
+
 /// One read returns at most this much, whatever the file holds.
 const MAX_READ: usize = 64 << 20;
 
@@ -222,18 +225,21 @@ impl DiskFile {
         self.with(op, run)
     }
 
-    /// Writes `parts` one after the other in as few calls as the buffer allows.
+    /// Writes `parts` one after the other: long ones each by itself, others in as few calls as the
+    /// buffer allows.
     fn gather(&self, file: &File, mut position: u64, parts: &[&[u8]]) -> io::Result<()> {
-        let total: usize = parts.iter().map(|part| part.len()).sum();
+        let short = parts.iter().filter(|part| part.len() < GATHERED);
+        let total: usize = short.map(|part| part.len()).sum();
         let mut buffer = self.buffers.take(total.min(MAX_POOLED));
         let mut filled = 0;
         for part in parts {
-            if filled + part.len() > buffer.as_ref().len() {
+            let is_long = part.len() >= GATHERED;
+            if filled > 0 && (is_long || filled + part.len() > buffer.as_ref().len()) {
                 positioned::write_all(file, &buffer.as_ref()[..filled], position)?;
                 position += filled as u64;
                 filled = 0;
             }
-            if part.len() >= buffer.as_ref().len() {
+            if is_long {
                 positioned::write_all(file, part, position)?;
                 position += part.len() as u64;
             } else {
@@ -241,7 +247,10 @@ impl DiskFile {
                 filled += part.len();
             }
         }
-        positioned::write_all(file, &buffer.as_ref()[..filled], position)
+        match filled {
+            0 => Ok(()),
+            _ => positioned::write_all(file, &buffer.as_ref()[..filled], position),
+        }
     }
 }
 
