@@ -59,7 +59,8 @@ pub(crate) fn forget_peak() {
     let _ = fs::write("/proc/self/clear_refs", "5");
 }
 
-fn kibibytes(file: &str, name: &str) -> f64 {
+/// A figure of a file of the system's, by the name before it.
+pub(crate) fn kibibytes(file: &str, name: &str) -> f64 {
     let text = fs::read_to_string(file).unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix(name));
     let figure = line.and_then(|line| line.split_whitespace().next()?.parse().ok());

@@ -14,6 +14,7 @@ mod channels;
 mod machine;
 mod measure;
 mod payload;
+mod plot;
 mod report;
 mod rows;
 mod show;
@@ -24,6 +25,7 @@ use clap::Parser;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::report::Report;
+use crate::rows::Brokers;
 
 /// Ours and its peers, side by side.
 #[derive(Parser)]
@@ -38,6 +40,12 @@ struct Args {
     /// Writes the comparisons as a table for a README
     #[arg(long, value_name = "FILE")]
     markdown: Option<PathBuf>,
+    /// Draws what grows into this folder, a file for each row
+    #[arg(long, value_name = "FOLDER")]
+    plots: Option<PathBuf>,
+    /// Weighs a broker with so many of something, for the rows that grow: they run this program
+    #[arg(long, hide = true, value_name = "WHAT:COUNT")]
+    weigh: Option<String>,
     /// Runs only contenders with this in their name, and compares nothing: for a profiler
     #[arg(long, value_name = "CONTENDER")]
     only: Option<String>,
@@ -69,6 +77,7 @@ struct Bench<'a> {
     runtime: Runtime,
     scale: Scale,
     report: &'a mut Report,
+    brokers: &'a mut Brokers,
 }
 
 impl Bench<'_> {
@@ -87,6 +96,10 @@ fn on_worker<T: Send + 'static>(
 
 fn main() -> std::io::Result<()> {
     let args = Args::parse();
+    if let Some(what) = args.weigh {
+        rows::weigh(&runtime(), &what);
+        return Ok(());
+    }
     if let Some(unknown) = args.rows.iter().find(|it| !rows::ALL.iter().any(|(n, _)| names(it, n)))
     {
         let known: Vec<&str> = rows::ALL.iter().map(|(name, _)| *name).collect();
@@ -98,10 +111,12 @@ fn main() -> std::io::Result<()> {
     let command = command.trim_end_matches([' ', '-']).to_owned();
     let mut report = Report::start(machine::describe(), machine::when_and_what(), command);
     report.only = args.only;
+    let mut brokers = Brokers::default();
     for (name, run) in rows::ALL {
         if args.rows.is_empty() || args.rows.iter().any(|it| names(it, name)) {
             let scale = Scale { quick: args.quick };
-            run(&mut Bench { name, runtime: runtime(), scale, report: &mut report });
+            let (report, brokers) = (&mut report, &mut brokers);
+            run(&mut Bench { name, runtime: runtime(), scale, report, brokers });
         }
     }
     report.end();
@@ -110,6 +125,12 @@ fn main() -> std::io::Result<()> {
     }
     if let Some(file) = args.markdown {
         std::fs::write(file, report.markdown())?;
+    }
+    if let Some(folder) = args.plots {
+        std::fs::create_dir_all(&folder)?;
+        for growth in report.growths() {
+            plot::draw(growth, &folder).map_err(std::io::Error::other)?;
+        }
     }
     Ok(())
 }
