@@ -1,5 +1,5 @@
 //! Ours and its peers, side by side, on the same work, in one run:
-//! `cargo run --release -p ottla-peers -- [--quick] [--json FILE] [ROW…]`.
+//! `cargo run --release -p ottla-peers -- [--quick] [--json FILE] [--plots FOLDER] [ROW…]`.
 //!
 //! In each row all contenders run by turns, round after round; the medians count, and of ratios
 //! those of pairs in one round. What depends on the machine is a ratio. Payloads are random bytes
@@ -98,7 +98,6 @@ fn main() -> std::io::Result<()> {
     let args = Args::parse();
     if let Some(what) = args.weigh {
         rows::weigh(&runtime(), &what);
-        return Ok(());
     }
     if let Some(unknown) = args.rows.iter().find(|it| !rows::ALL.iter().any(|(n, _)| names(it, n)))
     {

@@ -32,10 +32,12 @@ pub(crate) fn draw(growth: &Growth, folder: &Path) -> Result<(), Box<dyn Error +
 fn drawn(growth: &Growth, file: &Path) -> Result<(), Box<dyn Error>> {
     let points = || growth.series.iter().flat_map(|it| &it.points);
     let (left, right) = decades(points().map(|it| it.0));
-    let (bottom, top) = decades(points().map(|it| it.1));
+    let (bottom, greatest) = decades(points().map(|it| it.1));
+    // With room for the legend.
+    let top = greatest * (greatest / bottom).powf(0.6);
     let area = SVGBackend::new(file, SIZE).into_drawing_area();
     area.fill(&WHITE)?;
-    let title = format!("{}: time or CPU against {}", growth.row, growth.along);
+    let title = format!("{}: cost of one (ns, µs, ms), by {}", growth.row, growth.along);
     let mut chart = ChartBuilder::on(&area)
         .caption(title, (FONT, 17).into_font().color(&INK))
         .margin(10)
@@ -50,9 +52,12 @@ fn drawn(growth: &Growth, file: &Path) -> Result<(), Box<dyn Error>> {
         .axis_style(INK)
         .label_style((FONT, 13).into_font().color(&INK))
         .x_desc(growth.along)
-        .y_desc("one takes (logarithmic)")
-        .x_label_formatter(&|x| growth.show.text(*x))
-        .y_label_formatter(&|y| Show::Nanos.text(*y))
+        .y_desc("CPU or time, logarithmic")
+        .x_label_formatter(&|x| match growth.show {
+            Show::Bytes => power(*x, &["B", "kB", "MB", "GB"]),
+            _ => format!("{x:.0}"),
+        })
+        .y_label_formatter(&|y| power(*y, &["ns", "µs", "ms", "s"]))
         .draw()?;
     for (Series { what, points, .. }, colour) in growth.series.iter().zip(COLOURS.iter().cycle()) {
         let line = LineSeries::new(points.iter().copied(), colour.stroke_width(2));
@@ -73,9 +78,16 @@ fn drawn(growth: &Growth, file: &Path) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// From the power of ten below the least to the one above the greatest, with room for the legend.
+/// From the power of ten below the least to the one above the greatest.
 fn decades(figures: impl Iterator<Item = f64>) -> (f64, f64) {
     let (least, greatest) =
         figures.fold((f64::MAX, f64::MIN_POSITIVE), |(a, b), it| (a.min(it), b.max(it)));
-    (10_f64.powf(least.log10().floor()), 10_f64.powf(greatest.log10().floor() + 1.0))
+    (10_f64.powf(least.log10().floor()), 10_f64.powf(greatest.log10().ceil()))
+}
+
+/// A power of ten, in units that are a thousand times one another.
+fn power(figure: f64, units: &[&str]) -> String {
+    let thousands = (figure.log10() / 3.0 + 1e-9).floor().max(0.0) as usize;
+    let thousands = thousands.min(units.len() - 1);
+    format!("{:.0} {}", figure / 1000_f64.powi(thousands as i32), units[thousands])
 }

@@ -52,7 +52,7 @@ pub(crate) fn log(bench: &mut Bench<'_>) {
         }
     }
     let setup = "on disk, page cache; records of 1 KiB, one partition";
-    let (row, along, show) = (bench.name, "log", Show::Bytes);
+    let (row, along, show) = (bench.name, "bytes in the log", Show::Bytes);
     bench.report.growth(setup, Growth { row, along, show, series: all });
 }
 

@@ -75,7 +75,7 @@ fn weight_of_one(what: &str, count: u64) -> f64 {
 }
 
 /// The other process: prints how many MiB are resident once it has so many.
-pub(crate) fn weigh(runtime: &Runtime, what: &str) {
+pub(crate) fn weigh(runtime: &Runtime, what: &str) -> ! {
     let (what, count) = what.split_once(':').expect("as `weight_of_one` has it");
     let count = count.parse().expect("a number");
     let said = || {
@@ -86,4 +86,5 @@ pub(crate) fn weigh(runtime: &Runtime, what: &str) {
         "partitions" => partitions::hold(runtime, count, said),
         _ => groups::hold(runtime, count, said),
     }
+    std::process::exit(0);
 }

@@ -20,7 +20,7 @@ const MEMORY: usize = 256 << 20;
 /// the two are judged apart. Building each payload and reading it to the last byte is in both.
 pub(crate) fn record(bench: &mut Bench<'_>) {
     let mut small = series("CPU a record", FLAT);
-    let mut large = series("CPU a byte", FLAT);
+    let mut large = series("CPU a KiB", FLAT);
     on_worker(&bench.runtime, work(SIZES[0], 1_000));
     for size in SIZES {
         let count = match size {
@@ -32,11 +32,12 @@ pub(crate) fn record(bench: &mut Bench<'_>) {
         let cpu = costs(&samples).0;
         match size {
             ..LARGE => small.points.push((size as f64, cpu)),
-            _ => large.points.push((size as f64, cpu / size as f64)),
+            _ => large.points.push((size as f64, cpu * 1024.0 / size as f64)),
         }
     }
-    let setup = "in memory; one producer, one consumer; a record below 1 KiB, a byte from there on";
-    let (row, along, show, series) = (bench.name, "record", Show::Bytes, vec![small, large]);
+    let setup = "in memory; one producer, one consumer; a record below 1 KiB, a KiB from there on";
+    let (row, along, show, series) =
+        (bench.name, "bytes of a record", Show::Bytes, vec![small, large]);
     bench.report.growth(setup, Growth { row, along, show, series });
 }
 
