@@ -20,8 +20,8 @@ const LAST: u64 = 1000;
 /// So much is appended at each point, and timed.
 const PROBE: u64 = 16 << 20;
 
-/// The log grows once, without retention. At each point another 16 MiB are appended, and timed; then
-/// the broker is closed, opened, and the last thousand records are read by their offset, five times
+/// The log grows once, without retention. At each point another 16 MiB are appended, and timed;
+/// then the broker is closed, opened, and the last thousand records are read by their offset, five times
 /// over, by a new consumer each. The median counts of these, and CPU of what is appended: its
 /// time is the disk's.
 pub(crate) fn log(bench: &mut Bench<'_>) {

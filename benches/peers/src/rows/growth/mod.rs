@@ -1,8 +1,8 @@
 //! What one record, or one commit, costs as one thing grows and all else stays as it is: the same
 //! cost is what is aimed at, within a factor of two from the least to the greatest.
 //!
-//! Brokers are of this process, and nothing is compared with anybody. Costs are nanoseconds: of CPU,
-//! over all threads of the process, or of time. Each point is the median of its rounds.
+//! Brokers are of this process, and nothing is compared with anybody. Costs are nanoseconds: of
+//! CPU, over all threads of the process, or of time. Each point is the median of its rounds.
 
 mod consumers;
 mod groups;

@@ -18,7 +18,7 @@ const FILES: u64 = 1024;
 /// So many records on end go to one partition.
 const RUN: u64 = 10;
 /// From so many on there is one round.
-const MANY: i32 = 10_000;
+const MANY: i32 = 1_000;
 /// How long what is weighed has been idle.
 const IDLE: Duration = Duration::from_secs(1);
 
@@ -40,7 +40,7 @@ pub(crate) fn partitions(bench: &mut Bench<'_>) {
     let mut opened = Vec::new();
     for count in counts {
         let mut samples = [Vec::new(), Vec::new(), Vec::new()];
-        // So many take a minute, most of it to be closed: each is synced.
+        // Ten thousand take minutes, most of it to be closed: each is synced.
         let rounds = if *count < MANY { rounds(bench.scale) } else { 1 };
         for _ in 0..rounds {
             let folder = folder();

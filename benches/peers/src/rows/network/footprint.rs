@@ -44,7 +44,8 @@ fn produce<const N: usize>(runtime: &Runtime, scale: Scale, at: (usize, [Process
 }
 
 /// From starting the process, in a directory that is new, to the first record acknowledged, with
-/// connecting and the topic's creation. Kafka's directory was formatted before: that does not count.
+/// connecting and the topic's creation. Kafka's directory was formatted before: that does not
+/// count.
 pub(crate) fn start(bench: &mut Bench<'_>) {
     // Else they would be in the way; and whether there can be any is known now.
     if both(bench).is_none() {

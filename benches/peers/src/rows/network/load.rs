@@ -38,8 +38,8 @@ pub(super) fn sync() {
     assert!(status.success(), "sync: {status}");
 }
 
-/// A client, and a topic with one record, which is empty and not counted: with that it is connected,
-/// and the broker ready.
+/// A client, and a topic with one record, which is empty and not counted: with that it is
+/// connected, and the broker ready.
 pub(super) async fn begin(broker: &Process, topic: &str) -> Client {
     let client = broker.client().await.expect("the broker is there");
     create_topic(&client, topic).await.expect("the topic is new");
