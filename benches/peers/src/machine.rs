@@ -49,27 +49,11 @@ pub(crate) fn resident_mebibytes() -> f64 {
     kibibytes("/proc/self/status", "VmRSS:") / 1024.0
 }
 
-/// The most that was ever resident, or since [`forget_peak`], in MiB.
-pub(crate) fn peak_mebibytes() -> f64 {
-    kibibytes("/proc/self/status", "VmHWM:") / 1024.0
-}
-
-/// Where that is refused, the peak is that of the whole run, which is no less.
-pub(crate) fn forget_peak() {
-    let _ = fs::write("/proc/self/clear_refs", "5");
-}
-
 fn kibibytes(file: &str, name: &str) -> f64 {
     let text = fs::read_to_string(file).unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix(name));
     let figure = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
     figure.unwrap_or(0.0)
-}
-
-/// How many file descriptors are open.
-pub(crate) fn open_files() -> usize {
-    // One of them is the one that reads the list.
-    fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count().saturating_sub(1))
 }
 
 /// Seconds of CPU of this process's living threads of this name.

@@ -1,5 +1,5 @@
 //! Ours and its peers, side by side, on the same work, in one run:
-//! `cargo run --release -p ottla-peers -- [--quick] [--json FILE] [ROW…]`.
+//! `cargo run --release -p ottla-peers -- [--quick] [--json FILE] [--plots FOLDER] [ROW…]`.
 //!
 //! In each row all contenders run by turns, round after round; the medians count, and of ratios
 //! those of pairs in one round. What depends on the machine is a ratio. Payloads are random bytes
@@ -14,6 +14,7 @@ mod channels;
 mod machine;
 mod measure;
 mod payload;
+mod plot;
 mod report;
 mod rows;
 mod show;
@@ -25,6 +26,7 @@ use clap::Parser;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::report::Report;
+use crate::rows::Brokers;
 
 /// Ours and its peers, side by side.
 #[derive(Parser)]
@@ -42,6 +44,12 @@ struct Args {
     /// Runs each row for so many rounds, after one that warms up
     #[arg(long, value_name = "ROUNDS")]
     rounds: Option<usize>,
+    /// Draws what grows into this folder, a file for each row
+    #[arg(long, value_name = "FOLDER")]
+    plots: Option<PathBuf>,
+    /// Weighs a broker with so many of something, for the rows that grow: they run this program
+    #[arg(long, hide = true, value_name = "WHAT:COUNT")]
+    weigh: Option<String>,
     /// Runs only contenders with this in their name, and compares nothing: for a profiler
     #[arg(long, value_name = "CONTENDER")]
     only: Option<String>,
@@ -74,6 +82,7 @@ struct Bench<'a> {
     runtime: Runtime,
     scale: Scale,
     report: &'a mut Report,
+    brokers: &'a mut Brokers,
 }
 
 /// Runs a future on a worker; `block_on` alone would run it on a third thread.
@@ -90,6 +99,9 @@ fn main() -> ExitCode {
         return again_with_folder();
     }
     let args = Args::parse();
+    if let Some(what) = args.weigh {
+        rows::weigh(&runtime(), &what);
+    }
     if let Some(unknown) = args.rows.iter().find(|it| !rows::ALL.iter().any(|(n, _)| names(it, n)))
     {
         let known: Vec<&str> = rows::ALL.iter().map(|(name, _)| *name).collect();
@@ -101,21 +113,44 @@ fn main() -> ExitCode {
     let command = command.trim_end_matches([' ', '-']).to_owned();
     let mut report = Report::start(machine::describe(), machine::when_and_what(), command);
     report.only = args.only;
+    let mut brokers = Brokers::default();
     for (name, run) in rows::ALL {
         if args.rows.is_empty() || args.rows.iter().any(|it| names(it, name)) {
             let scale = Scale { quick: args.quick, rounds: args.rounds };
-            run(&mut Bench { name, runtime: runtime(), scale, report: &mut report });
+            let (report, brokers) = (&mut report, &mut brokers);
+            run(&mut Bench { name, runtime: runtime(), scale, report, brokers });
         }
     }
     report.end();
-    let written = [(args.json, Report::json as fn(&_) -> _), (args.markdown, Report::markdown)];
-    for (file, text) in written.into_iter().filter_map(|(file, text)| Some((file?, text))) {
-        if let Err(error) = std::fs::write(&file, text(&report)) {
-            eprintln!("{}: {error}", file.display());
-            return ExitCode::FAILURE;
+    drop(brokers);
+    match write(&report, args.json, args.markdown, args.plots) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
         }
     }
-    ExitCode::SUCCESS
+}
+
+/// What was asked for beside the table.
+fn write(
+    report: &Report,
+    json: Option<PathBuf>,
+    markdown: Option<PathBuf>,
+    plots: Option<PathBuf>,
+) -> Result<(), String> {
+    let files = [(json, Report::json as fn(&_) -> _), (markdown, Report::markdown)];
+    for (file, text) in files.into_iter().filter_map(|(file, text)| Some((file?, text))) {
+        let written = std::fs::write(&file, text(report));
+        written.map_err(|error| format!("{}: {error}", file.display()))?;
+    }
+    let Some(folder) = plots else { return Ok(()) };
+    let explain = |error: &dyn std::fmt::Display| format!("{}: {error}", folder.display());
+    std::fs::create_dir_all(&folder).map_err(|error| explain(&error))?;
+    for growth in report.growths() {
+        plot::draw(growth, &folder).map_err(|error| explain(&error))?;
+    }
+    Ok(())
 }
 
 /// This program once more, with a folder that goes when it has ended.

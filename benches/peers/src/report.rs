@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use crate::measure::{Aim, Metric, Row, Sample, Setup, Spread};
+use crate::show::Show;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
@@ -48,18 +49,28 @@ impl Comparison {
             None => format!("{}, {}", self.metric.name(), self.ours),
         }
     }
+}
 
-    fn aim(&self) -> String {
-        match self.aim {
-            Aim::None => "no aim".to_owned(),
-            Aim::AtLeast(least) => format!("at least {}", self.show(least)),
-            Aim::AtMost(most) => format!("at most {}", self.show(most)),
-        }
-    }
+/// What something costs as something else grows.
+#[derive(Serialize)]
+pub(crate) struct Series {
+    pub(crate) what: &'static str,
+    /// How much of the one, and nanoseconds of the other.
+    pub(crate) points: Vec<(f64, f64)>,
+    /// Of the greatest against the least.
+    #[serde(skip)]
+    pub(crate) aim: Aim,
+}
 
-    fn verdict(&self) -> Verdict {
-        self.aim.judge(self.spread.median)
-    }
+/// All series of a row.
+#[derive(Serialize)]
+pub(crate) struct Growth {
+    pub(crate) row: &'static str,
+    /// What grows, and how it is written.
+    pub(crate) along: &'static str,
+    #[serde(skip)]
+    pub(crate) show: Show,
+    pub(crate) series: Vec<Series>,
 }
 
 #[derive(Serialize)]
@@ -88,7 +99,12 @@ struct KeptComparison {
     spread: Spread,
     text: String,
     aim: String,
-    verdict: &'static str,
+    #[serde(serialize_with = "as_text")]
+    verdict: Verdict,
+}
+
+fn as_text<S: serde::Serializer>(verdict: &Verdict, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(verdict.text())
 }
 
 #[derive(Serialize)]
@@ -97,6 +113,7 @@ pub(crate) struct Report {
     run: String,
     command: String,
     rows: Vec<KeptRow>,
+    growths: Vec<Growth>,
     met: usize,
     below: Vec<String>,
     left_out: Vec<String>,
@@ -110,7 +127,8 @@ impl Report {
         println!("{machine}\n{run}\n{command}");
         println!("Medians of the rounds, with the least and the greatest; ratios are of pairs.");
         let (rows, below, left_out) = (Vec::new(), Vec::new(), Vec::new());
-        Report { machine, run, command, rows, met: 0, below, left_out, only: None }
+        let (growths, only) = (Vec::new(), None);
+        Report { machine, run, command, rows, growths, met: 0, below, left_out, only }
     }
 
     pub(crate) fn row(
@@ -131,16 +149,69 @@ impl Report {
     }
 
     fn comparison(&mut self, row: &str, it: &Comparison) -> KeptComparison {
-        let (what, aim, verdict) = (it.what(), it.aim(), it.verdict());
-        let text = it.spread.text(|figure| it.show(figure));
+        let (what, text) = (it.what(), it.spread.text(|figure| it.show(figure)));
+        let (aim, verdict) = said(it.aim, it.spread, |aim| it.show(aim));
+        let (is_ratio, spread) = (it.peer.is_some(), it.spread);
+        self.judged(row, KeptComparison { what, is_ratio, spread, text, aim, verdict })
+    }
+
+    fn judged(&mut self, row: &str, it: KeptComparison) -> KeptComparison {
+        let KeptComparison { what, text, aim, verdict, .. } = &it;
         println!("  = {what:<58} {text:<28} {aim:<20} {}", verdict.text());
         match verdict {
             Verdict::None => {}
             Verdict::Meets => self.met += 1,
             Verdict::Below => self.below.push(format!("{row}: {what}: {text}, {aim}")),
         }
-        let (spread, is_ratio, verdict) = (it.spread, it.peer.is_some(), verdict.text());
-        KeptComparison { what, is_ratio, spread, text, aim, verdict }
+        it
+    }
+
+    /// A row whose figures grow along something, or do not: a line for each point, then how flat
+    /// each series is.
+    pub(crate) fn growth(&mut self, setup: &str, growth: Growth) {
+        let Growth { row, along, show, series } = &growth;
+        println!("\n{row}: {setup}");
+        let mut xs: Vec<f64> = series.iter().flat_map(|it| &it.points).map(|it| it.0).collect();
+        xs.sort_by(f64::total_cmp);
+        xs.dedup();
+        for x in xs {
+            let mut line = format!("  {along} {:<10}", show.text(x));
+            for Series { what, points, .. } in series {
+                if let Some((_, y)) = points.iter().find(|it| it.0 == x) {
+                    line += &format!("  {what} {:<9}", Show::Nanos.text(*y));
+                }
+            }
+            println!("{}", line.trim_end());
+        }
+        let comparisons = series.iter().map(|it| self.flatness(row, it)).collect();
+        let (name, setup, contenders) = ((*row).to_owned(), setup.to_owned(), Vec::new());
+        self.rows.push(KeptRow { name, setup, rounds: 1, contenders, comparisons });
+        self.growths.push(growth);
+    }
+
+    fn flatness(&mut self, row: &str, series: &Series) -> KeptComparison {
+        let costs = || series.points.iter().map(|it| it.1);
+        let (least, greatest) = (costs().fold(f64::NAN, f64::min), costs().fold(0.0, f64::max));
+        let (spread, what) = (Spread::of(&[greatest / least]), series.what);
+        let what = format!("{what}, greatest / least");
+        let text = format!("{:.2}x", spread.median);
+        let (aim, verdict) = said(series.aim, spread, |aim| format!("{aim:.2}x"));
+        self.judged(row, KeptComparison { what, is_ratio: true, spread, text, aim, verdict })
+    }
+
+    /// A figure of the row that was reported last.
+    pub(crate) fn figure(&mut self, what: &str, show: Show, figures: &[f64], aim: Aim) {
+        let (spread, what) = (Spread::of(figures), what.to_owned());
+        let text = spread.text(|figure| show.text(figure));
+        let (aim, verdict) = said(aim, spread, |aim| show.text(aim));
+        let row = self.rows.last().expect("there is one").name.clone();
+        let kept = KeptComparison { what, is_ratio: false, spread, text, aim, verdict };
+        let kept = self.judged(&row, kept);
+        self.rows.last_mut().expect("there is one").comparisons.push(kept);
+    }
+
+    pub(crate) fn growths(&self) -> &[Growth] {
+        &self.growths
     }
 
     /// A row that this machine can't run.
@@ -172,12 +243,23 @@ impl Report {
             for (index, it) in row.comparisons.iter().enumerate() {
                 let name = if index == 0 { &*row.name } else { "" };
                 let KeptComparison { what, text: figure, aim, verdict, .. } = it;
+                let verdict = verdict.text();
                 // Infallible: it is a string.
                 let _ = writeln!(text, "| {name} | {what} | {figure} | {aim} | {verdict} |");
             }
         }
         text
     }
+}
+
+/// An aim in words, and whether it is met.
+fn said(aim: Aim, spread: Spread, show: impl Fn(f64) -> String) -> (String, Verdict) {
+    let text = match aim {
+        Aim::None => "no aim".to_owned(),
+        Aim::AtLeast(least) => format!("at least {}", show(least)),
+        Aim::AtMost(most) => format!("at most {}", show(most)),
+    };
+    (text, aim.judge(spread.median))
 }
 
 fn contender(name: &str, samples: &[Sample], figures: &[Metric]) -> KeptContender {

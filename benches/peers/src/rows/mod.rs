@@ -2,11 +2,16 @@
 
 mod awaited;
 mod disk;
+mod growth;
 mod memory;
+mod network;
 
 use disk::{append, catchup, power, readers};
 
 use crate::Bench;
+
+pub(crate) use growth::weigh;
+pub(crate) use network::Brokers;
 
 type Run = fn(&mut Bench<'_>);
 
@@ -35,4 +40,17 @@ pub(crate) const ALL: &[(&str, Run)] = &[
     ("catchup-1KiB", catchup::read::<1024>),
     ("readers-100B", readers::eight::<100>),
     ("readers-1KiB", readers::eight::<1024>),
+    ("tcp-produce-100B", network::produce::<100>),
+    ("tcp-produce-1KiB", network::produce::<1024>),
+    ("tcp-consume-100B", network::consume::<100>),
+    ("tcp-consume-1KiB", network::consume::<1024>),
+    ("tcp-latency-100B", network::latency::<100>),
+    ("tcp-latency-1KiB", network::latency::<1024>),
+    ("tcp-memory", network::memory),
+    ("tcp-start", network::start),
+    ("growth-partitions", growth::partitions),
+    ("growth-consumers", growth::consumers),
+    ("growth-record", growth::record),
+    ("growth-log", growth::log),
+    ("growth-groups", growth::groups),
 ];
