@@ -316,7 +316,10 @@ impl Producer {
     ) -> Result<Delivery, ProduceError> {
         let mut has_looked = false;
         loop {
-            let is_unknown = matches!(&refusal, Refusal::Invalid(it) if matches!(**it, Error::UnknownPartition { .. }));
+            let is_unknown = matches!(
+                &refusal,
+                Refusal::Invalid(it) if matches!(**it, Error::UnknownPartition { .. })
+            );
             // It may have been added just now.
             if is_unknown && !std::mem::replace(&mut has_looked, true) {
                 if self.inner.shared.transport.looks_again().await {
