@@ -49,7 +49,7 @@ pub(crate) fn resident_mebibytes() -> f64 {
     kibibytes("/proc/self/status", "VmRSS:") / 1024.0
 }
 
-fn kibibytes(file: &str, name: &str) -> f64 {
+pub(crate) fn kibibytes(file: &str, name: &str) -> f64 {
     let text = fs::read_to_string(file).unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix(name));
     let figure = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
