@@ -1,4 +1,4 @@
-//! Payloads: built anew for each record from a counter, and read to the last byte.
+//! Payloads: built anew for each record from a counter.
 
 use std::time::Instant;
 
@@ -18,23 +18,6 @@ pub(crate) fn array<const N: usize>(counter: u64) -> [u8; N] {
     let mut payload = [0; N];
     fill(&mut payload, counter);
     payload
-}
-
-/// The same content in memory of its own, as what goes through a channel must be.
-#[inline]
-pub(crate) fn vec<const N: usize>(counter: u64) -> Vec<u8> {
-    array::<N>(counter).to_vec()
-}
-
-/// The sum of all bytes.
-#[inline]
-pub(crate) fn sum(payload: &[u8]) -> u64 {
-    payload.iter().map(|byte| u64::from(*byte)).sum()
-}
-
-/// The sum of the first `count` payloads.
-pub(crate) fn expected_sum<const N: usize>(count: u64) -> u64 {
-    (0..count).map(|counter| sum(&array::<N>(counter))).sum()
 }
 
 /// Things per second since `started`.

@@ -113,14 +113,6 @@ pub(crate) fn median(mut figures: Vec<f64>) -> f64 {
     figures[figures.len() / 2]
 }
 
-pub(crate) fn per_second(rate: f64) -> String {
-    match rate {
-        1e6.. => format!("{:.2} M/s", rate / 1e6),
-        1e3.. => format!("{:.1} k/s", rate / 1e3),
-        _ => format!("{rate:.0} /s"),
-    }
-}
-
 pub(crate) fn nanos(nanos: f64) -> String {
     format!("{nanos:.0} ns")
 }
@@ -140,10 +132,6 @@ pub(crate) fn seconds_per_gib(seconds: f64) -> String {
 
 pub(crate) fn mebibytes(mebibytes: f64) -> String {
     format!("{mebibytes:.1} MiB")
-}
-
-pub(crate) fn gigabytes_per_second(rate: f64) -> String {
-    format!("{:.2} GB/s", rate / 1e9)
 }
 
 pub(crate) fn megabytes_per_second(rate: f64) -> String {
