@@ -16,7 +16,7 @@ use crate::record::Payload;
 const MAX_VARINT: usize = 5;
 const MAX_VARLONG: usize = 10;
 
-/// The length of a word.
+/// A record is written into so much more than it takes, so that a varint is written as one word.
 const SLACK: usize = 8;
 
 /// So many bytes are filled with zeros in advance at most.

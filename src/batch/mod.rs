@@ -104,6 +104,12 @@ impl Batch {
         Batch::parse(bytes.into())
     }
 
+    /// Reads all records once. Of a batch that can't be decompressed nothing is known.
+    pub fn check_records(&self, limit_bytes: usize) -> Result<(), BatchError> {
+        let Ok(expanded) = self.expanded(limit_bytes) else { return Ok(()) };
+        expanded.records().try_for_each(|record| record.map(drop))
+    }
+
     /// Its records, in order; of a compressed batch, an error: see [`Batch::expanded`].
     pub fn records(&self) -> RecordIter<'_> {
         RecordIter::new(self)

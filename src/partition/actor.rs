@@ -32,7 +32,7 @@ use crate::topic::TopicPartition;
 use super::panics::{caught, caught_in, told_by};
 use super::{
     BatchMetadata, Command, Completion, ENDED, Inner, Partition, PartitionContext, Place,
-    QueuedBatch, Shared, Then,
+    QueuedBatch, Shared,
 };
 
 /// The most commands taken at once.
@@ -332,7 +332,7 @@ impl Actor {
             match command {
                 Command::Resume(log) => self.log = Some(log),
                 Command::Append(queued) => {
-                    group.push_from(queued, self.trip());
+                    group.push_from(queued, if self.may_block { TRIP_BYTES } else { 0 });
                 }
                 Command::Run(work) => {
                     self.append(std::mem::take(&mut group)).await;
@@ -356,14 +356,6 @@ impl Actor {
             Some(_) => Next::Continue,
             None => Next::End,
         }
-    }
-
-    /// How much is taken of one source at once. A sync costs the same for one record and for many,
-    /// so it is to be for all that are there.
-    fn trip(&self) -> (usize, Then) {
-        let syncs = self.log.as_ref().is_some_and(|log| log.config().sync_before_visible);
-        let limit = if self.may_block { TRIP_BYTES } else { 0 };
-        (limit, if syncs { Then::All } else { Then::Full })
     }
 
     /// Appends a group, makes it durable if so promised, makes it visible, answers.
@@ -595,12 +587,12 @@ struct Group {
 }
 
 impl Group {
-    /// Takes a batch from its source, and of those behind it these, up to a group of so many bytes.
-    fn push_from(&mut self, queued: QueuedBatch, (limit, which): (usize, Then)) {
+    /// Takes a batch from its source, and the full ones behind it up to a group of `limit` bytes.
+    fn push_from(&mut self, queued: QueuedBatch, limit: usize) {
         let mut next = Some(queued.take());
         while let Some((batch, completion)) = next {
             let more = self.bytes + batch.len() < limit;
-            next = if more { completion.take_more(which) } else { None };
+            next = if more { completion.take_full() } else { None };
             self.push(Append::new(batch), completion);
         }
     }

@@ -198,30 +198,20 @@ impl From<Appended> for BatchMetadata {
     }
 }
 
-/// Which batches are taken together with the first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Then {
-    /// Those that are full: others grow while they wait.
-    Full,
-    /// All: what it costs to append does not depend on how much it is.
-    All,
-}
-
 /// Where a batch comes from, and where its answer goes. It is taken at the last moment, so that
 /// it can be filled for as long as it waits.
 pub(crate) trait BatchSource: Send + Sync {
-    /// How many records there are that may be taken now, in this batch and those behind it.
+    /// How many records the batch would have if it were taken now.
     fn records(&self) -> usize;
 
-    /// How many bytes the batch would have if it were taken now.
+    /// How many bytes it would have.
     fn bytes(&self) -> usize;
 
     /// Closes the batch and hands it over.
     fn take(&self) -> BytesMut;
 
-    /// Hands over the next batch, if it is one of these. All that are taken are told
-    /// their fate.
-    fn take_more(&self, _which: Then) -> Option<BytesMut> {
+    /// Hands over the next batch, if it is full. All that are taken are told their fate.
+    fn take_full(&self) -> Option<BytesMut> {
         None
     }
 
@@ -291,10 +281,10 @@ impl Drop for QueuedBatch {
 pub(crate) struct Completion(Option<Arc<dyn BatchSource>>);
 
 impl Completion {
-    /// The next batch of the same source, if it may be taken along.
-    pub(crate) fn take_more(&self, which: Then) -> Option<(BytesMut, Completion)> {
+    /// The next batch of the same source, if it is full already.
+    pub(crate) fn take_full(&self) -> Option<(BytesMut, Completion)> {
         let source = self.0.as_ref()?;
-        Some((source.take_more(which)?, Completion(Some(source.clone()))))
+        Some((source.take_full()?, Completion(Some(source.clone()))))
     }
 
     pub(crate) fn run(mut self, batch: BytesMut, result: Result<BatchMetadata>) {

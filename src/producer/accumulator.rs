@@ -29,7 +29,7 @@ use crate::batch::{Batch, BatchBuilder, Compression, HEADER_LEN, compress};
 use crate::error::Result;
 use crate::record::{Payload, Record, Timestamp};
 use crate::topic::{TopicId, TopicPartition};
-use crate::transport::{BatchMetadata, BatchPart, BatchSource, QueuedBatch, Submission, Then};
+use crate::transport::{BatchMetadata, BatchPart, BatchSource, QueuedBatch, Submission};
 
 /// The batches of one partition, in one life of its topic.
 pub(super) struct Partition {
@@ -490,8 +490,8 @@ fn expanded(bytes: Bytes) -> Bytes {
 impl BatchSource for Partition {
     fn records(&self) -> usize {
         let queue = self.lock();
-        let open = queue.open.as_ref().filter(|open| open.due);
-        queue.ready.iter().chain(open).map(|batch| batch.builder.count() as usize).sum()
+        let next = queue.ready.front().or(queue.open.as_ref());
+        next.map_or(0, |batch| batch.builder.count() as usize)
     }
 
     fn bytes(&self) -> usize {
@@ -508,13 +508,10 @@ impl BatchSource for Partition {
         batch.map(|batch| self.depart(queue, batch)).unwrap_or_default()
     }
 
-    fn take_more(&self, which: Then) -> Option<BytesMut> {
+    fn take_full(&self) -> Option<BytesMut> {
         let mut queue = self.lock();
-        let mut batch = queue.ready.pop_front();
-        if batch.is_none() && which == Then::All {
-            batch = queue.open.take_if(|open| open.due).inspect(|_| self.leave());
-        }
-        batch.map(|batch| self.depart(queue, batch))
+        let batch = queue.ready.pop_front()?;
+        Some(self.depart(queue, batch))
     }
 
     fn complete(self: Arc<Self>, batch: BytesMut, result: Result<BatchMetadata>) {

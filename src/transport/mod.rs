@@ -30,9 +30,7 @@ pub(crate) use crate::group::{
 #[cfg(any(test, feature = "tcp"))]
 pub(crate) use crate::partition::Completion;
 pub(crate) use crate::partition::ready::wake;
-pub(crate) use crate::partition::{
-    BatchMetadata, BatchPart, BatchSource, Buffered, QueuedBatch, Then,
-};
+pub(crate) use crate::partition::{BatchMetadata, BatchPart, BatchSource, Buffered, QueuedBatch};
 use crate::record::Timestamp;
 use crate::topic::{TopicId, TopicName, TopicPartition};
 
@@ -269,6 +267,13 @@ pub(crate) struct Fetched {
     /// Whether the records are known to be well formed: they have been in this process's memory
     /// from when they were encoded, or validated.
     pub(crate) is_sound: bool,
+}
+
+impl Fetched {
+    /// What may hold anything, as what came from a network.
+    pub(crate) fn unchecked(at: TopicPartition, result: Result<Vec<Batch>>) -> Self {
+        Fetched { at, result, is_sound: false }
+    }
 }
 
 /// Which offset of a partition is meant.

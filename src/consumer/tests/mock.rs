@@ -444,7 +444,7 @@ impl Fetcher for MockFetcher {
             if result.is_ok() {
                 self.turns.push_back(turn);
             }
-            return Poll::Ready(Fetched { at, result, is_sound: false });
+            return Poll::Ready(Fetched::unchecked(at, result));
         }
         state.waiting.push(cx.waker().clone());
         Poll::Pending

@@ -3,7 +3,6 @@
 use super::*;
 use crate::batch::Compression;
 use crate::record::Timestamp;
-use crate::transport::Then;
 
 #[test]
 fn the_first_record_goes_alone_and_the_backlog_together_in_order() {
@@ -43,52 +42,6 @@ fn batches_are_closed_at_their_size_and_stay_in_order() {
     for (_, _, batch) in &mock.state().submitted {
         assert!(batch.bytes().len() <= 61 + 500, "{sizes:?}");
     }
-}
-
-/// What may be taken after a batch whose `completion` it is, and is then accepted with it.
-fn taken_along(mock: &Arc<Mock>, first: Taken, which: Then) -> Vec<i32> {
-    let mut all = vec![first];
-    while let Some((batch, completion)) = all.last().unwrap().completion.take_more(which) {
-        all.push(Taken { at: all[0].at.clone(), batch, completion });
-    }
-    let count = |taken: &Taken| {
-        let batch = Batch::parse(taken.batch.clone().freeze()).unwrap();
-        batch.header().record_count
-    };
-    let counts = all.iter().map(count).collect();
-    all.into_iter().for_each(|taken| mock.accept(taken));
-    counts
-}
-
-#[test]
-fn with_a_batch_go_those_that_are_full_or_for_a_sync_all_that_wait() {
-    for which in [Then::Full, Then::All] {
-        let mock = Mock::new(Route::Hold, 1);
-        let producer = mock.producer().batch_size(500).build();
-        let values = numbered(100..200);
-        let mut deliveries: Vec<_> =
-            values.iter().map(|value| ready(producer.enqueue(record(value))).unwrap()).collect();
-        let counts = taken_along(&mock, mock.take_next(), which);
-        let sum = counts.iter().sum::<i32>() as usize;
-        assert!(counts.len() >= 3 && (which == Then::All) == (sum == 100), "{counts:?}");
-        let done = deliveries.iter_mut().filter_map(|it| poll_once(Pin::new(it))).count();
-        assert_eq!(done, sum, "each that was taken is told");
-        mock.complete_all();
-        assert!(deliveries.iter_mut().skip(done).all(|it| poll_once(Pin::new(it)).is_some()));
-    }
-}
-
-#[tokio::test]
-async fn what_lingers_is_not_taken_along() {
-    let clock = Clock::manual();
-    let mock = Mock::with_clock(Route::Hold, 1, clock);
-    let producer =
-        mock.producer().batch_size(200).linger(std::time::Duration::from_secs(1)).build();
-    // Too large for a batch with others: it is full, and goes.
-    ready(producer.enqueue(record(&"x".repeat(300)))).unwrap();
-    ready(producer.enqueue(record("lingers"))).unwrap();
-    assert_eq!(taken_along(&mock, mock.take_next(), Then::All), [1]);
-    assert_eq!(mock.in_flight(), 0);
 }
 
 #[test]

@@ -15,7 +15,7 @@ use bytes::{Bytes, BytesMut};
 use fnv::FnvHashMap;
 use tokio::sync::watch;
 
-use crate::batch::Batch;
+use crate::batch::{Batch, DEFAULT_MAX_DECOMPRESSED_BYTES};
 use crate::broker::core::Topic;
 use crate::broker::{BrokerHandle, UserHandle, check_not_internal};
 use crate::clock::Clock;
@@ -62,6 +62,12 @@ impl LocalTransport {
         let topic = topic.ok_or_else(|| unknown(&at.topic))?;
         topic.partition(at.partition).cloned()
     }
+}
+
+fn check_records(at: &TopicPartition, batch: &Bytes) -> Result<()> {
+    let batch = Batch::parse(batch.clone());
+    let checked = batch.and_then(|batch| batch.check_records(DEFAULT_MAX_DECOMPRESSED_BYTES));
+    checked.map_err(|source| Error::InvalidRecord { at: at.clone(), source })
 }
 
 fn refused(error: Error) -> Produced {
@@ -159,6 +165,11 @@ impl Transport for LocalTransport {
         let partition = allowed
             .and_then(|()| check_not_internal(&at.topic))
             .and_then(|()| self.partition(at, Some(topic_id)));
+        // It may be from a file. What memory has is handed out as it is.
+        let partition = partition.and_then(|partition| match partition.may_block() {
+            true => Ok(partition),
+            false => check_records(at, &batch).map(|()| partition),
+        });
         let batch = batch.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
         let appended = match partition {
             Ok(partition) => partition.append_one(batch).await,
@@ -290,7 +301,6 @@ impl Fetcher for LocalFetcher {
                 let key = reading.key;
                 self.reading = None;
                 if let Some(fetched) = self.take_in(key, done) {
-                    self.read_ahead(cx, max_bytes);
                     return Poll::Ready(fetched);
                 }
                 continue;
@@ -344,27 +354,6 @@ impl LocalFetcher {
         None
     }
 
-    /// Begins to read what comes next, if there is more and it is on a disk: meanwhile the caller
-    /// does something with what it has.
-    fn read_ahead(&mut self, cx: &mut Context<'_>, max_bytes: usize) {
-        let Poll::Ready(key) = self.ready.poll_pop(cx) else { return };
-        let partition = self.slots.get(&key).and_then(|slot| {
-            let partition = slot.partition.as_ref().ok()?;
-            let has_more = partition.reader().high_watermark() > slot.cursor.offset;
-            (has_more && partition.may_block()).then_some(partition)
-        });
-        if partition.is_none() {
-            return self.ready.push(key);
-        }
-        self.read(key, max_bytes);
-        // It begins when it is polled.
-        if let Some(reading) = &mut self.reading
-            && let Poll::Ready(done) = reading.done.as_mut().poll(cx)
-        {
-            reading.done = Box::pin(std::future::ready(done));
-        }
-    }
-
     fn take_in(&mut self, key: u64, done: ReadDone) -> Option<Fetched> {
         let slot = self.slots.get_mut(&key)?;
         match done {
@@ -405,6 +394,31 @@ impl LocalFetcher {
         let slot = self.slots.remove(&key)?;
         self.keys.remove(&slot.at);
         let gone = self.transport.partition(&slot.at, Some(slot.topic_id)).err();
-        Some(Fetched { at: slot.at, result: Err(gone.unwrap_or(error)), is_sound: false })
+        Some(Fetched::unchecked(slot.at, Err(gone.unwrap_or(error))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::{BatchBuilder, HEADER_LEN};
+    use crate::broker::Broker;
+
+    #[tokio::test]
+    async fn memory_takes_no_batch_whose_records_are_none() {
+        let broker = Broker::in_memory().await.unwrap();
+        broker.create_topic("t", Default::default()).await.unwrap();
+        let transport = LocalTransport::new(broker.0.clone());
+        let topic = transport.known_topic("t").unwrap();
+        let at = TopicPartition::new("t", 0).unwrap();
+        let mut builder = BatchBuilder::new(BytesMut::new());
+        builder.push(0, None, Some(b"value"), &[]);
+        let mut batch = builder.finish();
+        let sound = batch.clone().freeze();
+        batch[HEADER_LEN] += 2; // its length
+        let refused = transport.produce(&at, topic.id, batch.freeze()).await;
+        assert!(matches!(&refused, Produced::Failed(Error::InvalidRecord { .. })), "{refused:?}");
+        let taken = transport.produce(&at, topic.id, sound).await;
+        assert!(matches!(taken, Produced::Appended { base_offset: Some(0) }), "{taken:?}");
     }
 }

@@ -198,12 +198,7 @@ impl Shelf {
             };
             let Read { mut batches, from, node } = match result {
                 Ok(read) => read,
-                Err(error) => {
-                    return (
-                        Poll::Ready(Fetched { at, result: Err(error), is_sound: false }),
-                        is_news,
-                    );
-                }
+                Err(error) => return (Poll::Ready(Fetched::unchecked(at, Err(error))), is_news),
             };
             let broken = batches.iter().position(|batch| check_crc(batch.bytes()).is_err());
             let result = match broken {
@@ -219,7 +214,7 @@ impl Shelf {
                     }
                 }
             };
-            return (Poll::Ready(Fetched { at, result, is_sound: false }), is_news);
+            return (Poll::Ready(Fetched::unchecked(at, result)), is_news);
         }
     }
 

@@ -20,7 +20,7 @@ use tokio::time::{Duration, Instant};
 use crate::batch::{Batch, BatchHeader, halve, set_producer};
 use crate::error::{Error, Result};
 use crate::topic::{TopicId, TopicPartition};
-use crate::transport::{BatchMetadata, BatchPart, Completion, ProducerId, QueuedBatch, Then};
+use crate::transport::{BatchMetadata, BatchPart, Completion, ProducerId, QueuedBatch};
 
 /// Batches of a partition that may be under way: brokers remember the last five of a producer.
 const MAX_IN_FLIGHT: usize = 5;
@@ -184,7 +184,7 @@ impl Queue {
     fn take(&mut self, identity: ProducerId) {
         let full = self.sent.back().and_then(|last| {
             let End::Last { completion, .. } = &last.end else { return None };
-            let (batch, completion) = completion.take_more(Then::Full)?;
+            let (batch, completion) = completion.take_full()?;
             Some((batch, completion, last.deadline, last.patience))
         });
         let taken = full.or_else(|| {

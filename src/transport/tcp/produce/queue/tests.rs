@@ -101,10 +101,10 @@ impl BatchSource for Producer {
     }
 
     fn take(&self) -> BytesMut {
-        self.take_more(Then::Full).expect("it was submitted with a batch")
+        self.take_full().expect("it was submitted with a batch")
     }
 
-    fn take_more(&self, _: Then) -> Option<BytesMut> {
+    fn take_full(&self) -> Option<BytesMut> {
         let (tag, records) = self.left.lock().unwrap().pop_front()?;
         self.taken.lock().unwrap().push_back((tag, records));
         Some(batch(tag, records))
