@@ -52,6 +52,8 @@ struct Queue {
     flights: VecDeque<Flight>,
     /// Whether some thread is in [`Partition::pump`], and will look here once more.
     pumping: bool,
+    /// Whether it is known to [`Shared`] that there may be something here.
+    known_busy: bool,
 }
 
 struct PendingBatch {
@@ -217,6 +219,9 @@ impl Partition {
             self.shared.memory.release(surplus);
             return Err(Unbuffered::Full);
         };
+        if !std::mem::replace(&mut queue.known_busy, true) {
+            self.shared.works(self);
+        }
         let opens = queue.open.is_none();
         let open = queue.open.get_or_insert_with(|| self.open_batch(sizing));
         let delivery = self.push(open, record, sizing, taken);
@@ -271,6 +276,9 @@ impl Partition {
         }
         let newest = queue.open.as_ref().or(queue.ready.back()).map(|batch| &batch.ack);
         let last = newest.or(queue.flights.back().map(|flight| &flight.ack)).cloned();
+        if last.is_none() && std::mem::take(&mut queue.known_busy) {
+            self.shared.rests(self);
+        }
         self.submit_next(queue, Caller::Streams);
         last
     }
@@ -520,6 +528,12 @@ impl BatchSource for Partition {
 
     fn complete_in_parts(self: Arc<Self>, batch: BytesMut, parts: Vec<BatchPart>) {
         self.completed(batch.len(), |_| self.account_parts(batch, parts));
+    }
+}
+
+impl Drop for Partition {
+    fn drop(&mut self) {
+        self.shared.rests(self);
     }
 }
 

@@ -4,8 +4,9 @@
 //! been answered. It knows partitions by weak references only. Its locks are leaves: no other lock
 //! is taken under them.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use async_trait::async_trait;
 use bytes::BytesMut;
@@ -36,8 +37,8 @@ pub(super) struct Shared {
     pub(super) linger: Linger,
     /// Whether a batch became full since a caller last made way.
     filled: AtomicBool,
-    /// All partitions that may have records buffered.
-    partitions: Mutex<Vec<Weak<Partition>>>,
+    /// All partitions that may have records buffered, by their addresses.
+    busy: Mutex<HashMap<usize, Weak<Partition>>>,
 }
 
 impl Shared {
@@ -48,7 +49,7 @@ impl Shared {
             counters: Counters::default(),
             linger: Linger::default(),
             filled: AtomicBool::new(false),
-            partitions: Mutex::default(),
+            busy: Mutex::default(),
             transport,
             settings,
         })
@@ -77,19 +78,23 @@ impl Shared {
             && self.memory.buffered() >= BACKLOG
     }
 
-    /// Makes partitions known to [`Shared::partitions`].
-    pub(super) fn register(&self, new: &[Arc<Partition>]) {
-        let mut all = self.partitions.lock().expect("no one panics with the partitions");
-        if all.len() + new.len() > all.capacity() {
-            all.retain(|partition| partition.strong_count() > 0);
-        }
-        all.extend(new.iter().map(Arc::downgrade));
+    /// A partition gets records. It says so once, until it takes that back by [`Shared::rests`].
+    pub(super) fn works(&self, partition: &Arc<Partition>) {
+        self.lock_busy().insert(Arc::as_ptr(partition).addr(), Arc::downgrade(partition));
+    }
+
+    /// A partition has nothing buffered any more, or ends.
+    pub(super) fn rests(&self, partition: &Partition) {
+        self.lock_busy().remove(&std::ptr::from_ref(partition).addr());
     }
 
     /// All partitions that may have records buffered.
-    pub(super) fn partitions(&self) -> Vec<Arc<Partition>> {
-        let all = self.partitions.lock().expect("no one panics with the partitions");
-        all.iter().filter_map(Weak::upgrade).collect()
+    pub(super) fn busy(&self) -> Vec<Arc<Partition>> {
+        self.lock_busy().values().filter_map(Weak::upgrade).collect()
+    }
+
+    fn lock_busy(&self) -> MutexGuard<'_, HashMap<usize, Weak<Partition>>> {
+        self.busy.lock().expect("no one panics with the partitions")
     }
 
     /// Ends all lingering.
@@ -125,12 +130,12 @@ impl Room<'_> {
 #[async_trait]
 impl Buffered for Shared {
     fn submit_all(&self) {
-        self.partitions().iter().for_each(|partition| drop(partition.send_now()));
+        self.busy().iter().for_each(|partition| drop(partition.send_now()));
     }
 
     async fn flush(&self) {
         // Before it waits: a partition that is held here would end late.
-        let last: Vec<_> = self.partitions().iter().filter_map(|it| it.send_now()).collect();
+        let last: Vec<_> = self.busy().iter().filter_map(|it| it.send_now()).collect();
         for ack in last {
             ack.resolved().await;
         }

@@ -135,7 +135,6 @@ impl Topic {
             let (shared, sticky) = (Arc::clone(shared), Arc::clone(&sticky));
             partitions.push(Arc::new(Partition::new(at, metadata.id, shared, sticky)));
         }
-        shared.register(&partitions[known..]);
         sticky.partitions.store(partitions.len() as i32, Ordering::Relaxed);
         let settings = &shared.settings;
         let (record_limit, record_limit_setting) = [

@@ -14,8 +14,9 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, ErrorKind};
-use std::ops::Deref;
+use std::ops::{Bound, Deref};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::{failure, lock};
@@ -32,8 +33,8 @@ pub(super) struct Descriptors {
 
 #[derive(Debug, Default)]
 struct State {
-    /// The live names, by path.
-    names: BTreeMap<PathBuf, Known>,
+    /// The live names, by path: what is below a path follows it without a gap.
+    names: BTreeMap<Arc<Path>, Known>,
     /// Open descriptors, and those being opened, by the id of their name.
     slots: BTreeMap<u64, Slot>,
     /// Ids of open descriptors that nobody pins, by the time of their last use.
@@ -51,6 +52,8 @@ struct Known {
     id: u64,
     /// How many [`Name`]s there are of it.
     handles: usize,
+    /// What they look at, without a search by path. Changed under the lock.
+    live: Arc<AtomicBool>,
 }
 
 #[derive(Debug)]
@@ -65,8 +68,9 @@ struct Slot {
 /// A file's name, as long as it is that file's. What a handle holds instead of a descriptor.
 #[derive(Debug)]
 pub(super) struct Name {
-    path: PathBuf,
+    path: Arc<Path>,
     id: u64,
+    live: Arc<AtomicBool>,
     cache: Arc<Descriptors>,
 }
 
@@ -92,10 +96,13 @@ impl Descriptors {
         while state.holds(path) {
             state = self.wait(state);
         }
-        let next = state.tick();
-        let known = state.names.entry(path.to_owned()).or_insert(Known { id: next, handles: 0 });
+        let id = state.tick();
+        let new = || Known { id, handles: 0, live: Arc::new(AtomicBool::new(true)) };
+        let entry = state.names.entry(path.into());
+        let path = entry.key().clone();
+        let known = entry.or_insert_with(new);
         known.handles += 1;
-        Name { path: path.to_owned(), id: known.id, cache: self.clone() }
+        Name { path, id: known.id, live: known.live.clone(), cache: self.clone() }
     }
 
     /// Runs `action`, which renames or removes `paths`, while nothing at or below them is open or
@@ -111,7 +118,7 @@ impl Descriptors {
         let mut state = lock(&self.state);
         state.held.retain(|held| !paths.contains(&held.as_path()));
         if result.is_ok() {
-            state.names.retain(|name, _| !paths.iter().any(|path| name.starts_with(path)));
+            paths.iter().for_each(|path| state.kill(path));
         }
         self.wake(&state);
         result
@@ -125,8 +132,8 @@ impl Descriptors {
         }
         state.held.extend(paths.iter().map(|path| path.to_path_buf()));
         let ids = loop {
-            let below = |(name, _): &(&PathBuf, &Known)| paths.iter().any(|p| name.starts_with(p));
-            let ids: Vec<u64> = state.names.iter().filter(below).map(|(_, it)| it.id).collect();
+            let known = paths.iter().flat_map(|path| state.below(path));
+            let ids: Vec<u64> = known.map(|(_, known)| known.id).collect();
             let used = |id| state.slots.get(id).is_some_and(Slot::in_use);
             if !ids.iter().any(used) {
                 break ids;
@@ -151,11 +158,16 @@ impl Descriptors {
 }
 
 impl Name {
+    /// To be asked under the lock.
+    fn is_live(&self) -> bool {
+        self.live.load(Ordering::Relaxed)
+    }
+
     /// A descriptor of the file, from the cache or made by `open`. `NotFound` if the name is dead.
     pub(super) fn pin(&self, open: Opener<'_>) -> io::Result<Pin<'_>> {
         let mut state = lock(&self.cache.state);
         let evicted = loop {
-            if !state.is_live(self) {
+            if !self.is_live() {
                 let why = "removed or renamed";
                 return Err(failure(ErrorKind::NotFound, "open", &self.path, why));
             }
@@ -178,7 +190,7 @@ impl Name {
     /// A descriptor of the file, if one is in the cache and nobody is in the way.
     pub(super) fn pin_cached(&self) -> Option<Pin<'_>> {
         let mut state = lock(&self.cache.state);
-        if !state.is_live(self) || state.holds(&self.path) {
+        if !self.is_live() || state.holds(&self.path) {
             return None;
         }
         let file = state.pin_open(self.id)?;
@@ -203,10 +215,10 @@ impl Name {
 impl Drop for Name {
     fn drop(&mut self) {
         let mut state = lock(&self.cache.state);
-        let Some(known) = state.names.get_mut(&self.path).filter(|known| known.id == self.id)
-        else {
+        if !self.is_live() {
             return;
-        };
+        }
+        let known = state.names.get_mut(&self.path).expect("a live name is known");
         known.handles -= 1;
         if known.handles == 0 {
             state.names.remove(&self.path);
@@ -255,8 +267,20 @@ impl State {
         self.next
     }
 
-    fn is_live(&self, name: &Name) -> bool {
-        self.names.get(&name.path).is_some_and(|known| known.id == name.id)
+    /// The names at `path` and below it.
+    fn below(&self, path: &Path) -> impl Iterator<Item = (&Arc<Path>, &Known)> {
+        let from = self.names.range::<Path, _>((Bound::Included(path), Bound::Unbounded));
+        from.take_while(move |(name, _)| name.starts_with(path))
+    }
+
+    /// The names at `path` and below it are dead.
+    fn kill(&mut self, path: &Path) {
+        let below: Vec<_> = self.below(path).map(|(name, _)| name.clone()).collect();
+        for name in below {
+            if let Some(known) = self.names.remove(&name) {
+                known.live.store(false, Ordering::Relaxed);
+            }
+        }
     }
 
     /// Whether `path` is being renamed or removed.

@@ -224,7 +224,7 @@ fn who_gives_up_waiting_leaves_nothing_behind() {
     let mock = Mock::new(Route::Hold, 1);
     let producer = mock.producer().build();
     let mut delivery = ready(producer.enqueue(record("0"))).unwrap();
-    let ack = producer.inner.shared.partitions()[0].send_now().unwrap();
+    let ack = producer.inner.shared.busy()[0].send_now().unwrap();
     let mut patient = Box::pin(producer.flush());
     for round in 0..100 {
         let (mut first, mut second) = (Box::pin(producer.flush()), Box::pin(producer.flush()));
