@@ -176,7 +176,6 @@ impl LogReader {
 
     /// The same, if it can be had without waiting for a disk; `None` says nothing, and leaves the
     /// cursor as it was.
-    #[cfg(feature = "tcp")]
     pub fn read_cached(
         &self,
         cursor: &mut ReadCursor,

@@ -386,7 +386,6 @@ impl Partition {
     }
 
     /// The same, if it can be had without waiting for a disk; see [`LogReader::read_cached`].
-    #[cfg(feature = "tcp")]
     pub(crate) fn read_cached(
         &self,
         cursor: &mut ReadCursor,

@@ -52,6 +52,11 @@ impl ReadyQueue {
         Poll::Pending
     }
 
+    /// The next key, if there is one.
+    pub(crate) fn pop(&self) -> Option<u64> {
+        self.state().ready.pop_front()
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no one panics with the queue in hand")
     }

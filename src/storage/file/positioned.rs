@@ -25,7 +25,7 @@ fn read_once(file: &File, buffer: &mut [u8], position: u64) -> io::Result<usize>
 
 /// Fills the buffer if the page cache has all that belongs there. Whether it did: no error says
 /// more than that it is to be read as usual, not even that the file system can't tell.
-#[cfg(all(target_os = "linux", feature = "tcp"))]
+#[cfg(target_os = "linux")]
 pub(super) fn read_cached(file: &File, buffer: &mut [u8], position: u64) -> bool {
     let len = buffer.len();
     let mut parts = [io::IoSliceMut::new(buffer)];
@@ -33,8 +33,8 @@ pub(super) fn read_cached(file: &File, buffer: &mut [u8], position: u64) -> bool
     read.is_ok_and(|read| read == len)
 }
 
-/// Nobody tells, or nobody asks.
-#[cfg(not(all(target_os = "linux", feature = "tcp")))]
+/// Nobody tells.
+#[cfg(not(target_os = "linux"))]
 pub(super) fn read_cached(_file: &File, _buffer: &mut [u8], _position: u64) -> bool {
     false
 }

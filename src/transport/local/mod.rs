@@ -4,7 +4,7 @@
 mod admin;
 mod group;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
@@ -190,6 +190,8 @@ impl Transport for LocalTransport {
             standing: HashMap::new(),
             next_key: 0,
             reading: None,
+            read: VecDeque::new(),
+            has_read_long: false,
         })
     }
 
@@ -241,7 +243,12 @@ struct LocalFetcher {
     /// Where partitions stopped: memory waits for a paused consumer, too.
     standing: HashMap<TopicPartition, ReaderPosition>,
     next_key: u64,
+    /// What a blocking thread is reading.
     reading: Option<Reading>,
+    /// What it has read.
+    read: VecDeque<ReadDone>,
+    /// Whether others should have their turn before the next read.
+    has_read_long: bool,
 }
 
 struct Slot {
@@ -254,13 +261,19 @@ struct Slot {
     position: Option<ReaderPosition>,
 }
 
-/// A read on a blocking thread: which slot it is for, and what comes back.
+/// Reads on a blocking thread: for which slots they are, and what comes back.
 struct Reading {
-    key: u64,
-    done: Pin<Box<dyn Future<Output = ReadDone> + Send>>,
+    keys: Vec<u64>,
+    done: Pin<Box<dyn Future<Output = Result<Vec<ReadDone>>> + Send>>,
 }
 
-type ReadDone = Result<(ReadCursor, Result<Vec<Batch>>)>;
+/// Which slot it is for, and where that goes on.
+type ReadDone = (u64, ReadCursor, Result<Vec<Batch>>);
+
+/// What is in the page cache is read on the caller's thread, so much of it at a time.
+const AT_HAND: usize = 256 << 10;
+/// So many partitions are read together on a blocking thread.
+const TOGETHER: usize = 16;
 
 impl Fetcher for LocalFetcher {
     fn fetch_from(&mut self, at: &TopicPartition, topic_id: TopicId, position: FetchPosition) {
@@ -295,13 +308,29 @@ impl Fetcher for LocalFetcher {
     }
 
     fn poll_fetch(&mut self, cx: &mut Context<'_>, max_bytes: usize) -> Poll<Fetched> {
+        if std::mem::take(&mut self.has_read_long) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         loop {
+            if let Some((key, cursor, result)) = self.read.pop_front() {
+                if let Some(slot) = self.slots.get_mut(&key) {
+                    slot.cursor = cursor;
+                }
+                if let Some(fetched) = self.handle(key, result) {
+                    return Poll::Ready(fetched);
+                }
+                continue;
+            }
             if let Some(reading) = &mut self.reading {
                 let done = ready!(reading.done.as_mut().poll(cx));
-                let key = reading.key;
-                self.reading = None;
-                if let Some(fetched) = self.take_in(key, done) {
-                    return Poll::Ready(fetched);
+                let keys = self.reading.take().map(|reading| reading.keys).unwrap_or_default();
+                match done {
+                    Ok(read) => self.read.extend(read),
+                    Err(error) => self.read.extend(keys.iter().filter_map(|key| {
+                        let cursor = self.slots.get(key)?.cursor.clone();
+                        Some((*key, cursor, Err(error.clone())))
+                    })),
                 }
                 continue;
             }
@@ -334,35 +363,38 @@ impl LocalFetcher {
                 return self.failed(key, error);
             }
         };
-        let waits = partition.reader().high_watermark() <= slot.cursor.offset;
-        if !partition.may_block() || waits {
+        let is_at_end = partition.reader().high_watermark() <= slot.cursor.offset;
+        if !partition.may_block() || is_at_end {
             let result = partition.read(&mut slot.cursor, max_bytes);
             return self.handle(key, result);
         }
-        let mut cursor = slot.cursor.clone();
-        self.reading = Some(Reading {
-            key,
-            done: Box::pin(async move {
-                let reader = partition.clone();
-                let read = move || {
-                    let result = reader.read(&mut cursor, max_bytes);
-                    (cursor, result)
-                };
-                partition.run_beside(read).await
-            }),
-        });
+        if let Some(result) = partition.read_cached(&mut slot.cursor, max_bytes.min(AT_HAND)) {
+            self.has_read_long = true;
+            return self.handle(key, result);
+        }
+        self.read_elsewhere(key, partition, max_bytes);
         None
     }
 
-    fn take_in(&mut self, key: u64, done: ReadDone) -> Option<Fetched> {
-        let slot = self.slots.get_mut(&key)?;
-        match done {
-            Ok((cursor, result)) => {
-                slot.cursor = cursor;
-                self.handle(key, result)
-            }
-            Err(error) => self.failed(key, error),
-        }
+    /// Reads on a blocking thread, for other slots too whose turn it is.
+    fn read_elsewhere(&mut self, first: u64, partition: Partition, max_bytes: usize) {
+        let mut keys = vec![first];
+        keys.extend(std::iter::from_fn(|| self.ready.pop()).take(TOGETHER - 1));
+        let wanted = keys.iter().filter_map(|key| {
+            let slot = self.slots.get(key)?;
+            Some((*key, slot.cursor.clone(), slot.partition.clone()))
+        });
+        let wanted: Vec<_> = wanted.collect();
+        let max_bytes = max_bytes / wanted.len().max(1);
+        let read = move || {
+            let read = |(key, mut cursor, partition): (u64, ReadCursor, Result<Partition>)| {
+                let result = partition.and_then(|it| it.read(&mut cursor, max_bytes));
+                (key, cursor, result)
+            };
+            wanted.into_iter().map(read).collect()
+        };
+        let done = Box::pin(async move { partition.run_beside(read).await });
+        self.reading = Some(Reading { keys, done });
     }
 
     /// Records go to the caller and the slot to the end of the queue; at the log's end the slot
