@@ -131,6 +131,28 @@ impl RecordPosition {
         }
     }
 
+    /// Goes over records without looking at what they hold, but for whether they are sound: up to
+    /// `max`, and up to before one that is not. Returns how many, and the last one's offset.
+    pub fn pass(&mut self, batch: &Batch, max: usize) -> (usize, Option<i64>) {
+        let header = batch.header();
+        let left = usize::try_from(header.record_count - self.index).unwrap_or(0);
+        if self.ended || header.compression() != Compression::None {
+            return (0, None);
+        }
+        let mut reader = Reader::new(batch.bytes().get(self.at..).unwrap_or_default());
+        let (mut passed, mut end, mut last) = (0, 0, None);
+        while passed < left.min(max)
+            && let Ok(view) = decode(&mut reader, header)
+        {
+            passed += 1;
+            end = reader.position();
+            last = Some(view.offset);
+        }
+        self.at += end;
+        self.index += passed as i32; // at most as many as are left
+        (passed, last)
+    }
+
     /// Nothing can follow; says why, if that is not as it should be.
     #[cold]
     fn end(&mut self, batch: &Batch) -> Option<BatchError> {

@@ -138,24 +138,16 @@ impl Buffer {
             count = std::mem::take(&mut self.left) as usize;
             *position = Position::after(batch.header());
         }
-        while self.left > 0 && count < max {
-            let before = self.cursor.clone();
-            match self.cursor.next(batch) {
-                Some(Ok(view)) => {
-                    self.left -= 1;
-                    *position = after(view.offset, batch, self.left);
-                    count += 1;
-                }
-                // The next call begins with what is wrong, and says so.
-                _ if count > 0 => {
-                    self.cursor = before;
-                    break;
-                }
-                fault => {
-                    let fault = fault.and_then(Result::err);
-                    return Taken::Failed(self.fault(batch, *position, fault));
-                }
-            }
+        if count == 0 {
+            let (passed, last) = self.cursor.pass(batch, max.min(self.left as usize));
+            // What is wrong behind sound ones is said by the next call, which begins with it.
+            let Some(last) = last else {
+                let fault = self.cursor.next(batch).and_then(Result::err);
+                return Taken::Failed(self.fault(batch, *position, fault));
+            };
+            self.left -= passed as i32;
+            *position = after(last, batch, self.left);
+            count = passed;
         }
         let (at, batch) = (self.at.clone(), batch.clone());
         Taken::Some(Part { at, batch, start, count, end: *position, tenure })

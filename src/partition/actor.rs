@@ -2,9 +2,9 @@
 //! then answers.
 //!
 //! **Group commit.** After answering `n` records with `q` batches queued, the actor gathers until
-//! `n + q` records are there or 5 % of the last sync's time has passed. Otherwise senders that wait
-//! for each ack split into two cohorts, one queueing while the other is synced, and the group is
-//! halved. Batches are taken from their producers only then: up to there they grow.
+//! `n + q` records are there, or none has come for 5 % of the last sync's time, or as long as that
+//! sync took. Otherwise senders that wait for each ack split into two cohorts, one queueing while
+//! the other is synced, and the group is halved. Batches are taken from their producers only then: up to there they grow.
 //!
 //! **When it rests.** With nothing to do it leaves the log in the handle, where a sender who waits
 //! for the answer can append by itself ([`Partition::append_awaited`]). It still sees to the
@@ -301,22 +301,23 @@ impl Actor {
 
     /// Waits a moment for the senders that were just answered to come back.
     async fn gather(&mut self, commands: &mut mpsc::Receiver<Command>, taken: &mut Vec<Command>) {
-        let patience = (self.last_sync / 20).min(MAX_PATIENCE);
-        if patience.is_zero() || taken.iter().map(Command::records).sum::<usize>() >= self.expected
-        {
-            return;
-        }
+        let longest = self.last_sync.min(MAX_PATIENCE);
+        let patience = longest / 20;
+        let count = |taken: &[Command]| taken.iter().map(Command::records).sum::<usize>();
+        let mut records = count(taken);
         // The machine's time: tokio's may be paused, and would stay so while this yields.
         let started = std::time::Instant::now();
-        while started.elapsed() < patience {
+        let mut grew = started;
+        while records < self.expected && grew.elapsed() < patience && started.elapsed() < longest {
             tokio::task::yield_now().await;
             while taken.len() < MAX_GROUP
                 && let Ok(command) = commands.try_recv()
             {
                 taken.push(command);
             }
-            if taken.iter().map(Command::records).sum::<usize>() >= self.expected {
-                return;
+            let before = std::mem::replace(&mut records, count(taken));
+            if records > before {
+                grew = std::time::Instant::now();
             }
         }
     }
