@@ -25,7 +25,7 @@ const AHEAD: usize = 4 << 10;
 const AMPLE: usize = 256;
 
 /// A buffer that is not taken from the spares begins with this much.
-const FIRST_CAPACITY: usize = 4 << 10;
+const FIRST_CAPACITY: usize = 512;
 
 #[derive(Debug)]
 pub(super) struct Shared {
