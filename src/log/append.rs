@@ -10,7 +10,7 @@ use crate::batch::{self, BatchError, BatchHeader};
 use crate::record::{Timestamp, TimestampType};
 use crate::storage::{MemoryPolicy, is_full};
 
-use super::Log;
+use super::{Active, Log};
 use super::error::AppendError;
 use super::producers::{ProducerBatch, Verdict};
 use super::segment::Segment;
@@ -65,7 +65,9 @@ struct Prepared {
 
 /// Batches that go into the active segment with one write.
 struct Run {
-    prepared: Vec<Prepared>,
+    first: Option<Prepared>,
+    /// Mostly there are none, and nothing is allocated.
+    rest: Vec<Prepared>,
     bytes: u64,
     /// The offset of the next record.
     end: i64,
@@ -121,10 +123,13 @@ impl Log {
     /// Gathers batches from `next` on and writes them; returns where to go on, at least one
     /// further. A refused batch ends the run, so that it is the last that was looked at.
     fn append_run(&mut self, group: &mut [Append], mut next: usize, now: Timestamp) -> usize {
-        let mut run = Run { prepared: Vec::new(), bytes: 0, end: self.shared.log_end(), now };
+        let end = self.shared.log_end();
+        let mut run = Run { first: None, rest: Vec::new(), bytes: 0, end, now };
         while let Some(one) = group.get_mut(next) {
             match self.admit(&run, &one.batch) {
-                Admission::Take(_) => run.push(next, self.stamp(&mut one.batch, run.end, now)),
+                Admission::Take(header) => {
+                    run.push(next, self.stamp(&mut one.batch, header, run.end, now));
+                }
                 Admission::NotYet => break,
                 Admission::Duplicate(appended) => one.result = Some(Ok(appended)),
                 Admission::Refuse(error) => {
@@ -136,7 +141,7 @@ impl Log {
             }
             next += 1;
         }
-        self.write_run(group, run);
+        self.write_run(group, &run);
         next
     }
 
@@ -150,7 +155,7 @@ impl Log {
     /// Judges a batch. Only the first of a run may change the log: roll it, make room.
     fn admit(&mut self, run: &Run, bytes: &[u8]) -> Admission {
         let checked = self.check(bytes);
-        if !run.prepared.is_empty() {
+        if run.first.is_some() {
             return match checked {
                 Admission::Take(header) if self.joins(run, &header) => Admission::Take(header),
                 _ => Admission::NotYet,
@@ -170,7 +175,7 @@ impl Log {
         let Some(active) = &self.active else { return false };
         // A second batch of one producer is checked after the first is in its state.
         let same_producer = |p: &Prepared| p.header.producer_id == header.producer_id;
-        let known = header.has_producer_id() && run.prepared.iter().any(same_producer);
+        let known = header.has_producer_id() && run.prepared().any(same_producer);
         !known
             && !self.must_roll(header, run.bytes)
             && !self.is_above_max(run.bytes + header.size() as u64)
@@ -242,6 +247,10 @@ impl Log {
 
     /// In memory: frees oldest segments until the batch fits, as the policy allows.
     fn make_room(&mut self, len: usize) -> Result<(), AppendError> {
+        let has_room = |active: &Active| active.segment.file.room_for(len);
+        if self.pressure.is_none() || self.active.as_ref().is_some_and(has_room) {
+            return Ok(());
+        }
         let Some(pressure) = self.pressure.clone() else { return Ok(()) };
         while !self.active_segment().file.room_for(len) {
             if pressure.relieve() {
@@ -298,27 +307,41 @@ impl Log {
             || last - active.segment.base_offset > i64::from(i32::MAX) / 2
     }
 
-    /// Writes offset, epoch and (under LogAppendTime) time into the batch's header.
-    fn stamp(&self, bytes: &mut [u8], base_offset: i64, now: Timestamp) -> BatchHeader {
-        batch::patch(bytes, base_offset, self.leader_epoch);
+    /// Writes offset, epoch and (under LogAppendTime) time into the batch's `header`, and returns
+    /// what that is then.
+    fn stamp(
+        &self,
+        bytes: &mut [u8],
+        header: BatchHeader,
+        base_offset: i64,
+        now: Timestamp,
+    ) -> BatchHeader {
+        let partition_leader_epoch = self.leader_epoch;
+        batch::patch(bytes, base_offset, partition_leader_epoch);
         if self.config.timestamp_type == TimestampType::LogAppendTime {
             batch::set_log_append_time(bytes, now.as_millis());
+            return BatchHeader::parse(bytes).expect("it parsed before, and stays within its limits");
         }
-        BatchHeader::parse(bytes).expect("it parsed before, and stays within its limits")
+        BatchHeader { base_offset, partition_leader_epoch, ..header }
     }
 
-    fn write_run(&mut self, group: &mut [Append], run: Run) {
-        if run.prepared.is_empty() {
-            return;
-        }
+    fn write_run(&mut self, group: &mut [Append], run: &Run) {
+        let Some(first) = &run.first else { return };
         let segment = self.active_segment();
         let position = segment.size();
-        let parts: Vec<&[u8]> = run.prepared.iter().map(|p| &group[p.index].batch[..]).collect();
-        match segment.file.append(position, &parts) {
+        let bytes_of = |prepared: &Prepared| &group[prepared.index].batch[..];
+        let written = match run.rest.is_empty() {
+            true => segment.file.append(position, &[bytes_of(first)]),
+            false => {
+                let parts: Vec<&[u8]> = run.prepared().map(bytes_of).collect();
+                segment.file.append(position, &parts)
+            }
+        };
+        match written {
             Ok(()) => self.wrote_run(group, run, &segment, position),
             Err(error) => {
                 let error = self.failed_write(&segment, position, error);
-                for prepared in run.prepared {
+                for prepared in run.prepared() {
                     self.count_refused(&error);
                     group[prepared.index].result = Some(Err(error.clone()));
                 }
@@ -326,11 +349,12 @@ impl Log {
         }
     }
 
-    fn wrote_run(&mut self, group: &mut [Append], run: Run, segment: &Segment, position: u64) {
+    fn wrote_run(&mut self, group: &mut [Append], run: &Run, segment: &Segment, position: u64) {
         let bytes = run.bytes;
         let records = run.end - self.shared.log_end();
-        self.shared.counters.appended(records as u64, run.prepared.len() as u64, bytes);
-        for prepared in run.prepared {
+        let batches = 1 + run.rest.len() as u64;
+        self.shared.counters.appended(records as u64, batches, bytes);
+        for prepared in run.prepared() {
             self.note(segment, &prepared.header, position + prepared.position);
             let header = &prepared.header;
             let stamped = header.timestamp_type() == TimestampType::LogAppendTime;
@@ -374,6 +398,14 @@ impl Run {
         let position = self.bytes;
         self.bytes += header.size() as u64;
         self.end = header.next_offset();
-        self.prepared.push(Prepared { index, header, position });
+        let prepared = Prepared { index, header, position };
+        match &self.first {
+            None => self.first = Some(prepared),
+            Some(_) => self.rest.push(prepared),
+        }
+    }
+
+    fn prepared(&self) -> impl Iterator<Item = &Prepared> {
+        self.first.iter().chain(&self.rest)
     }
 }

@@ -475,7 +475,6 @@ impl Partition {
 
     /// Appends on this thread, unless the log is elsewhere, or an append might wait.
     fn append_here(&self, batch: QueuedBatch) -> Result<(), QueuedBatch> {
-        let bytes = batch.bytes();
         let mut place = self.0.place();
         let log = match &mut *place {
             // Without an actor nobody makes durable later what can be.
@@ -484,7 +483,8 @@ impl Partition {
             _ => return Err(batch),
         };
         let is_open = self.0.shared.closed.get().is_none();
-        let waits = log.may_wait(bytes) || log.blocks_when_full() || log.wants_checkpoint();
+        let may_wait = !log.is_volatile() && log.may_wait(batch.bytes());
+        let waits = may_wait || log.blocks_when_full() || log.wants_checkpoint();
         if !is_open || waits {
             return Err(batch);
         }

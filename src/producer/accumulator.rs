@@ -212,7 +212,8 @@ impl Partition {
             // It is given back when the batch completes.
             Some(room) => Some(room.keep()),
             None if spare >= sizing.record => Some(0),
-            None => self.shared.memory.take_room(sizing.record),
+            // A batch that goes at once may have no use for more.
+            None => self.shared.memory.take_room(sizing.record, queue.submitted),
         };
         let Some(taken) = taken else {
             self.submit_next(queue, Caller::Streams);

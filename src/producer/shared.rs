@@ -166,10 +166,11 @@ impl Memory {
     }
 
     /// Takes room for `bytes`, unless the buffer is full or others have been waiting. More than
-    /// that if there is plenty, so that the records that follow need not ask. Returns how much.
-    pub(super) fn take_room(&self, bytes: usize) -> Option<usize> {
+    /// that, if there is plenty and others `follow`, so that they need not ask. Returns how much.
+    pub(super) fn take_room(&self, bytes: usize, follow: bool) -> Option<usize> {
         let ample = bytes.max(self.limit.min(AHEAD * AMPLE) / AMPLE);
-        [ample, bytes].into_iter().find(|bytes| match self.room.try_acquire_many(permits(*bytes)) {
+        let wanted = if follow { ample } else { bytes };
+        [wanted, bytes].into_iter().find(|bytes| match self.room.try_acquire_many(permits(*bytes)) {
             Ok(room) => {
                 room.forget();
                 true
