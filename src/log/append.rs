@@ -10,10 +10,10 @@ use crate::batch::{self, BatchError, BatchHeader};
 use crate::record::{Timestamp, TimestampType};
 use crate::storage::{MemoryPolicy, is_full};
 
-use super::{Active, Log};
 use super::error::AppendError;
 use super::producers::{ProducerBatch, Verdict};
 use super::segment::Segment;
+use super::{Active, Log};
 
 /// Fewer bytes than this go to the page cache at once.
 const CACHE_BYTES: usize = 64 * 1024;
@@ -320,7 +320,8 @@ impl Log {
         batch::patch(bytes, base_offset, partition_leader_epoch);
         if self.config.timestamp_type == TimestampType::LogAppendTime {
             batch::set_log_append_time(bytes, now.as_millis());
-            return BatchHeader::parse(bytes).expect("it parsed before, and stays within its limits");
+            return BatchHeader::parse(bytes)
+                .expect("it parsed before, and stays within its limits");
         }
         BatchHeader { base_offset, partition_leader_epoch, ..header }
     }

@@ -170,12 +170,14 @@ impl Memory {
     pub(super) fn take_room(&self, bytes: usize, follow: bool) -> Option<usize> {
         let ample = bytes.max(self.limit.min(AHEAD * AMPLE) / AMPLE);
         let wanted = if follow { ample } else { bytes };
-        [wanted, bytes].into_iter().find(|bytes| match self.room.try_acquire_many(permits(*bytes)) {
-            Ok(room) => {
-                room.forget();
-                true
+        [wanted, bytes].into_iter().find(|bytes| {
+            match self.room.try_acquire_many(permits(*bytes)) {
+                Ok(room) => {
+                    room.forget();
+                    true
+                }
+                Err(_) => false,
             }
-            Err(_) => false,
         })
     }
 

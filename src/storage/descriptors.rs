@@ -395,6 +395,18 @@ mod tests {
         assert!(is_open(&again), "a dead name's end does not touch its successor");
     }
 
+    /// Whatever sorts between a path and what is below it, were they texts.
+    #[test]
+    fn a_removal_kills_what_is_below_and_nothing_else() {
+        let cache = Arc::new(Descriptors::new(1));
+        let paths = ["s", "t", "t!", "t-1", "t/a", "t/b/c", "t/b!", "tt", "u/t"];
+        let names = paths.map(|path| cache.name(Path::new(path)));
+        cache.exclusively(&[Path::new("t/b"), Path::new("t")], || Ok(())).unwrap();
+        let dead = names.iter().filter(|name| name.pin(&opened).is_err());
+        let dead: Vec<_> = dead.map(|name| name.path.to_str().unwrap()).collect();
+        assert_eq!(dead, ["t", "t/a", "t/b/c", "t/b!"]);
+    }
+
     #[test]
     fn what_is_being_renamed_is_not_opened() {
         let cache = Arc::new(Descriptors::new(8));

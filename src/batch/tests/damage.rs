@@ -41,6 +41,42 @@ proptest! {
         read_all(bytes);
     }
 
+    /// Going over records and reading them come to the same.
+    #[test]
+    fn as_many_are_passed_as_can_be_read(
+        records in any_records(),
+        damage in vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+        steps in vec(0usize..5, 1..20),
+    ) {
+        let mut bytes = build(&records).to_vec();
+        for (at, byte) in damage {
+            let records = bytes.len() - HEADER_LEN;
+            if records > 0 {
+                bytes[HEADER_LEN + at.index(records)] = byte;
+            }
+        }
+        let batch = Batch::parse(bytes.into()).expect("its header is as it was");
+        let (mut passing, mut reading) = (RecordPosition::default(), RecordPosition::default());
+        for step in steps {
+            let sound = std::iter::from_fn(|| {
+                let before = reading.clone();
+                match reading.next(&batch) {
+                    Some(Ok(view)) => Some(view.offset),
+                    _ => {
+                        reading = before;
+                        None
+                    }
+                }
+            });
+            let offsets: Vec<i64> = sound.take(step).collect();
+            let passed = passing.pass(&batch, step);
+            assert_eq!(passed, (offsets.len(), offsets.last().copied()));
+            assert_eq!(passing, reading);
+        }
+        let fault = |position: &mut RecordPosition| position.next(&batch).map(|it| it.err());
+        assert_eq!(fault(&mut passing), fault(&mut reading));
+    }
+
     #[test]
     fn any_bytes_never_panic(noise in vec(any::<u8>(), 0..200), count in any::<i32>()) {
         read_all(noise.clone());

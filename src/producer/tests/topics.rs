@@ -84,3 +84,32 @@ fn topics_that_are_gone_are_forgotten() {
     let known = producer.inner.shared.busy().len();
     assert!(known < 600, "{known}");
 }
+
+#[test]
+fn only_partitions_that_were_used_since_are_asked_by_a_flush() {
+    let mock = Mock::new(Route::Hold, 3);
+    let producer = mock.producer().build();
+    let busy = || {
+        let busy = producer.inner.shared.busy();
+        let mut numbers: Vec<_> = busy.iter().map(|partition| partition.at().partition).collect();
+        numbers.sort_unstable();
+        numbers
+    };
+    let to = |partition| Record::to("t").partition(partition).value("v");
+    let first = ready(producer.enqueue(to(2))).unwrap();
+    let second = ready(producer.enqueue(to(0))).unwrap();
+    let mut flushing = Box::pin(producer.flush());
+    assert!(poll_once(flushing.as_mut()).is_none());
+    mock.complete_all();
+    assert!(poll_once(flushing.as_mut()).is_some());
+    assert_eq!(busy(), [0, 2], "nobody has looked at them since");
+    ready(producer.flush());
+    assert!(busy().is_empty());
+    let third = ready(producer.enqueue(to(2))).unwrap();
+    assert_eq!(busy(), [2]);
+    let mut flushing = Box::pin(producer.flush());
+    assert!(poll_once(flushing.as_mut()).is_none(), "it waits for what came after the last one");
+    mock.complete_all();
+    assert!(poll_once(flushing.as_mut()).is_some());
+    [first, second, third].into_iter().for_each(|delivery| drop(ready(delivery).unwrap()));
+}

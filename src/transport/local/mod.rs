@@ -369,7 +369,8 @@ impl LocalFetcher {
             return self.handle(key, result);
         }
         if let Some(result) = partition.read_cached(&mut slot.cursor, max_bytes.min(AT_HAND)) {
-            self.has_read_long = true;
+            let bytes = result.iter().flatten().map(|batch| batch.bytes().len()).sum::<usize>();
+            self.has_read_long = bytes >= AT_HAND / 2;
             return self.handle(key, result);
         }
         self.read_elsewhere(key, partition, max_bytes);
