@@ -189,11 +189,16 @@ impl Report {
         self.growths.push(growth);
     }
 
+    /// What a point costs at most of any before it: that a cost falls is no growth.
     fn flatness(&mut self, row: &str, series: &Series) -> KeptComparison {
-        let costs = || series.points.iter().map(|it| it.1);
-        let (least, greatest) = (costs().fold(f64::NAN, f64::min), costs().fold(0.0, f64::max));
-        let (spread, what) = (Spread::of(&[greatest / least]), series.what);
-        let what = format!("{what}, greatest / least");
+        let mut least = f64::INFINITY;
+        let growths = series.points.iter().map(|(_, cost)| {
+            least = least.min(*cost);
+            cost / least
+        });
+        let growth = growths.fold(1.0, f64::max);
+        let (spread, what) = (Spread::of(&[growth]), series.what);
+        let what = format!("{what}, most growth");
         let text = format!("{:.2}x", spread.median);
         let (aim, verdict) = said(series.aim, spread, |aim| format!("{aim:.2}x"));
         self.judged(row, KeptComparison { what, is_ratio: true, spread, text, aim, verdict })

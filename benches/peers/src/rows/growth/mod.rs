@@ -1,5 +1,5 @@
 //! What one record, or one commit, costs as one thing grows and all else stays as it is: the same
-//! cost is what is aimed at, within a factor of two from the least to the greatest.
+//! cost is what is aimed at, or a lower one: no point is to cost twice as much as any before it.
 //!
 //! Brokers are of this process, and nothing is compared with anybody. Costs are nanoseconds: of
 //! CPU, over all threads of the process, or of time. Each point is the median of its rounds.
@@ -28,7 +28,7 @@ use crate::report::Series;
 use crate::{Scale, payload};
 
 const TOPIC: &str = "bench";
-/// The greatest cost of a series is to be so many times the least.
+/// So many times what it cost before is the most that anything may cost later.
 const FLAT: Aim = Aim::AtMost(2.0);
 /// So many records are taken at a time at most.
 const POLLED: usize = 1024;
