@@ -312,8 +312,11 @@ impl Drop for Completion {
 /// A batch that is ready when it is queued, for callers that wait for its one answer.
 struct OneBatch {
     batch: Mutex<BytesMut>,
-    answer: Mutex<Option<oneshot::Sender<Result<BatchMetadata>>>>,
+    answer: Mutex<Option<oneshot::Sender<Answer>>>,
 }
+
+/// What became of a batch, and its bytes, which nobody needs any more.
+pub(crate) type Answer = (Result<BatchMetadata>, BytesMut);
 
 impl BatchSource for OneBatch {
     fn records(&self) -> usize {
@@ -328,15 +331,15 @@ impl BatchSource for OneBatch {
         std::mem::take(&mut *self.batch.lock().expect("no one panics with the batch in hand"))
     }
 
-    fn complete(self: Arc<Self>, _batch: BytesMut, result: Result<BatchMetadata>) {
+    fn complete(self: Arc<Self>, batch: BytesMut, result: Result<BatchMetadata>) {
         let answer = self.answer.lock().expect("no one panics with the answer in hand").take();
         // Whoever asked may have gone.
-        answer.map(|answer| answer.send(result).is_ok());
+        answer.map(|answer| answer.send((result, batch)).is_ok());
     }
 }
 
 /// A batch on its own, and where its fate is told.
-fn one(batch: BytesMut) -> (QueuedBatch, oneshot::Receiver<Result<BatchMetadata>>) {
+fn one(batch: BytesMut) -> (QueuedBatch, oneshot::Receiver<Answer>) {
     let (answer, answered) = oneshot::channel();
     let one = OneBatch { batch: Mutex::new(batch), answer: Mutex::new(Some(answer)) };
     (QueuedBatch::new(Arc::new(one)), answered)
@@ -518,7 +521,7 @@ impl Partition {
     pub(crate) async fn append_one(&self, batch: BytesMut) -> Result<BatchMetadata> {
         let (batch, answer) = one(batch);
         self.append(batch);
-        self.answered(answer).await
+        self.answered(answer).await.0
     }
 
     /// Hands one batch over, if the actor takes it at once; otherwise it comes back. Its fate is
@@ -527,7 +530,7 @@ impl Partition {
     pub(crate) fn try_append(
         &self,
         batch: BytesMut,
-    ) -> Result<oneshot::Receiver<Result<BatchMetadata>>, BytesMut> {
+    ) -> Result<oneshot::Receiver<Answer>, BytesMut> {
         let (batch, answer) = one(batch);
         let Err(batch) = self.append_here(batch) else { return Ok(answer) };
         match self.try_command(Command::Append(batch)) {
@@ -541,21 +544,15 @@ impl Partition {
 
     /// Hands one batch over once the actor takes it.
     #[cfg(feature = "tcp")]
-    pub(crate) async fn append_in_turn(
-        &self,
-        batch: BytesMut,
-    ) -> oneshot::Receiver<Result<BatchMetadata>> {
+    pub(crate) async fn append_in_turn(&self, batch: BytesMut) -> oneshot::Receiver<Answer> {
         let (batch, answer) = one(batch);
         self.command(Command::Append(batch)).await;
         answer
     }
 
     /// The fate of a batch that was handed over.
-    pub(crate) async fn answered(
-        &self,
-        answer: oneshot::Receiver<Result<BatchMetadata>>,
-    ) -> Result<BatchMetadata> {
-        answer.await.unwrap_or_else(|_| Err(self.why_closed()))
+    pub(crate) async fn answered(&self, answer: oneshot::Receiver<Answer>) -> Answer {
+        answer.await.unwrap_or_else(|_| (Err(self.why_closed()), BytesMut::new()))
     }
 
     /// The broker's task is gone: nobody need wait here any more.

@@ -117,7 +117,7 @@ async fn what_a_sender_sends_keeps_its_order_whoever_appends_it() {
         }
         partition.append_awaited(second.0);
         for answer in [first.1, second.1] {
-            assert_eq!(partition.answered(answer).await.unwrap().base_offset, next);
+            assert_eq!(partition.answered(answer).await.0.unwrap().base_offset, next);
             next += 1;
         }
         if round > 10 {
@@ -138,7 +138,7 @@ async fn the_recovery_point_keeps_up_with_who_appends_without_the_actor() {
     for _ in 0..4000 {
         let (batch, answer) = super::one(batch());
         partition.append_awaited(batch);
-        partition.answered(answer).await.unwrap();
+        partition.answered(answer).await.0.unwrap();
         tokio::task::yield_now().await;
     }
     let point = recovery_point(&disk);
@@ -168,7 +168,7 @@ mod ranges {
             } else {
                 let (batch, answer) = super::super::one(batch);
                 partition.append_awaited(batch);
-                partition.answered(answer).await.unwrap();
+                partition.answered(answer).await.0.unwrap();
             }
         }
         let path = dir.path().join("t-0/00000000000000000000.log");

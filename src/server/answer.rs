@@ -11,6 +11,7 @@ use bytes::Bytes;
 use super::connection::Ends;
 use super::faults::Fault;
 use super::files::{Files, Sending};
+use super::frames::Frames;
 use super::listener::{Closing, ListenerSettings};
 use super::memory::{Claim, Memory};
 use super::sessions::Sessions;
@@ -94,6 +95,8 @@ pub(super) struct Server {
     pub(super) answers: Memory,
     /// For what is sent from files.
     pub(super) files: Files,
+    /// For large requests.
+    pub(super) frames: Frames,
     /// Of who tries a password.
     #[cfg(feature = "tls")]
     pub(super) passwords: Arc<tokio::sync::Semaphore>,
@@ -113,6 +116,7 @@ impl Server {
             requests: Memory::new(settings.queued_max_request_bytes),
             answers: Memory::new(settings.queued_max_response_bytes),
             files: Files::new(),
+            frames: Frames::default(),
             #[cfg(feature = "tls")]
             passwords: Arc::new(tokio::sync::Semaphore::new(1)),
             settings,

@@ -218,6 +218,7 @@ impl<R: AsyncRead + Unpin> Reading<'_, R> {
                         claim = self.server.requests.claim(len).await;
                         claimed = Instant::now();
                     }
+                    self.use_spare(LEN + len);
                     // No more than has come, again.
                     (LEN + len - self.buf.len()).min(self.buf.len().max(FIRST_ROOM))
                 }
@@ -242,6 +243,17 @@ impl<R: AsyncRead + Unpin> Reading<'_, R> {
                 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
                 _ => {}
             }
+        }
+    }
+
+    /// Moves what has come of a frame of `len` bytes to where there is room for all of it, if there
+    /// is such a place that costs nothing.
+    fn use_spare(&mut self, len: usize) {
+        if self.buf.capacity() < len
+            && let Some(mut spare) = self.server.frames.take(len)
+        {
+            spare.extend_from_slice(&self.buf);
+            self.buf = spare;
         }
     }
 }

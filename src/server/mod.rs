@@ -34,6 +34,7 @@ mod describe_acls;
 mod errors;
 mod faults;
 mod files;
+mod frames;
 mod groups;
 mod list_partition_reassignments;
 mod listener;

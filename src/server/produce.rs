@@ -23,7 +23,7 @@ use crate::batch::{
 use crate::broker::check_not_internal;
 use crate::broker::core::Topic;
 use crate::error::{Error, Result};
-use crate::partition::{BatchMetadata, Partition};
+use crate::partition::{Answer, Partition};
 use crate::record::Timestamp;
 use crate::topic::InvalidTopic;
 use crate::wire::ErrorCode;
@@ -76,7 +76,7 @@ impl Handle for ProduceRequest {
             });
             sent.push((topic.name, partitions.collect::<Vec<_>>()));
         }
-        answer(acks, waits, sent)
+        answer(client.server, acks, waits, sent)
     }
 }
 
@@ -142,7 +142,7 @@ struct Sent {
 
 enum Place {
     /// With its partition.
-    There(oneshot::Receiver<Result<BatchMetadata>>),
+    There(oneshot::Receiver<Answer>),
     /// Here: so many wait there that it has to wait for its turn to wait.
     Here(BytesMut, Deferred),
     /// Here, and not even checked, because that takes long.
@@ -241,6 +241,7 @@ fn owned(bytes: Bytes) -> BytesMut {
 }
 
 async fn answer(
+    server: Arc<Server>,
     acks: i16,
     waits: Duration,
     sent: Vec<(String, Vec<Submitted>)>,
@@ -250,7 +251,7 @@ async fn answer(
         let mut partition_responses = Vec::with_capacity(partitions.len());
         for (index, submitted) in partitions {
             let result = match submitted {
-                Ok(sent) => settled(sent, waits).await,
+                Ok(sent) => settled(&server, sent, waits).await,
                 Err(refused) => Err(refused),
             };
             match result {
@@ -274,11 +275,15 @@ async fn answer(
 }
 
 /// Waits for a batch's fate.
-async fn settled(sent: Sent, waits: Duration) -> Result<PartitionProduceResponse, Refused> {
+async fn settled(
+    server: &Server,
+    sent: Sent,
+    waits: Duration,
+) -> Result<PartitionProduceResponse, Refused> {
     let Sent { partition, place, version } = sent;
     let appended = async {
         let (bytes, deferred) = match place {
-            Place::There(answer) => return Ok(partition.answered(answer).await?),
+            Place::There(answer) => return Ok(partition.answered(answer).await),
             Place::Here(bytes, deferred) => (bytes, deferred),
             Place::Unchecked(bytes, rules, deferred) => {
                 let validated =
@@ -288,10 +293,13 @@ async fn settled(sent: Sent, waits: Duration) -> Result<PartitionProduceResponse
         };
         let answer = partition.append_in_turn(bytes).await;
         drop(deferred);
-        Ok::<_, Refused>(partition.answered(answer).await?)
+        Ok::<_, Refused>(partition.answered(answer).await)
     };
     let appended = timeout(waits, appended).await;
-    let metadata = appended.map_err(|_| Refused::with(ErrorCode::REQUEST_TIMED_OUT))??;
+    let timed_out = |_| Refused::with(ErrorCode::REQUEST_TIMED_OUT);
+    let (appended, batch) = appended.map_err(timed_out)??;
+    server.frames.give(batch);
+    let metadata = appended?;
     Ok(PartitionProduceResponse {
         base_offset: metadata.base_offset,
         log_append_time_ms: metadata.log_append_time.map_or(-1, Timestamp::as_millis),
