@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Duration, Instant, timeout, timeout_at};
@@ -30,6 +30,10 @@ const MAX_IN_FLIGHT: usize = 5;
 
 /// What a connection reads at a time while it has nothing to read.
 const IDLE_READ: usize = 2 << 10;
+
+/// A frame of so much is read up to its end and no further: it is to be alone in its memory, where
+/// its batch can be changed in place.
+const LARGE: usize = 64 << 10;
 
 /// Room is made for so much of a frame before any of it has come.
 const FIRST_ROOM: usize = 64 << 10;
@@ -206,7 +210,7 @@ impl<R: AsyncRead + Unpin> Reading<'_, R> {
         let mut answered = self.answered.count();
         let (mut claim, mut claimed) = (Claim::default(), deadline);
         loop {
-            let wanted = match self.buf.first_chunk::<LEN>() {
+            let (wanted, most) = match self.buf.first_chunk::<LEN>() {
                 Some(prefix) => {
                     let limit = self.server.settings().max_request_bytes;
                     let len = frame_len(*prefix, limit)
@@ -219,13 +223,16 @@ impl<R: AsyncRead + Unpin> Reading<'_, R> {
                         claimed = Instant::now();
                     }
                     self.use_spare(LEN + len);
+                    let missing = LEN + len - self.buf.len();
                     // No more than has come, again.
-                    (LEN + len - self.buf.len()).min(self.buf.len().max(FIRST_ROOM))
+                    let wanted = missing.min(self.buf.len().max(FIRST_ROOM));
+                    (wanted, if len < LARGE { usize::MAX } else { missing })
                 }
-                None => IDLE_READ,
+                None => (IDLE_READ, usize::MAX),
             };
             self.buf.reserve(wanted);
-            let read = timeout_at(deadline, self.from.read_buf(&mut self.buf));
+            let mut to = (&mut self.buf).limit(most);
+            let read = timeout_at(deadline, self.from.read_buf(&mut to));
             let read = tokio::select! {
                 biased;
                 read = read => match read {
