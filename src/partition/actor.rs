@@ -4,7 +4,8 @@
 //! **Group commit.** After answering `n` records with `q` batches queued, the actor gathers until
 //! `n + q` records are there, or none has come for 5 % of the last sync's time, or as long as that
 //! sync took. Otherwise senders that wait for each ack split into two cohorts, one queueing while
-//! the other is synced, and the group is halved. Batches are taken from their producers only then: up to there they grow.
+//! the other is synced, and the group is halved. Batches are taken from their producers only then:
+//! up to there they grow.
 //!
 //! **When it rests.** With nothing to do it leaves the log in the handle, where a sender who waits
 //! for the answer can append by itself ([`Partition::append_awaited`]). It still sees to the
