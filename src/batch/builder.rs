@@ -21,6 +21,8 @@ const SLACK: usize = 8;
 
 /// So many bytes are filled with zeros in advance at most.
 const MAX_GROWTH: usize = 2 << 10;
+/// A buffer that is too small for a second record is soon too small for more.
+const FIRST_GROWTH: usize = 4 << 10;
 
 /// Builds one uncompressed batch, from records in the order of their offsets.
 ///
@@ -127,7 +129,8 @@ impl BatchBuilder {
     /// most often lacks less than a record.
     #[cold]
     fn grow(&mut self, len: usize) {
-        self.buf.reserve(len.saturating_sub(self.buf.len()));
+        let room = if len > self.buf.capacity() { len.max(FIRST_GROWTH) } else { len };
+        self.buf.reserve(room.saturating_sub(self.buf.len()));
         let more = (self.buf.len() + MAX_GROWTH).min(self.buf.capacity());
         self.buf.resize(len.max(more), 0);
     }

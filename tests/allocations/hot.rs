@@ -31,14 +31,14 @@ const fn limit(path: &'static str, a_record: u64, a_batch: f64) -> Limit {
 }
 
 const LIMITS: &[Limit] = &[
-    limit("memory-poll-100", 0, 14.5),
-    limit("memory-poll-1024", 0, 14.2),
-    limit("memory-recv-100", 0, 20.9),
+    limit("memory-poll-100", 0, 12.9),
+    limit("memory-poll-1024", 0, 12.9),
+    limit("memory-recv-100", 0, 19.9),
     // The list of headers is made by whoever sends. The batches are of four partitions.
-    limit("memory-keyed-100", 1, 30.5),
+    limit("memory-keyed-100", 1, 28.4),
     // Each record is a batch.
-    limit("memory-send-100", 0, 3.5),
-    limit("disk-enqueue-100", 0, 2.2),
+    limit("memory-send-100", 0, 1.5),
+    limit("disk-enqueue-100", 0, 1.9),
     limit("disk-poll-100", 0, 1.5),
     limit("produce-request-100", 0, 7.5),
 ];
