@@ -304,6 +304,9 @@ impl Actor {
     async fn gather(&mut self, commands: &mut mpsc::Receiver<Command>, taken: &mut Vec<Command>) {
         let longest = self.last_sync.min(MAX_PATIENCE);
         let patience = longest / 20;
+        if patience.is_zero() {
+            return;
+        }
         let count = |taken: &[Command]| taken.iter().map(Command::records).sum::<usize>();
         let mut records = count(taken);
         // The machine's time: tokio's may be paused, and would stay so while this yields.
