@@ -201,10 +201,10 @@ impl From<Appended> for BatchMetadata {
 /// Where a batch comes from, and where its answer goes. It is taken at the last moment, so that
 /// it can be filled for as long as it waits.
 pub(crate) trait BatchSource: Send + Sync {
-    /// How many records the batch would have if it were taken now.
+    /// How many records wait: those of the batch, and of what follows it.
     fn records(&self) -> usize;
 
-    /// How many bytes it would have.
+    /// How many bytes the batch would have if it were taken now.
     fn bytes(&self) -> usize;
 
     /// Closes the batch and hands it over.

@@ -499,8 +499,8 @@ fn expanded(bytes: Bytes) -> Bytes {
 impl BatchSource for Partition {
     fn records(&self) -> usize {
         let queue = self.lock();
-        let next = queue.ready.front().or(queue.open.as_ref());
-        next.map_or(0, |batch| batch.builder.count() as usize)
+        let batches = queue.ready.iter().chain(&queue.open);
+        batches.map(|batch| batch.builder.count() as usize).sum()
     }
 
     fn bytes(&self) -> usize {
