@@ -33,6 +33,8 @@ use crate::transport::{BatchMetadata, BatchPart, BatchSource, QueuedBatch, Submi
 
 /// The batches of one partition, in one life of its topic.
 pub(super) struct Partition {
+    /// No other partition of the producer has it.
+    number: u64,
     at: TopicPartition,
     topic_id: TopicId,
     shared: Arc<Shared>,
@@ -156,7 +158,12 @@ impl Partition {
         shared: Arc<Shared>,
         sticky: Arc<Sticky>,
     ) -> Self {
-        Partition { at, topic_id, shared, sticky, queue: Mutex::default() }
+        let number = shared.number();
+        Partition { number, at, topic_id, shared, sticky, queue: Mutex::default() }
+    }
+
+    pub(super) fn number(&self) -> u64 {
+        self.number
     }
 
     pub(super) fn at(&self) -> &TopicPartition {

@@ -4,7 +4,7 @@
 //! been answered. It knows partitions by weak references only. Its locks are leaves: no other lock
 //! is taken under them.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
@@ -37,8 +37,10 @@ pub(super) struct Shared {
     pub(super) linger: Linger,
     /// Whether a batch became full since a caller last made way.
     filled: AtomicBool,
-    /// All partitions that may have records buffered, by their addresses.
-    busy: Mutex<HashMap<usize, Weak<Partition>>>,
+    /// All partitions that may have records buffered, by their numbers: always in one order.
+    busy: Mutex<BTreeMap<u64, Weak<Partition>>>,
+    /// How many partitions have a number.
+    numbered: AtomicU64,
 }
 
 impl Shared {
@@ -50,6 +52,7 @@ impl Shared {
             linger: Linger::default(),
             filled: AtomicBool::new(false),
             busy: Mutex::default(),
+            numbered: AtomicU64::new(0),
             transport,
             settings,
         })
@@ -78,14 +81,19 @@ impl Shared {
             && self.memory.buffered() >= BACKLOG
     }
 
+    /// The next partition's number.
+    pub(super) fn number(&self) -> u64 {
+        self.numbered.fetch_add(1, Ordering::Relaxed)
+    }
+
     /// A partition gets records. It says so once, until it takes that back by [`Shared::rests`].
     pub(super) fn works(&self, partition: &Arc<Partition>) {
-        self.lock_busy().insert(Arc::as_ptr(partition).addr(), Arc::downgrade(partition));
+        self.lock_busy().insert(partition.number(), Arc::downgrade(partition));
     }
 
     /// A partition has nothing buffered any more, or ends.
     pub(super) fn rests(&self, partition: &Partition) {
-        self.lock_busy().remove(&std::ptr::from_ref(partition).addr());
+        self.lock_busy().remove(&partition.number());
     }
 
     /// All partitions that may have records buffered.
@@ -93,7 +101,7 @@ impl Shared {
         self.lock_busy().values().filter_map(Weak::upgrade).collect()
     }
 
-    fn lock_busy(&self) -> MutexGuard<'_, HashMap<usize, Weak<Partition>>> {
+    fn lock_busy(&self) -> MutexGuard<'_, BTreeMap<u64, Weak<Partition>>> {
         self.busy.lock().expect("no one panics with the partitions")
     }
 
