@@ -18,6 +18,7 @@ mod halve;
 mod header;
 mod records;
 mod retain;
+mod spares;
 #[cfg(test)]
 mod tests;
 mod validate;
@@ -35,6 +36,7 @@ pub use halve::halve;
 pub use header::{BatchHeader, check_crc, patch, set_log_append_time, set_producer};
 pub use records::{HeaderIter, RecordIter, RecordPosition, RecordView, to_consumer_record};
 pub use retain::{Retained, first_without_key, put_emptied, put_filler};
+pub use spares::Spares;
 pub use validate::{InvalidBatch, InvalidReason, InvalidRecord, Rules, Validated, validate};
 
 /// Length in bytes of a batch's header; records follow.

@@ -100,6 +100,10 @@ struct Flight {
 /// How many batches in a row a caller sends who waits for the first: others may go on for ever.
 const MAX_HELP: usize = 16;
 
+/// A batch's buffer begins with this much, unless it was another's before. Then its bytes are left
+/// as they are, so that they need not be filled with zeros again.
+const FIRST_CAPACITY: usize = 512;
+
 /// Who buffers records.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Caller {
@@ -307,7 +311,8 @@ impl Partition {
     #[cold]
     fn open_batch(&self, first: Sizing) -> PendingBatch {
         let settings = &self.shared.settings;
-        let mut buffer = self.shared.spares.take();
+        let spare = self.shared.spares.take(0);
+        let mut buffer = spare.unwrap_or_else(|| BytesMut::with_capacity(FIRST_CAPACITY));
         buffer.reserve(HEADER_LEN + first.record);
         let lingers = self.shared.lingers();
         let linger_until = match lingers {

@@ -9,12 +9,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use async_trait::async_trait;
-use bytes::BytesMut;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::accumulator::Partition;
 use super::builder::Settings;
 use super::linger::Linger;
+use crate::batch::Spares;
 use crate::transport::{Buffered, Transport};
 
 /// So many bytes that wait are too many to go on: about what a processor's cache holds.
@@ -24,14 +24,12 @@ const BACKLOG: usize = 1 << 20;
 const AHEAD: usize = 4 << 10;
 const AMPLE: usize = 256;
 
-/// A buffer that is not taken from the spares begins with this much.
-const FIRST_CAPACITY: usize = 512;
-
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) transport: Arc<dyn Transport>,
     pub(super) settings: Settings,
     pub(super) memory: Memory,
+    /// Of batches that were acknowledged.
     pub(super) spares: Spares,
     pub(super) counters: Counters,
     pub(super) linger: Linger,
@@ -215,48 +213,6 @@ impl<'a> Waiting<'a> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
-/// Buffers of acknowledged batches, for the next ones. The last one in is the first one out: it
-/// is most likely still in the cache.
-#[derive(Debug)]
-pub(super) struct Spares {
-    /// The most bytes that they may hold together.
-    limit: usize,
-    stack: Mutex<SpareStack>,
-}
-
-#[derive(Debug, Default)]
-struct SpareStack {
-    buffers: Vec<BytesMut>,
-    bytes: usize,
-}
-
-impl Spares {
-    fn new(limit: usize) -> Self {
-        Spares { limit, stack: Mutex::default() }
-    }
-
-    pub(super) fn take(&self) -> BytesMut {
-        let mut stack = self.stack.lock().expect("no one panics with the spare buffers");
-        match stack.buffers.pop() {
-            Some(buffer) => {
-                stack.bytes -= buffer.capacity();
-                buffer
-            }
-            None => BytesMut::with_capacity(FIRST_CAPACITY),
-        }
-    }
-
-    /// Its bytes stay, so that the next batch need not fill it with zeros again.
-    pub(super) fn give(&self, buffer: BytesMut) {
-        let capacity = buffer.capacity();
-        let mut stack = self.stack.lock().expect("no one panics with the spare buffers");
-        if capacity > 0 && stack.bytes + capacity <= self.limit {
-            stack.bytes += capacity;
-            stack.buffers.push(buffer);
-        }
     }
 }
 

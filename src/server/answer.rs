@@ -116,7 +116,7 @@ impl Server {
             requests: Memory::new(settings.queued_max_request_bytes),
             answers: Memory::new(settings.queued_max_response_bytes),
             files: Files::new(),
-            frames: Frames::default(),
+            frames: Frames::new(),
             #[cfg(feature = "tls")]
             passwords: Arc::new(tokio::sync::Semaphore::new(1)),
             settings,

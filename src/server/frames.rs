@@ -4,36 +4,26 @@
 //! Only what batches were appended from comes here: those frames are large, and their batch is the
 //! only owner of the frame's memory.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use bytes::BytesMut;
+
+use crate::batch::Spares;
 
 /// Shorter ones are cheap, and longer ones rare.
 const KEPT: std::ops::RangeInclusive<usize> = 64 << 10..=2 << 20;
 /// Bytes that are kept at most, for all connections.
 const MAX_BYTES: usize = 8 << 20;
 
-#[derive(Debug, Default)]
-pub(super) struct Frames(Mutex<Kept>);
-
-#[derive(Debug, Default)]
-struct Kept {
-    /// The last one in is the first one out: it is most likely still in the cache.
-    spare: Vec<BytesMut>,
-    bytes: usize,
-}
+#[derive(Debug)]
+pub(super) struct Frames(Spares);
 
 impl Frames {
+    pub(super) fn new() -> Self {
+        Frames(Spares::new(MAX_BYTES))
+    }
+
     /// Memory for a frame of `len` bytes, if there is some.
     pub(super) fn take(&self, len: usize) -> Option<BytesMut> {
-        if !KEPT.contains(&len) {
-            return None;
-        }
-        let mut kept = self.lock();
-        let at = kept.spare.iter().rposition(|spare| spare.capacity() >= len)?;
-        let spare = kept.spare.remove(at);
-        kept.bytes -= spare.capacity();
-        Some(spare)
+        if KEPT.contains(&len) { self.0.take(len) } else { None }
     }
 
     /// Keeps a buffer that nobody needs any more, if it is worth it.
@@ -42,16 +32,9 @@ impl Frames {
         // If something lies in front of where it begins, that is its own, too.
         let more = buffer.capacity() + 1;
         let _ = buffer.try_reclaim(more);
-        let capacity = buffer.capacity();
-        let mut kept = self.lock();
-        if KEPT.contains(&capacity) && kept.bytes + capacity <= MAX_BYTES {
-            kept.bytes += capacity;
-            kept.spare.push(buffer);
+        if KEPT.contains(&buffer.capacity()) {
+            self.0.give(buffer);
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Kept> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -66,7 +49,7 @@ mod tests {
     /// As a batch comes back: the frame's beginning is gone, and nobody else has it.
     #[test]
     fn a_frame_is_read_into_the_memory_of_one_before_it() {
-        let frames = Frames::default();
+        let frames = Frames::new();
         let mut buffer = frame(100_000);
         let address = buffer.as_ptr();
         let batch = buffer.split_off(60).freeze();
@@ -80,18 +63,8 @@ mod tests {
 
     #[test]
     fn what_is_not_worth_it_is_not_kept() {
-        let frames = Frames::default();
+        let frames = Frames::new();
         [0, 100, (2 << 20) + 1].into_iter().for_each(|len| frames.give(frame(len)));
-        assert!(frames.lock().spare.is_empty());
-    }
-
-    #[test]
-    fn no_more_is_kept_than_its_bound() {
-        let frames = Frames::default();
-        (0..20).for_each(|_| frames.give(frame(1 << 20)));
-        assert_eq!(frames.lock().spare.len(), MAX_BYTES >> 20);
-        assert!(frames.take(1 << 20).is_some());
-        frames.give(frame(1 << 20));
-        assert_eq!(frames.lock().bytes, MAX_BYTES);
+        assert!(frames.0.take(0).is_none());
     }
 }

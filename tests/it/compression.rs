@@ -197,5 +197,11 @@ async fn a_batch_over_the_limit_is_told_of_once() {
     let too_large = BatchError::DecompressedTooLarge { limit };
     assert!(matches!(error, Error::InvalidRecord { source, .. } if source == too_large));
     assert_eq!(consumer.recv().await.unwrap().offset, 1);
+    // `poll` takes batches whole, but not this one.
+    let builder = host.client.consumer().max_decompressed_bytes(100_000);
+    let mut consumer = builder.subscribe(["t"]).await.unwrap();
+    let polled = consumer.poll(10).await.unwrap_err();
+    assert!(matches!(polled, Error::InvalidRecord { source, .. } if source == too_large));
+    assert_eq!(consumer.poll(10).await.unwrap().len(), 1);
     assert_eq!(read_topic(&host.client, "t").await.len(), 2, "others read it");
 }
