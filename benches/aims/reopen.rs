@@ -22,10 +22,10 @@ pub(crate) const CRASH: &str = "append-and-crash";
 const TOPIC: &str = "bench";
 const ROUNDS: usize = 5;
 const MIB: u64 = 1 << 20;
-/// Far more than follows a recovery point: one is written every 64 MiB, while appending goes on.
-const APPENDED: u64 = 512 * MIB;
+/// Far more than follows a recovery point: one is written for each GiB, while appending goes on.
+const APPENDED: u64 = 3072 * MIB;
 /// An interval, and what is appended while the next point is being written.
-const FOLLOWS_MIB: f64 = 192.0;
+const FOLLOWS_MIB: f64 = 1536.0;
 
 pub(crate) fn run(runtime: &Runtime, scale: Scale, report: &mut Report) {
     measure(runtime, scale, report, scale.pick(1 << 30, MIB));

@@ -23,7 +23,8 @@ pub struct RecoveryReport {
     /// Files and folders in the data directory that are not ottla's. They are left alone.
     pub foreign: Vec<String>,
     /// Bytes of logs that were read and checked: little more than what followed the recovery
-    /// points, which move up as 64 MiB are appended, and to the end at a shutdown.
+    /// points. Those stay behind what is appended by 10 s or 64 MiB, whichever is more, or 1 GiB
+    /// if that is less; they move to the end where there are pauses, and at a shutdown.
     pub scanned_bytes: u64,
     /// How long it took.
     pub took: Duration,

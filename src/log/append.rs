@@ -366,7 +366,7 @@ impl Log {
             }));
             self.shared.log_end.store(header.next_offset(), Ordering::Release);
         }
-        self.unsettled += bytes;
+        self.unsettled.add(bytes, run.now);
         segment.set_size(position + bytes);
         segment.note_written(position..position + bytes, run.now);
     }

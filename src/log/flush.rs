@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use crate::record::Timestamp;
 use crate::storage::is_full;
 use crate::topic::TopicPartition;
 
@@ -15,8 +16,40 @@ use super::segment::Segment;
 use super::shared::Shared;
 use super::{Log, recovery};
 
-/// Appended bytes after which the recovery point is moved up.
-const CHECKPOINT_BYTES: u64 = if cfg!(test) { 64 << 10 } else { 64 << 20 };
+/// Fewer appended bytes are read again in no time: for them the recovery point is not moved up
+/// while more come.
+const FEW: u64 = if cfg!(test) { 64 << 10 } else { 64 << 20 };
+/// With so many, it is moved up at once.
+const MANY: u64 = if cfg!(test) { 1 << 20 } else { 1 << 30 };
+/// Otherwise it follows what is appended at this distance, in milliseconds: appends have to wait
+/// for a file system that is about to write the same file, some ten milliseconds each time.
+const DISTANCE_MS: i64 = 10_000;
+
+/// What was appended since the recovery point was last about to move.
+#[derive(Debug, Default)]
+pub(super) struct Unsettled {
+    bytes: u64,
+    /// When the first of it was appended, and the last.
+    times: Option<(Timestamp, Timestamp)>,
+}
+
+impl Unsettled {
+    pub(super) fn add(&mut self, bytes: u64, now: Timestamp) {
+        self.bytes += bytes;
+        let (since, _) = self.times.unwrap_or((now, now));
+        self.times = Some((since, now));
+    }
+
+    /// Whether so much is there, for so long, that it should be settled. A clock that was set back
+    /// delays that, up to [`MANY`] bytes.
+    fn is_due(&self) -> bool {
+        let distance = |(since, now): (Timestamp, Timestamp)| {
+            now.as_millis().saturating_sub(since.as_millis())
+        };
+        let is_late = || self.times.is_some_and(|times| distance(times) >= DISTANCE_MS);
+        self.bytes >= MANY || self.bytes >= FEW && is_late()
+    }
+}
 
 impl Log {
     /// Makes durable what was appended. After a failure the log is read-only.
@@ -50,7 +83,7 @@ impl Log {
     /// ends now. The plan can run on another thread while appends go on; [`Log::checkpointed`]
     /// wants to know how it ended, before there is another. On a full disk there is no plan.
     pub fn checkpoint(&mut self) -> Result<Option<CheckpointPlan>, AppendError> {
-        self.unsettled = 0;
+        self.unsettled = Unsettled::default();
         let up_to = self.shared.log_end();
         if !self.shared.verify || self.failure.is_some() || self.recovery_point >= up_to {
             return Ok(None);
@@ -81,9 +114,10 @@ impl Log {
         self.write_snapshot(up_to, &self.producers)
     }
 
-    /// Whether so much was appended that the recovery point should move.
+    /// Whether the recovery point should move: 10 s behind the last append, unless less than
+    /// 64 MiB were appended since, or once 1 GiB was.
     pub fn wants_checkpoint(&self) -> bool {
-        self.unsettled >= CHECKPOINT_BYTES
+        self.unsettled.is_due()
     }
 
     /// Takes note of how a plan ended.
@@ -175,5 +209,29 @@ impl CheckpointPlan {
         let (index, timeindex) = segment.index_paths(&self.shared.dir);
         self.shared.storage.open(&index, false)?.sync()?;
         self.shared.storage.open(&timeindex, false)?.sync()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_settled_is_much_or_late() {
+        let after = |appends: &[(u64, i64)]| {
+            let mut unsettled = Unsettled::default();
+            for (bytes, now) in appends {
+                unsettled.add(*bytes, Timestamp::from_millis(*now));
+            }
+            unsettled.is_due()
+        };
+        assert!(!after(&[]));
+        assert!(!after(&[(FEW - 1, 0), (0, 1 << 40)]), "little, however late");
+        assert!(!after(&[(FEW, 1 << 40), (FEW, (1 << 40) + DISTANCE_MS - 1)]));
+        assert!(after(&[(FEW, 1 << 40), (0, (1 << 40) + DISTANCE_MS)]));
+        assert!(!after(&[(MANY - 1, 7)]));
+        assert!(after(&[(MANY - 1, 7), (1, 7)]));
+        assert!(!after(&[(MANY - 1, DISTANCE_MS), (0, 0)]), "the clock was set back");
+        assert!(!after(&[(MANY - 1, i64::MAX), (0, -1)]));
     }
 }

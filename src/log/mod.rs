@@ -90,8 +90,7 @@ pub struct Log {
     recovery_point: i64,
     /// The recovery point that a plan is working towards, if nothing was truncated since.
     checkpointing: Option<i64>,
-    /// Bytes appended since the recovery point was last about to move.
-    unsettled: u64,
+    unsettled: flush::Unsettled,
     /// The highest recovery point that the disk may hold: a plan that failed may have come so far.
     highest_point: i64,
     cleaner: Cleaner,

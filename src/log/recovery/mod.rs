@@ -170,7 +170,7 @@ impl Found {
             synced: self.end,
             recovery_point: self.recovery_point,
             checkpointing: None,
-            unsettled: 0,
+            unsettled: Default::default(),
             highest_point: self.recovery_point,
             cleaner: Cleaner::new(self.survey.first_dirty.unwrap_or(0)),
             pressure: opening.pressure,
