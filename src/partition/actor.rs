@@ -88,6 +88,8 @@ pub(super) struct Actor {
     reason: Option<Arc<str>>,
     /// Who waits for its end. Until then it appends what is still coming.
     closing: Vec<oneshot::Sender<Result<()>>>,
+    /// Nobody will open the log again: its files are about to be removed.
+    is_doomed: bool,
 }
 
 /// Tells whoever waits when the task ends without having been asked to.
@@ -136,6 +138,7 @@ impl Actor {
             last_end: 0,
             reason: None,
             closing: Vec::new(),
+            is_doomed: false,
             context,
         }
     }
@@ -347,8 +350,9 @@ impl Actor {
                         Err(_) => {}
                     }
                 }
-                Command::Close { reason, done } => {
+                Command::Close { reason, keeps, done } => {
                     self.reason.get_or_insert(reason);
+                    self.is_doomed |= !keeps;
                     self.closing.push(done);
                 }
             }
@@ -462,7 +466,10 @@ impl Actor {
         self.stop_awaiting_memory();
         self.stop_compaction();
         self.finish_checkpoint().await;
-        let closed = self.on_log(true, |log| log.close()).await;
+        let closed = match self.is_doomed {
+            true => Ok(Ok(())),
+            false => self.on_log(true, |log| log.close()).await,
+        };
         if let Some(shared) = self.guard.0.take() {
             shared.close(reason);
         }

@@ -165,9 +165,10 @@ enum Command {
     Append(QueuedBatch),
     /// Anything else: runs on the log, between appends.
     Run(Work),
-    /// Makes everything durable and ends.
+    /// Makes everything durable, if that is to be kept, and ends.
     Close {
         reason: Arc<str>,
+        keeps: bool,
         done: oneshot::Sender<Result<()>>,
     },
 }
@@ -625,8 +626,17 @@ impl Partition {
     /// Makes everything durable and ends the actor. What was sent before is done first; what
     /// comes after is answered with `Closed { reason }`.
     pub(crate) async fn close(&self, reason: Arc<str>) -> Result<()> {
+        self.end(reason, true).await
+    }
+
+    /// [`Partition::close`] for a log that nobody will open again: nothing is written or synced.
+    pub(crate) async fn discard(&self, reason: Arc<str>) -> Result<()> {
+        self.end(reason, false).await
+    }
+
+    async fn end(&self, reason: Arc<str>, keeps: bool) -> Result<()> {
         let (done, closed) = oneshot::channel();
-        self.command(Command::Close { reason, done }).await;
+        self.command(Command::Close { reason, keeps, done }).await;
         match closed.await {
             Ok(result) => result,
             // Closed already; or its task has ended, and nobody knows with what on the disk.

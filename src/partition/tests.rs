@@ -104,6 +104,25 @@ async fn a_log_that_nobody_holds_any_more_is_closed() {
     assert!(is_closed());
 }
 
+/// Its files are about to be removed.
+#[tokio::test]
+async fn a_log_that_is_thrown_away_is_not_made_durable() {
+    for keeps in [true, false] {
+        let disk = SimDisk::new(1);
+        let partition = partition(&disk);
+        assert_eq!(partition.append_one(batch()).await.unwrap().base_offset, 0);
+        let before = disk.calls();
+        let ended = match keeps {
+            true => partition.close("closed".into()).await,
+            false => partition.discard("deleted".into()).await,
+        };
+        ended.unwrap();
+        assert_eq!(disk.calls() > before, keeps, "a log that stays is synced");
+        let refused = partition.append_one(batch()).await.unwrap_err().to_string();
+        assert!(refused.contains(if keeps { "closed" } else { "deleted" }), "{refused}");
+    }
+}
+
 /// Between what is sent through the mailbox and what is appended at once.
 #[tokio::test]
 async fn what_a_sender_sends_keeps_its_order_whoever_appends_it() {

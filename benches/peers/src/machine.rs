@@ -44,6 +44,15 @@ pub(crate) fn cpu_seconds() -> f64 {
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
+/// Touches a GiB and frees it, so that whoever takes memory next finds it at hand. The host of a
+/// virtual machine takes back what is free, and gives it again page by page: writing a file then
+/// takes ten times the CPU, in whichever round has the bad luck.
+pub(crate) fn warm_memory() {
+    let mut touched = vec![0_u8; 1 << 30];
+    touched.iter_mut().step_by(4096).for_each(|byte| *byte = 1);
+    drop(std::hint::black_box(touched));
+}
+
 /// Resident memory in MiB.
 pub(crate) fn resident_mebibytes() -> f64 {
     kibibytes("/proc/self/status", "VmRSS:") / 1024.0

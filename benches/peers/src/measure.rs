@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use crate::machine::cpu_seconds;
+use crate::machine::{self, cpu_seconds};
 use crate::report::{Comparison, Report, Verdict};
 use crate::show::Show;
 
@@ -193,6 +193,10 @@ impl<'a> Row<'a> {
         for round in 0..=rounds {
             for turn in 0..names.len() {
                 let which = (round + turn) % names.len();
+                // One round alone, as `--quick` has it, is no measurement.
+                if rounds > 1 {
+                    machine::warm_memory();
+                }
                 let sample = (self.contenders[which].1)();
                 let is_lossy = sample.figures.contains_key("lost");
                 if let Some(sum) = self.sum

@@ -336,7 +336,7 @@ impl Actor {
             recorded => recorded?,
         }
         let Some(topic) = self.core.remove(&name) else { return Ok(()) };
-        close_for_deletion(&topic).await;
+        close_for_deletion(&topic, true).await;
         if entry.durability == Durability::Memory {
             self.remove_folders(self.core.memory.clone(), entry.id, &name, entry.partitions)
                 .await?;
@@ -360,7 +360,7 @@ impl Actor {
         if topic.partitions.iter().all(|partition| partition.reader().size() == 0) {
             return Err(full);
         }
-        close_for_deletion(&topic).await;
+        close_for_deletion(&topic, false).await;
         let dirs: Vec<String> = topic.partitions.iter().map(|it| it.at().to_string()).collect();
         let failed = format!("deleting topic {name}");
         let blocks = storage.may_block();
@@ -526,10 +526,15 @@ impl Actor {
     }
 }
 
-async fn close_for_deletion(topic: &Topic) {
+/// Once the deletion is on record, what the logs hold is worth no sync any more.
+async fn close_for_deletion(topic: &Topic, is_recorded: bool) {
     for partition in &topic.partitions {
+        let reason = format!("topic {} was deleted", topic.name).into();
         // What could not be synced is being thrown away.
-        let _ = partition.close(format!("topic {} was deleted", topic.name).into()).await;
+        let _ = match is_recorded {
+            true => partition.discard(reason).await,
+            false => partition.close(reason).await,
+        };
         drop(partition.compacting().lock().await);
     }
 }

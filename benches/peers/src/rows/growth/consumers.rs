@@ -2,7 +2,7 @@
 
 use ottla::{Broker, Record};
 
-use super::{FLAT, TOPIC, costs, read, rounds, series};
+use super::{FLAT, TOPIC, costs, read, sampled, series};
 use crate::channels::the_same;
 use crate::measure::{Sample, Timer};
 use crate::report::Growth;
@@ -18,8 +18,8 @@ pub(crate) fn consumers(bench: &mut Bench<'_>) {
     let mut cpu = series("CPU", FLAT);
     on_worker(&bench.runtime, work(1, deliveries));
     for count in [1, 10, 100, 1_000] {
-        let round = |_| on_worker(&bench.runtime, work(count, deliveries));
-        let samples: Vec<Sample> = (0..rounds(bench.scale)).map(round).collect();
+        let round = || on_worker(&bench.runtime, work(count, deliveries));
+        let samples = sampled(bench.scale, round);
         cpu.points.push((count as f64, costs(&samples).0));
     }
     let setup = format!("in memory; {deliveries} deliveries of {RECORD} B, over all consumers");

@@ -3,7 +3,7 @@
 use ottla::{Broker, Consumer, Record, TopicPartition};
 use tokio::runtime::Runtime;
 
-use super::{FLAT, TOPIC, costs, rounds, series, weight_of_one};
+use super::{FLAT, TOPIC, costs, sampled, series, weight_of_one};
 use crate::measure::{Aim, Sample, Timer};
 use crate::report::Growth;
 use crate::show::Show;
@@ -17,8 +17,8 @@ pub(crate) fn groups(bench: &mut Bench<'_>) {
     let (mut cpu, mut time) = (series("CPU", FLAT), series("time", FLAT));
     on_worker(&bench.runtime, work(1, commits));
     for count in counts {
-        let round = |_| on_worker(&bench.runtime, work(*count, commits));
-        let samples: Vec<Sample> = (0..rounds(bench.scale)).map(round).collect();
+        let round = || on_worker(&bench.runtime, work(*count, commits));
+        let samples = sampled(bench.scale, round);
         let costs = costs(&samples);
         cpu.points.push((*count as f64, costs.0));
         time.points.push((*count as f64, costs.1));

@@ -22,7 +22,7 @@ use std::process::Command;
 use ottla::Consumer;
 use tokio::runtime::Runtime;
 
-use crate::machine::resident_mebibytes;
+use crate::machine::{self, resident_mebibytes};
 use crate::measure::{Aim, Metric, Sample, Spread};
 use crate::report::Series;
 use crate::{Scale, payload};
@@ -35,6 +35,21 @@ const POLLED: usize = 1024;
 
 fn rounds(scale: Scale) -> usize {
     scale.pick(3, 1)
+}
+
+/// As many rounds as there are to be, each with memory at hand.
+fn sampled(scale: Scale, mut round: impl FnMut() -> Sample) -> Vec<Sample> {
+    let sample = |_| {
+        warm_memory(scale);
+        round()
+    };
+    (0..rounds(scale)).map(sample).collect()
+}
+
+fn warm_memory(scale: Scale) {
+    if !scale.quick {
+        machine::warm_memory();
+    }
 }
 
 fn series(what: &'static str, aim: Aim) -> Series {

@@ -7,7 +7,7 @@ use ottla::{Broker, Durability, Producer, Record, TopicConfig};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::Runtime;
 
-use super::{FLAT, TOPIC, costs, read, rounds, series, weight_of_one};
+use super::{FLAT, TOPIC, costs, read, rounds, series, warm_memory, weight_of_one};
 use crate::measure::{Aim, Sample, Timer};
 use crate::report::Growth;
 use crate::show::Show;
@@ -44,6 +44,7 @@ pub(crate) fn partitions(bench: &mut Bench<'_>) {
         let rounds = if *count < MANY { rounds(bench.scale) } else { 1 };
         for _ in 0..rounds {
             let folder = folder();
+            warm_memory(bench.scale);
             let done = on_worker(&bench.runtime, work(folder.path().to_owned(), *count, total));
             samples.iter_mut().zip(done).for_each(|(all, one)| all.push(one));
             if Some(count) == counts.last() {

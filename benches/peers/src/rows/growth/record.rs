@@ -2,7 +2,7 @@
 
 use ottla::{Broker, MemoryPolicy, Record, TopicConfig};
 
-use super::{FLAT, TOPIC, costs, read, rounds, series};
+use super::{FLAT, TOPIC, costs, read, sampled, series};
 use crate::measure::{Sample, Timer};
 use crate::report::Growth;
 use crate::show::Show;
@@ -27,8 +27,8 @@ pub(crate) fn record(bench: &mut Bench<'_>) {
             ..LARGE => bench.scale.pick(2_000_000, 20_000),
             _ => bench.scale.pick(1 << 30, 64 << 20) / size as u64,
         };
-        let round = |_| on_worker(&bench.runtime, work(size, count));
-        let samples: Vec<Sample> = (0..rounds(bench.scale)).map(round).collect();
+        let round = || on_worker(&bench.runtime, work(size, count));
+        let samples = sampled(bench.scale, round);
         let cpu = costs(&samples).0;
         match size {
             ..LARGE => small.points.push((size as f64, cpu)),
